@@ -1,0 +1,118 @@
+/**
+ * The seam. Everything above it (ops, model, methods) sees `Backend` only; everything below it is a `Driver`.
+ *
+ * What a backend promises:
+ * 1. Run order is execution order. A read sees every run before it.
+ * 2. Every check (shape, dtype, row lists in range and increasing, disposed, wrong backend) happens once, here, before
+ *    anything is enqueued or changed, and throws a coded error that names op, argument, got and expected. Drivers
+ *    never see bad input, so they cannot disagree about it.
+ * 3. What we made we free; what we borrowed we never free.
+ * 4. A lost device or exhausted memory is a coded error at the next call; no partial result is returned as good.
+ * 5. Nothing is written to the console, and nothing falls back silently.
+ * 6. `flush` gives the caller's thread back once and honours its signal: long work calls it between layers.
+ */
+import type { AttrsOf, IoOf, Op } from './op.ts';
+import type { ArrayOf, DType, Tensor, TensorDesc, TypedArray } from './tensor.ts';
+import type { Weight, WeightDType, WeightSource } from './weight.ts';
+
+export type BackendName = 'reference' | 'wasm' | 'webgpu';
+export const BACKEND_NAMES: readonly BackendName[] = ['webgpu', 'wasm', 'reference'];
+
+export type Feature = 'simd' | 'relaxed-simd' | 'shader-f16' | 'subgroups' | 'timestamp-query' | 'software-adapter';
+
+export interface Limits {
+  /** Largest tensor or packed weight, in bytes. */
+  maxBufferBytes: number;
+}
+
+export interface Rejection {
+  name: BackendName;
+  reason: string;
+}
+
+export interface LossInfo {
+  reason: 'destroyed' | 'unknown';
+  message: string;
+}
+
+/** Bytes in use and held. `tensors` and `weights` return to where they were when everything made was disposed. */
+export interface MemoryInfo {
+  /** Bytes of live tensors, borrowed ones excluded. */
+  tensors: number;
+  /** Bytes of live packed weights. */
+  weights: number;
+  /** Bytes held from the system: linear memory, GPU buffers (pooled ones included) or JS arrays. */
+  reserved: number;
+}
+
+/** One span of `trace`. `milliseconds` is GPU time with timestamp queries, else the time the call took. */
+export interface TraceEvent {
+  op: string;
+  dims: Readonly<Record<string, number>>;
+  flops: number;
+  bytes: number;
+  milliseconds?: number;
+}
+
+export interface SignalOption {
+  signal?: AbortSignal;
+}
+
+export interface Backend extends AsyncDisposable {
+  readonly name: BackendName;
+  /** One line about what does the work: Wasm variant, GPU adapter. */
+  readonly description: string;
+  readonly features: ReadonlySet<Feature>;
+  readonly limits: Limits;
+  /** Backends that were tried before this one, and why each was not taken. */
+  readonly rejected: readonly Rejection[];
+  /** Settles once when the device is lost or the backend disposed; never rejects. */
+  readonly lost: Promise<LossInfo>;
+
+  /** Copies `data` into a new tensor. Shape defaults to [data.length]. */
+  upload(data: Float32Array, shape?: readonly number[]): Tensor<'f32'>;
+  upload(data: Uint32Array, shape?: readonly number[]): Tensor<'u32'>;
+  /** A new tensor with undefined contents. */
+  empty<D extends DType>(desc: TensorDesc<D>): Tensor<D>;
+  /** Wraps memory of the caller without a copy: a typed array, a `{ pointer }`, a GPUBuffer. Never freed by us. */
+  borrow<D extends DType>(handle: unknown, desc: TensorDesc<D>): Tensor<D>;
+  /** Packs a matrix once, at load. */
+  pack(source: WeightSource, options?: { dtype?: WeightDType }): Promise<Weight>;
+  /** Checks the operands and enqueues the op. */
+  run<O extends Op>(op: O, io: IoOf<O>, attrs: AttrsOf<O>): void;
+  /** Waits for all that was enqueued before it and copies the tensor out. */
+  read<D extends DType>(tensor: Tensor<D>, options?: SignalOption): Promise<ArrayOf<D>>;
+  /** Hands enqueued work to the device and lets other tasks of this thread run once. Does not wait for the work. */
+  flush(options?: SignalOption): Promise<void>;
+  memory(): MemoryInfo;
+  /** Reports every op run until disposed. */
+  trace(sink: (event: TraceEvent) => void): Disposable;
+}
+
+/**
+ * What stands behind a backend: memory and the execution of ops whose operands were checked. `handle` is the driver's
+ * own; `io` values are what its op bindings take (see op.ts).
+ */
+export interface Driver {
+  readonly name: BackendName;
+  readonly description: string;
+  readonly features: ReadonlySet<Feature>;
+  readonly limits: Limits;
+  readonly lost: Promise<LossInfo>;
+  allocate(bytes: number): unknown;
+  free(handle: unknown): void;
+  write(handle: unknown, data: TypedArray): void;
+  /** Checks and adopts memory of the caller. */
+  adopt(handle: unknown, desc: TensorDesc): unknown;
+  pack(source: WeightSource, dtype: WeightDType): Promise<{ handle: unknown; bytes: number }>;
+  freeWeight(handle: unknown): void;
+  /** Operands by name; `undefined` where an optional one is absent. */
+  run(op: Op, operands: Readonly<Record<string, Tensor | Weight | undefined>>, dims: Readonly<Record<string, number>>, attrs: object): void;
+  read(handle: unknown, bytes: number): Promise<ArrayBuffer>;
+  flush(): Promise<void>;
+  /** Bytes held from the system. */
+  reserved(): number;
+  /** Called with a function while somebody traces, to receive GPU times; with undefined when nobody does. */
+  timings?(sink: ((event: { op: string; milliseconds: number }) => void) | undefined): void;
+  dispose(): Promise<void>;
+}

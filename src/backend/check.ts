@@ -1,0 +1,112 @@
+/** The checks above the backends: an op's signature against the operands it was given. */
+import type { Backend } from './backend.ts';
+import { invalidArgument, SkipVisionError } from './errors.ts';
+import type { IoOf, Op, Operand, TensorOperand } from './op.ts';
+import { Tensor } from './tensor.ts';
+import { Weight } from './weight.ts';
+
+type Operands = Readonly<Record<string, Tensor | Weight | undefined>>;
+type Dims = Record<string, number>;
+
+/** Throws the first fault found; returns the extents of the signature's dims. Changes nothing. */
+export function checkOperands(backend: Backend, op: Op, io: Operands, attrs: object): Dims {
+  const dims: Dims = {};
+  const origin: Record<string, string> = {};
+  for (const name of Object.keys(io)) {
+    if (!(name in op.io)) throw invalidArgument(op.name, name, 'not an operand', `one of ${Object.keys(op.io).join(', ')}`);
+  }
+  for (const [name, operand] of Object.entries(op.io) as [string, Operand][]) {
+    const value = io[name];
+    if (value === undefined) {
+      if (operand.optional) continue;
+      throw invalidArgument(op.name, name, 'absent', describe(operand, dims, origin));
+    }
+    checkValue(backend, op, name, operand, value);
+    bindDims(op, name, operand, value, dims, origin);
+  }
+  for (const [name, operand] of Object.entries(op.io) as [string, Operand][]) {
+    const value = io[name];
+    if (value instanceof Tensor && operand.kind === 'tensor' && operand.index) checkIndexList(op, name, operand, value, dims);
+  }
+  checkAliases(op, io);
+  op.check?.({
+    io: io as IoOf<Op>,
+    dims,
+    attrs,
+    fail: (argument: string, got: unknown, expected: string) => {
+      throw invalidArgument(op.name, argument, String(got), expected);
+    },
+  });
+  return dims;
+}
+
+function checkValue(backend: Backend, op: Op, name: string, operand: Operand, value: unknown): void {
+  const isRightKind = operand.kind === 'weight' ? value instanceof Weight : value instanceof Tensor;
+  if (!isRightKind) {
+    throw invalidArgument(op.name, name, `a ${value === null ? 'null' : typeof value}`, operand.kind === 'weight' ? 'a Weight made by pack' : 'a Tensor');
+  }
+  const held = value as Tensor | Weight;
+  if (held.disposed) {
+    throw new SkipVisionError('disposed', `${op.name}: ${name} was disposed`, { op: op.name, argument: name, got: 'disposed', expected: 'live memory' });
+  }
+  if (held.backend !== backend) {
+    throw new SkipVisionError('wrong-backend', `${op.name}: ${name} belongs to another backend (${held.backend.name})`, {
+      op: op.name,
+      argument: name,
+      got: `memory of a ${held.backend.name} backend`,
+      expected: `memory of this ${backend.name} backend`,
+    });
+  }
+  if (operand.kind === 'tensor' && (held as Tensor).dtype !== operand.dtype) {
+    throw invalidArgument(op.name, name, (held as Tensor).dtype, operand.dtype);
+  }
+  if (operand.kind === 'weight' && operand.parts && (held as Weight).parts !== operand.parts) {
+    throw invalidArgument(op.name, name, `a weight of ${(held as Weight).parts} part(s)`, `${operand.parts}`);
+  }
+}
+
+function bindDims(op: Op, name: string, operand: Operand, value: Tensor | Weight, dims: Dims, origin: Record<string, string>): void {
+  if (operand.dims[0] === '...') return;
+  const got = `[${value.shape.join(', ')}]`;
+  if (value.shape.length !== operand.dims.length) throw invalidArgument(op.name, name, got, describe(operand, dims, origin));
+  operand.dims.forEach((dim: string, axis: number) => {
+    const extent = value.shape[axis]!;
+    if (dims[dim] === undefined) {
+      dims[dim] = extent;
+      origin[dim] = name;
+    } else if (dims[dim] !== extent) {
+      throw invalidArgument(op.name, name, got, describe(operand, dims, origin));
+    }
+  });
+}
+
+/** `f32 [T, D] with D = 4 (from x)` */
+function describe(operand: Operand, dims: Dims, origin: Record<string, string>): string {
+  const known = operand.dims.filter((dim: string) => dims[dim] !== undefined).map((dim: string) => `${dim} = ${dims[dim]} (from ${origin[dim]})`);
+  const kind = operand.kind === 'weight' ? 'a weight' : operand.dtype;
+  return `${kind} [${operand.dims.join(', ')}]${known.length ? ` with ${known.join(', ')}` : ''}`;
+}
+
+function checkIndexList(op: Op, name: string, operand: TensorOperand, tensor: Tensor, dims: Dims): void {
+  const host = tensor.storage.host;
+  if (!host) throw invalidArgument(op.name, name, 'an index list that was computed on the device', 'one made by upload, so that it can be checked: read it and upload it');
+  const limit = operand.below === undefined ? Number.POSITIVE_INFINITY : dims[operand.below]!;
+  for (let i = 0; i < tensor.size; i++) {
+    const index = host[i]!;
+    if (index >= limit) throw invalidArgument(op.name, name, `${index} at index ${i}`, `below ${operand.below} = ${limit}`);
+    if (operand.index !== 'ids' && i > 0 && index <= host[i - 1]!) {
+      throw invalidArgument(op.name, name, `${host[i - 1]} followed by ${index} at index ${i}`, 'a strictly ascending list');
+    }
+  }
+}
+
+/** No output may share memory with another operand: GPU bindings forbid it, and results would depend on the backend. */
+function checkAliases(op: Op, io: Operands): void {
+  const entries = Object.entries(io).filter((entry): entry is [string, Tensor] => entry[1] instanceof Tensor);
+  const written = entries.filter(([name]) => (op.io[name] as TensorOperand).access !== 'in');
+  for (const [name, tensor] of written) {
+    for (const [other, otherTensor] of entries) {
+      if (other !== name && otherTensor.storage === tensor.storage) throw invalidArgument(op.name, name, `the same memory as ${other}`, 'memory of its own');
+    }
+  }
+}

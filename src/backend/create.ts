@@ -1,0 +1,197 @@
+/** Makes a Backend of a Driver: checks, ownership, accounting and tracing, once for all backends. */
+import type { Backend, Driver, MemoryInfo, Rejection, SignalOption, TraceEvent } from './backend.ts';
+import { checkOperands } from './check.ts';
+import { SkipVisionError } from './errors.ts';
+import type { AttrsOf, IoOf, Op } from './op.ts';
+import { type ArrayOf, checkedElementCount, type DType, type Storage, Tensor, type TensorDesc, type TypedArray } from './tensor.ts';
+import { matricesOf, Weight, type WeightDType, type WeightSource } from './weight.ts';
+
+export function createBackend(driver: Driver, rejected: readonly Rejection[] = []): Backend {
+  return new CheckedBackend(driver, rejected);
+}
+
+class CheckedBackend implements Backend {
+  readonly #driver: Driver;
+  readonly rejected: readonly Rejection[];
+  readonly #sinks = new Set<(event: TraceEvent) => void>();
+  #tensorBytes = 0;
+  #weightBytes = 0;
+  #disposed = false;
+  #lost: SkipVisionError | undefined;
+
+  constructor(driver: Driver, rejected: readonly Rejection[]) {
+    this.#driver = driver;
+    this.rejected = rejected;
+    void driver.lost.then((info) => {
+      if (this.#disposed) return;
+      this.#lost = new SkipVisionError('device-lost', `the ${driver.name} device was lost (${info.reason}): ${info.message}. Make a new backend and upload again.`);
+    });
+  }
+
+  get name() {
+    return this.#driver.name;
+  }
+  get description() {
+    return this.#driver.description;
+  }
+  get features() {
+    return this.#driver.features;
+  }
+  get limits() {
+    return this.#driver.limits;
+  }
+  get lost() {
+    return this.#driver.lost;
+  }
+
+  upload(data: Float32Array, shape?: readonly number[]): Tensor<'f32'>;
+  upload(data: Uint32Array, shape?: readonly number[]): Tensor<'u32'>;
+  upload(data: TypedArray, shape: readonly number[] = [data.length]): Tensor {
+    this.#alive();
+    const dtype: DType = data instanceof Float32Array ? 'f32' : 'u32';
+    if (!(data instanceof Float32Array || data instanceof Uint32Array)) {
+      throw this.#badCall('upload', 'data', Object.prototype.toString.call(data), 'a Float32Array or Uint32Array');
+    }
+    if (checkedElementCount(shape, 'upload') !== data.length) {
+      throw this.#badCall('upload', 'shape', `[${shape}] for ${data.length} elements`, 'a shape with as many elements as data');
+    }
+    const tensor = this.#make({ dtype, shape }, data instanceof Uint32Array ? data.slice() : undefined);
+    this.#driver.write(tensor.storage.handle, data);
+    return tensor;
+  }
+
+  empty<D extends DType>(desc: TensorDesc<D>): Tensor<D> {
+    this.#alive();
+    return this.#make(desc);
+  }
+
+  borrow<D extends DType>(handle: unknown, desc: TensorDesc<D>): Tensor<D> {
+    this.#alive();
+    const bytes = checkedElementCount(desc.shape, 'borrow') * 4;
+    const storage: Storage = { handle: this.#driver.adopt(handle, desc), bytes, borrowed: true, disposed: false };
+    return new Tensor(this, desc, storage, () => {
+      storage.disposed = true;
+    });
+  }
+
+  async pack(source: WeightSource, options: { dtype?: WeightDType } = {}): Promise<Weight> {
+    this.#alive();
+    const dtype = options.dtype ?? 'f32';
+    if (dtype !== 'f32') {
+      throw new SkipVisionError('unsupported', `pack: dtype "${dtype}" is not supported, use "f32"`, { op: 'pack', argument: 'dtype', got: String(dtype), expected: 'f32' });
+    }
+    const matrices = matricesOf(source);
+    const [first] = matrices;
+    for (const { data, shape } of matrices) {
+      if (shape.length !== 2 || checkedElementCount(shape, 'pack') !== data.length) {
+        throw this.#badCall('pack', 'shape', `[${shape}] for ${data.length} elements`, 'a matrix [N, K] with N * K elements');
+      }
+      if (shape[0] !== first!.shape[0] || shape[1] !== first!.shape[1]) {
+        throw this.#badCall('pack', 'up', `[${shape}]`, `the shape of gate, [${first!.shape}]`);
+      }
+    }
+    const { handle, bytes } = await this.#driver.pack(source, dtype);
+    this.#weightBytes += bytes;
+    return new Weight(this, { dtype, shape: [first!.shape[0], first!.shape[1]], parts: matrices.length as 1 | 2, bytes }, handle, () => {
+      this.#weightBytes -= bytes;
+      this.#driver.freeWeight(handle);
+    });
+  }
+
+  run<O extends Op>(op: O, io: IoOf<O>, attrs: AttrsOf<O>): void {
+    this.#alive();
+    const operands = io as Readonly<Record<string, Tensor | Weight | undefined>>;
+    const dims = checkOperands(this, op, operands, attrs);
+    const start = this.#sinks.size ? performance.now() : 0;
+    this.#driver.run(op, operands, dims, attrs);
+    if (this.#sinks.size) {
+      const event: TraceEvent = { op: op.name, dims, ...op.cost(dims, attrs, io) };
+      if (!this.#driver.timings) event.milliseconds = performance.now() - start;
+      for (const sink of this.#sinks) sink(event);
+    }
+  }
+
+  async read<D extends DType>(tensor: Tensor<D>, options: SignalOption = {}): Promise<ArrayOf<D>> {
+    this.#alive();
+    options.signal?.throwIfAborted();
+    if (tensor.disposed) throw new SkipVisionError('disposed', 'read: the tensor was disposed', { op: 'read', argument: 'tensor' });
+    if (tensor.backend !== this) throw new SkipVisionError('wrong-backend', 'read: the tensor belongs to another backend', { op: 'read', argument: 'tensor' });
+    const buffer = await withAbort(this.#driver.read(tensor.storage.handle, tensor.bytes), options.signal);
+    this.#alive();
+    return (tensor.dtype === 'f32' ? new Float32Array(buffer) : new Uint32Array(buffer)) as ArrayOf<D>;
+  }
+
+  async flush(options: SignalOption = {}): Promise<void> {
+    this.#alive();
+    options.signal?.throwIfAborted();
+    await withAbort(this.#driver.flush(), options.signal);
+    this.#alive();
+  }
+
+  memory(): MemoryInfo {
+    return { tensors: this.#tensorBytes, weights: this.#weightBytes, reserved: this.#driver.reserved() };
+  }
+
+  trace(sink: (event: TraceEvent) => void): Disposable {
+    this.#sinks.add(sink);
+    this.#driver.timings?.(({ op, milliseconds }) => {
+      for (const each of this.#sinks) each({ op, dims: {}, flops: 0, bytes: 0, milliseconds });
+    });
+    return {
+      [Symbol.dispose]: () => {
+        this.#sinks.delete(sink);
+        if (!this.#sinks.size) this.#driver.timings?.(undefined);
+      },
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    await this.#driver.dispose();
+  }
+
+  #make<D extends DType>(desc: TensorDesc<D>, host?: Uint32Array): Tensor<D> {
+    const bytes = checkedElementCount(desc.shape, 'empty') * 4;
+    if (bytes > this.limits.maxBufferBytes) {
+      throw new SkipVisionError('out-of-memory', `a tensor [${desc.shape}] needs ${bytes} bytes, this ${this.name} backend takes at most ${this.limits.maxBufferBytes}`, {
+        argument: 'shape',
+        got: `${bytes} bytes`,
+        expected: `at most ${this.limits.maxBufferBytes} bytes`,
+      });
+    }
+    const storage: Storage = { handle: this.#driver.allocate(bytes), bytes, borrowed: false, host, disposed: false };
+    this.#tensorBytes += bytes;
+    return new Tensor(this, desc, storage, () => {
+      storage.disposed = true;
+      this.#tensorBytes -= bytes;
+      this.#driver.free(storage.handle);
+    });
+  }
+
+  #alive(): void {
+    if (this.#disposed) throw new SkipVisionError('disposed', `this ${this.name} backend was disposed`);
+    if (this.#lost) throw this.#lost;
+  }
+
+  #badCall(op: string, argument: string, got: string, expected: string): SkipVisionError {
+    return new SkipVisionError('invalid-argument', `${op}: ${argument} is ${got}, expected ${expected}`, { op, argument, got, expected });
+  }
+}
+
+/** Rejects with the signal's reason as soon as it aborts; the work itself goes on and is dropped. */
+async function withAbort<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return work;
+  signal.throwIfAborted();
+  let abort!: () => void;
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+    work.catch(() => {});
+  }
+}

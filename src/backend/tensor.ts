@@ -1,0 +1,93 @@
+import type { Backend } from './backend.ts';
+import { SkipVisionError } from './errors.ts';
+
+export type DType = 'f32' | 'u32';
+export type TypedArray = Float32Array<ArrayBufferLike> | Uint32Array<ArrayBufferLike>;
+export type ArrayOf<D extends DType> = D extends 'f32' ? Float32Array<ArrayBuffer> : Uint32Array<ArrayBuffer>;
+
+export interface TensorDesc<D extends DType = DType> {
+  dtype: D;
+  shape: readonly number[];
+}
+
+/** Backend memory behind one tensor and its views. `handle` means something to the backend's driver only. */
+export interface Storage {
+  readonly handle: unknown;
+  readonly bytes: number;
+  /** Borrowed memory belongs to the caller: never freed by us. */
+  readonly borrowed: boolean;
+  /** Copy of uploaded u32 data, so that row lists can be checked without reading them back. */
+  readonly host?: Uint32Array;
+  disposed: boolean;
+}
+
+/** A contiguous, row-major array that belongs to one backend. Made by `upload`, `empty` or `borrow`; freed by `dispose`. */
+export class Tensor<D extends DType = DType> {
+  readonly backend: Backend;
+  readonly dtype: D;
+  readonly shape: readonly number[];
+  /** Number of elements. */
+  readonly size: number;
+  readonly storage: Storage;
+  readonly #release: (() => void) | undefined;
+
+  /** Use a backend's `upload`, `empty` or `borrow`. `release` is absent in views. */
+  constructor(backend: Backend, desc: TensorDesc<D>, storage: Storage, release?: () => void) {
+    this.backend = backend;
+    this.dtype = desc.dtype;
+    this.shape = Object.freeze([...desc.shape]);
+    this.size = elementCount(desc.shape);
+    this.storage = storage;
+    this.#release = release;
+  }
+
+  get bytes(): number {
+    return this.size * 4;
+  }
+
+  get disposed(): boolean {
+    return this.storage.disposed;
+  }
+
+  /** The same memory under another shape of the same or a smaller size (a prefix). The view dies with its owner. */
+  view(shape: readonly number[]): Tensor<D> {
+    const size = checkedElementCount(shape, 'view');
+    if (size > this.size) {
+      throw new SkipVisionError('invalid-argument', `view: shape [${shape}] has ${size} elements, the tensor ${this.size}`, {
+        op: 'view',
+        argument: 'shape',
+        got: `[${shape}]`,
+        expected: `at most ${this.size} elements`,
+      });
+    }
+    return new Tensor(this.backend, { dtype: this.dtype, shape }, this.storage);
+  }
+
+  /** Frees the memory unless it was borrowed. Views free nothing. Twice is harmless. */
+  dispose(): void {
+    if (this.storage.disposed || !this.#release) return;
+    this.#release();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+export function elementCount(shape: readonly number[]): number {
+  return shape.reduce((product, extent) => product * extent, 1);
+}
+
+/** Like `elementCount`, but refuses extents that are not non-negative integers. */
+export function checkedElementCount(shape: readonly number[], op: string): number {
+  const size = elementCount(shape);
+  if (!shape.every((extent) => Number.isInteger(extent) && extent >= 0) || !Number.isSafeInteger(size)) {
+    throw new SkipVisionError('invalid-argument', `${op}: shape is [${shape}], expected non-negative integers`, {
+      op,
+      argument: 'shape',
+      got: `[${shape}]`,
+      expected: 'non-negative integers',
+    });
+  }
+  return size;
+}

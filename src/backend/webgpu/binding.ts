@@ -1,0 +1,50 @@
+import type { Feature } from '../backend.ts';
+import type { DimsOf, Signature } from '../op.ts';
+import type { TypedArray } from '../tensor.ts';
+
+/** A WGSL module with one compute entry point `main`. */
+export interface GpuKernel {
+  name: string;
+  code: string;
+}
+
+/** A range of a GPU buffer. Opaque to ops: they pass it on to `dispatch`. */
+export interface GpuOperand {
+  readonly buffer: unknown;
+  readonly bytes: number;
+}
+
+/** A field of a kernel's `Params` struct: plain numbers are u32, `f32(x)` is a float. */
+export type GpuParam = number | { readonly f32: number };
+export function f32(value: number): GpuParam {
+  return { f32: value };
+}
+
+/** What an op's WebGPU binding may use besides its operands. */
+export interface GpuContext {
+  readonly features: ReadonlySet<Feature>;
+  /**
+   * Enqueues one dispatch. In the kernel `@group(0) @binding(0)` is the uniform `Params` struct made of `params` in
+   * order, and `@binding(1 + i)` is operand i; an absent operand is bound to a dummy buffer. `workgroups` is a count
+   * that may exceed 65,535 in x: the kernel's flat id is `workgroup_id.x + workgroup_id.y * num_workgroups.x`, and it
+   * returns early past the end. Nothing is enqueued when a count is 0.
+   */
+  dispatch(
+    kernel: GpuKernel,
+    operands: readonly (GpuOperand | undefined)[],
+    params: readonly GpuParam[],
+    workgroups: readonly [x: number, y?: number, z?: number],
+    constants?: Readonly<Record<string, number>>,
+  ): void;
+  /** A buffer with undefined contents that returns to the pool once the op's work was submitted. */
+  scratch(bytes: number): GpuOperand;
+  /** A scratch buffer filled with `data`. */
+  upload(data: TypedArray): GpuOperand;
+}
+
+/** Operands by name; undefined where an optional one is absent. */
+export type GpuIo<S extends Signature> = {
+  readonly [K in keyof S]: S[K]['optional'] extends true ? GpuOperand | undefined : GpuOperand;
+};
+
+export type GpuBinding<S extends Signature, A> = (gpu: GpuContext, io: GpuIo<S>, dims: DimsOf<S>, attrs: A) => void;

@@ -1,0 +1,49 @@
+import { defineOp, input, optional, output, positionList } from '../backend/op.ts';
+import { checkHeads, dotRows, softmaxRow } from './attention.ts';
+import { pending } from './pending.ts';
+
+export interface AttentionScoresAttrs {
+  qPosition: number;
+  causal: boolean;
+  scale: number;
+  /** How the heads are combined. */
+  reduce: 'mean' | 'sum';
+}
+
+/**
+ * The attention probabilities of one query row, combined over heads: what FastV and the CLS selection of Skip-Vision
+ * rank tokens by. q [H, dh]; k [C, Hkv, dh] of which the first S rows count; scores [S], 0 for invisible keys.
+ */
+export const attentionScores = defineOp<AttentionScoresAttrs>()({
+  name: 'attention_scores',
+  io: {
+    q: input('H', 'dh'),
+    k: input('C', 'Hkv', 'dh'),
+    kPositions: positionList('S'),
+    keyBias: optional(input('S')),
+    scores: output('S'),
+  },
+  check({ dims, attrs, fail }) {
+    checkHeads(dims.H, dims.Hkv, fail);
+    if (dims.S > dims.C) fail('kPositions', `[${dims.S}]`, `at most the ${dims.C} rows of k`);
+    if (!Number.isFinite(attrs.scale)) fail('scale', attrs.scale, 'a finite number');
+    if (!Number.isInteger(attrs.qPosition) || attrs.qPosition < 0) fail('qPosition', attrs.qPosition, 'a non-negative integer');
+    if (attrs.reduce !== 'mean' && attrs.reduce !== 'sum') fail('reduce', `"${attrs.reduce}"`, 'mean or sum');
+  },
+  cost: ({ S, H, dh, Hkv }) => ({ flops: 2 * S * H * dh, bytes: 4 * (S * Hkv * dh + H * dh + S) }),
+  reference({ q, k, kPositions, keyBias, scores }, { S, H, dh, Hkv }, { qPosition, causal, scale, reduce }) {
+    const weights = new Float64Array(S);
+    const sums = new Float64Array(S);
+    for (let h = 0; h < H; h++) {
+      const kv = Math.floor(h / (H / Hkv));
+      softmaxRow(weights, (s) => {
+        if (causal && kPositions[s]! > qPosition) return undefined;
+        return scale * dotRows(q, h * dh, k, (s * Hkv + kv) * dh, dh) + (keyBias ? keyBias[s]! : 0);
+      });
+      for (let s = 0; s < S; s++) sums[s]! += weights[s]!;
+    }
+    for (let s = 0; s < S; s++) scores[s] = reduce === 'mean' ? sums[s]! / H : sums[s]!;
+  },
+  wasm: pending,
+  webgpu: pending,
+});

@@ -1,0 +1,105 @@
+import { defineOp, type Io, input, optional, output, positionList } from '../backend/op.ts';
+import { pending } from './pending.ts';
+
+/** Keys at positions [start, end) are invisible to queries at positions >= from (the V-mask of Skip-Vision). */
+export type HiddenKeys = readonly [start: number, end: number, from: number];
+
+export interface AttentionAttrs {
+  scale: number;
+  /** Key j is visible to query i only if kPositions[j] <= qPositions[i]. */
+  causal: boolean;
+  hiddenKeys?: readonly HiddenKeys[];
+}
+
+const signature = {
+  q: input('T', 'H', 'dh'),
+  k: input('C', 'Hkv', 'dh'),
+  v: input('C', 'Hkv', 'dh'),
+  qPositions: positionList('T'),
+  kPositions: positionList('S'),
+  keyBias: optional(input('S')),
+  o: output('T', 'H', 'dh'),
+};
+
+/**
+ * Softmax attention with grouped key/value heads and explicit positions: query head h reads key/value head
+ * `floor(h / (H / Hkv))`. q, o [T, H, dh]; k, v [C, Hkv, dh] of which the first S = kPositions.length rows count;
+ * keyBias [S] is added to the logits. Positions strictly ascend and may have gaps. A query that sees no key gives zeros.
+ */
+export const attention = defineOp<AttentionAttrs>()({
+  name: 'attention',
+  io: signature,
+  check({ dims, attrs, fail }) {
+    checkHeads(dims.H, dims.Hkv, fail);
+    if (dims.S > dims.C) fail('kPositions', `[${dims.S}]`, `at most the ${dims.C} rows of k`);
+    if (!Number.isFinite(attrs.scale)) fail('scale', attrs.scale, 'a finite number');
+    for (const [start, end, from] of attrs.hiddenKeys ?? []) {
+      const valid = [start, end, from].every((slot) => Number.isInteger(slot) && slot >= 0) && start <= end;
+      if (!valid) fail('hiddenKeys', `[${start}, ${end}, ${from}]`, 'non-negative integers [start, end, from] with start <= end');
+    }
+  },
+  cost({ T, H, dh, S, Hkv }, attrs, io) {
+    return { flops: 4 * visiblePairs(io, attrs) * H * dh, bytes: 4 * (2 * T * H * dh + 2 * S * Hkv * dh) };
+  },
+  reference({ q, k, v, qPositions, kPositions, keyBias, o }, { T, H, dh, Hkv, S }, { scale, causal, hiddenKeys = [] }) {
+    const group = H / Hkv;
+    const weights = new Float64Array(S);
+    const sum = new Float64Array(dh);
+    for (let t = 0; t < T; t++) {
+      for (let h = 0; h < H; h++) {
+        const kv = Math.floor(h / group);
+        const query = (t * H + h) * dh;
+        softmaxRow(weights, (s) => {
+          if (!isVisible(qPositions[t]!, kPositions[s]!, causal, hiddenKeys)) return undefined;
+          return scale * dotRows(q, query, k, (s * Hkv + kv) * dh, dh) + (keyBias ? keyBias[s]! : 0);
+        });
+        sum.fill(0);
+        for (let s = 0; s < S; s++) {
+          if (weights[s] === 0) continue; // an invisible key must not add 0 * infinity
+          for (let c = 0; c < dh; c++) sum[c]! += weights[s]! * v[(s * Hkv + kv) * dh + c]!;
+        }
+        o.set(sum, query);
+      }
+    }
+  },
+  wasm: pending,
+  webgpu: pending,
+});
+
+export function checkHeads(H: number, Hkv: number, fail: (argument: string, got: unknown, expected: string) => never): void {
+  if (Hkv === 0 || H % Hkv !== 0) fail('k', `${Hkv} key/value heads`, `a divisor of the ${H} query heads`);
+}
+
+export function isVisible(qPosition: number, kPosition: number, causal: boolean, hiddenKeys: readonly HiddenKeys[]): boolean {
+  if (causal && kPosition > qPosition) return false;
+  return !hiddenKeys.some(([start, end, from]) => start <= kPosition && kPosition < end && qPosition >= from);
+}
+
+export function dotRows(a: Float32Array, aOffset: number, b: Float32Array, bOffset: number, length: number): number {
+  let sum = 0;
+  for (let c = 0; c < length; c++) sum += a[aOffset + c]! * b[bOffset + c]!;
+  return sum;
+}
+
+/** Softmax over the keys for which `logit` is defined; zeros elsewhere, and everywhere when there is none. */
+export function softmaxRow(out: Float64Array, logit: (key: number) => number | undefined): void {
+  let peak = Number.NEGATIVE_INFINITY;
+  const logits = Array.from(out, (_, key) => logit(key));
+  for (const value of logits) if (value !== undefined && !(value <= peak)) peak = value;
+  let total = 0;
+  logits.forEach((value, key) => {
+    out[key] = value === undefined ? 0 : Math.exp(value - peak);
+    total += out[key]!;
+  });
+  if (total !== 0) for (let key = 0; key < out.length; key++) out[key]! /= total;
+}
+
+/** Pairs of query and key that meet, counted from the position lists. */
+function visiblePairs(io: Io<typeof signature>, { causal, hiddenKeys = [] }: AttentionAttrs): number {
+  const queries = io.qPositions.storage.host!.subarray(0, io.qPositions.size);
+  const keys = io.kPositions.storage.host!.subarray(0, io.kPositions.size);
+  if (!causal && hiddenKeys.length === 0) return queries.length * keys.length;
+  let pairs = 0;
+  for (const query of queries) for (const key of keys) if (isVisible(query, key, causal, hiddenKeys)) pairs++;
+  return pairs;
+}

@@ -1,0 +1,38 @@
+import { defineOp, inout, optional, output, rowList } from '../backend/op.ts';
+import { pending } from './pending.ts';
+
+/**
+ * Keeps the listed rows of keys and values and drops the others: row keep[i] becomes row i. Keys are moved as they are,
+ * with the rotation of their original position.
+ *
+ * k, v [A, S, W] with the row axis in the middle, so both cache layouts fit as a view: [S, Hkv * dh] is [1, S, Hkv * dh] and
+ * [B, Hkv, S, dh] is [B * Hkv, S, dh]. With kOut, vOut [A, U, W], U >= R, rows are copied there and k, v stay as they
+ * are; without them rows move in place, the extents stay, and rows from R on have undefined contents.
+ */
+export const compactKv = defineOp()({
+  name: 'compact_kv',
+  io: {
+    k: inout('A', 'S', 'W'),
+    v: inout('A', 'S', 'W'),
+    keep: rowList('R', 'S'),
+    kOut: optional(output('A', 'U', 'W')),
+    vOut: optional(output('A', 'U', 'W')),
+  },
+  check({ io, dims, fail }) {
+    if (!io.kOut !== !io.vOut) fail(io.kOut ? 'vOut' : 'kOut', 'absent', 'given together with its twin');
+    if (io.kOut && dims.U < dims.R) fail('kOut', `${dims.U} rows`, `at least the ${dims.R} kept rows`);
+  },
+  cost: ({ A, R, W }) => ({ flops: 0, bytes: 4 * 4 * A * R * W }),
+  reference({ k, v, keep, kOut = k, vOut = v }, { A, S, W, R, U = S }) {
+    for (const [from, to] of [[k, kOut], [v, vOut]] as const) {
+      for (let a = 0; a < A; a++) {
+        for (let i = 0; i < R; i++) {
+          const source = (a * S + keep[i]!) * W;
+          to.set(from.subarray(source, source + W), (a * U + i) * W); // keep[i] >= i: a row is read before it is overwritten
+        }
+      }
+    }
+  },
+  wasm: pending,
+  webgpu: pending,
+});

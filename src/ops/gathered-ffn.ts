@@ -1,0 +1,86 @@
+import { anyWeight, defineOp, inout, input, optional, rowList, weight } from '../backend/op.ts';
+import { type Activation, activate } from './activation.ts';
+import { checkActivation } from './linear.ts';
+import { pending } from './pending.ts';
+import { checkEps } from './rms-norm.ts';
+
+export interface GatheredFfnAttrs {
+  activation: Activation;
+  /** Norm of a row before the FFN; needs `normWeight` unless 'none'. Default 'none'. */
+  norm?: 'rms' | 'layer' | 'none';
+  eps?: number;
+}
+
+/**
+ * `x[rows] += rowGate * FFN(norm(x[rows]))` in place; the other rows are not touched. Without `rows` all rows run.
+ *
+ * `up` is one matrix [M, D]: `FFN(h) = down(act(up(h)))`; or a gate and up pair: `down(act(gate(h)) * up(h))`.
+ * x [T, D], rows [R], normWeight and normBias [D], gateBias and upBias [M], downBias [D], rowGate [R].
+ * The FFN of Skip-Vision (arXiv 2503.21817): skipped visual tokens are the rows that are not listed.
+ */
+export const gatheredFfn = defineOp<GatheredFfnAttrs>()({
+  name: 'gathered_ffn',
+  io: {
+    x: inout('T', 'D'),
+    rows: optional(rowList('R', 'T')),
+    normWeight: optional(input('D')),
+    normBias: optional(input('D')),
+    up: anyWeight('M', 'D'),
+    gateBias: optional(input('M')),
+    upBias: optional(input('M')),
+    down: weight('D', 'M'),
+    downBias: optional(input('D')),
+    rowGate: optional(input('G')),
+  },
+  check({ io, dims, attrs, fail }) {
+    const { norm = 'none', eps = 0 } = attrs;
+    checkActivation(attrs.activation, fail);
+    checkEps(eps, fail);
+    if (!['rms', 'layer', 'none'].includes(norm)) fail('norm', `"${norm}"`, 'one of rms, layer, none');
+    if ((norm === 'none') !== (io.normWeight === undefined)) fail('normWeight', io.normWeight ? 'given' : 'absent', `${norm === 'none' ? 'absent' : 'given'} with norm "${norm}"`);
+    if (io.normBias && norm !== 'layer') fail('normBias', 'given', `absent with norm "${norm}"`);
+    if (io.gateBias && io.up.parts === 1) fail('gateBias', 'given', 'absent, as up is no gate and up pair');
+    const count = dims.R ?? dims.T;
+    if (dims.G !== undefined && dims.G !== count) fail('rowGate', `[${dims.G}]`, `[${count}], one for each listed row`);
+  },
+  cost: ({ T, R = T, D, M }, _attrs, { up }) => ({
+    flops: 2 * R * D * M * (up.parts + 1),
+    bytes: 4 * (2 * R * D + D * M * (up.parts + 1)),
+  }),
+  reference(io, { T, R = T, D, M }, { activation, norm = 'none', eps = 0 }) {
+    const { x, rows, up, gateBias, upBias, down, downBias, rowGate } = io;
+    const gated = up.length === 2;
+    const upMatrix = up[up.length - 1]!;
+    const normed = new Float64Array(D);
+    const inner = new Float64Array(M);
+    for (let i = 0; i < R; i++) {
+      const row = (rows ? rows[i]! : i) * D;
+      normalize(normed, x.subarray(row, row + D), norm, eps, io.normWeight, io.normBias);
+      for (let m = 0; m < M; m++) {
+        const u = dot(normed, upMatrix, m * D) + (upBias ? upBias[m]! : 0);
+        inner[m] = gated ? activate(activation, dot(normed, up[0]!, m * D) + (gateBias ? gateBias[m]! : 0)) * u : activate(activation, u);
+      }
+      const factor = rowGate ? rowGate[i]! : 1;
+      for (let d = 0; d < D; d++) {
+        x[row + d] = x[row + d]! + factor * (dot(inner, down[0]!, d * M) + (downBias ? downBias[d]! : 0));
+      }
+    }
+  },
+  wasm: pending,
+  webgpu: pending,
+});
+
+function dot(a: Float64Array, matrix: Float32Array, offset: number): number {
+  let sum = 0;
+  for (let k = 0; k < a.length; k++) sum += a[k]! * matrix[offset + k]!;
+  return sum;
+}
+
+function normalize(out: Float64Array, row: Float32Array, norm: 'rms' | 'layer' | 'none', eps: number, weight?: Float32Array, bias?: Float32Array): void {
+  const n = row.length;
+  const mean = norm === 'layer' ? row.reduce((sum, value) => sum + value, 0) / n : 0;
+  let squares = 0;
+  for (let d = 0; d < n; d++) squares += (row[d]! - mean) ** 2;
+  const scale = norm === 'none' ? 1 : 1 / Math.sqrt(squares / n + eps);
+  for (let d = 0; d < n; d++) out[d] = (row[d]! - mean) * scale * (weight ? weight[d]! : 1) + (bias ? bias[d]! : 0);
+}

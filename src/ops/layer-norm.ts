@@ -1,0 +1,24 @@
+import { defineOp, input, optional, output } from '../backend/op.ts';
+import { pending } from './pending.ts';
+import { checkEps } from './rms-norm.ts';
+
+/** `y = (x - mean) / sqrt(var + eps) * weight + bias`, population variance. x, y [T, D]; weight, bias [D]. (arXiv 1607.06450) */
+export const layerNorm = defineOp<{ eps: number }>()({
+  name: 'layer_norm',
+  io: { x: input('T', 'D'), weight: input('D'), bias: optional(input('D')), y: output('T', 'D') },
+  check: ({ attrs, fail }) => checkEps(attrs.eps, fail),
+  cost: ({ T, D }) => ({ flops: 7 * T * D, bytes: 4 * (2 * T * D + 2 * D) }),
+  reference({ x, weight, bias, y }, { T, D }, { eps }) {
+    for (let t = 0; t < T; t++) {
+      let sum = 0;
+      for (let d = 0; d < D; d++) sum += x[t * D + d]!;
+      const mean = sum / D;
+      let squares = 0;
+      for (let d = 0; d < D; d++) squares += (x[t * D + d]! - mean) ** 2;
+      const scale = 1 / Math.sqrt(squares / D + eps);
+      for (let d = 0; d < D; d++) y[t * D + d] = (x[t * D + d]! - mean) * scale * weight[d]! + (bias ? bias[d]! : 0);
+    }
+  },
+  wasm: pending,
+  webgpu: pending,
+});

@@ -1,0 +1,56 @@
+import { defineOp, input, optional, output, weight } from '../backend/op.ts';
+import { pending } from './pending.ts';
+
+export interface PatchEmbeddingAttrs {
+  patchSize: number;
+}
+
+/**
+ * The input layer of a ViT: a convolution whose stride is its kernel size, an optional class row in front, learned positions.
+ * pixels [channels, height, width]; weight [D, channels * patch^2] (the convolution kernel, flattened); bias,
+ * classEmbedding [D]; positionEmbedding, y [P, D] with P = patches (+ 1 with a class row), patches in raster order. (arXiv 2010.11929)
+ */
+export const patchEmbedding = defineOp<PatchEmbeddingAttrs>()({
+  name: 'patch_embedding',
+  io: {
+    pixels: input('channels', 'height', 'width'),
+    weight: weight('D', 'K'),
+    bias: optional(input('D')),
+    classEmbedding: optional(input('D')),
+    positionEmbedding: optional(input('P', 'D')),
+    y: output('P', 'D'),
+  },
+  check({ io, dims, attrs: { patchSize }, fail }) {
+    const divides = Number.isInteger(patchSize) && patchSize > 0 && dims.height % patchSize === 0 && dims.width % patchSize === 0;
+    if (!divides) fail('patchSize', patchSize, `a positive divisor of height ${dims.height} and width ${dims.width}`);
+    const K = dims.channels * patchSize ** 2;
+    if (dims.K !== K) fail('weight', `[${dims.D}, ${dims.K}]`, `[D, ${K}] for ${dims.channels} channels and patches of ${patchSize}`);
+    const P = (dims.height / patchSize) * (dims.width / patchSize) + (io.classEmbedding ? 1 : 0);
+    if (dims.P !== P) fail('y', `[${dims.P}, ${dims.D}]`, `[${P}, D]`);
+  },
+  cost: ({ P, D, K }) => ({ flops: 2 * P * D * K, bytes: 4 * (P * K + D * K + 2 * P * D) }),
+  reference({ pixels, weight, bias, classEmbedding, positionEmbedding, y }, { channels, height, width, D, P, K }, { patchSize }) {
+    const columns = width / patchSize;
+    const first = classEmbedding ? 1 : 0;
+    for (let p = 0; p < P; p++) {
+      for (let d = 0; d < D; d++) {
+        let sum = positionEmbedding ? positionEmbedding[p * D + d]! : 0;
+        if (p < first) {
+          sum += classEmbedding![d]!;
+        } else {
+          sum += bias ? bias[d]! : 0;
+          const top = Math.floor((p - first) / columns) * patchSize;
+          const left = ((p - first) % columns) * patchSize;
+          for (let c = 0, k = 0; c < channels; c++) {
+            for (let i = 0; i < patchSize; i++) {
+              for (let j = 0; j < patchSize; j++, k++) sum += pixels[(c * height + top + i) * width + left + j]! * weight[0]![d * K + k]!;
+            }
+          }
+        }
+        y[p * D + d] = sum;
+      }
+    }
+  },
+  wasm: pending,
+  webgpu: pending,
+});

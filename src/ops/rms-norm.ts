@@ -1,0 +1,25 @@
+import { defineOp, input, output } from '../backend/op.ts';
+import { pending } from './pending.ts';
+
+/** `y = x / sqrt(mean(x^2) + eps) * weight`, row by row. x, y [T, D]; weight [D]. (RMSNorm, arXiv 1910.07467) */
+export const rmsNorm = defineOp<{ eps: number }>()({
+  name: 'rms_norm',
+  io: { x: input('T', 'D'), weight: input('D'), y: output('T', 'D') },
+  check: ({ attrs, fail }) => checkEps(attrs.eps, fail),
+  cost: ({ T, D }) => ({ flops: 4 * T * D, bytes: 4 * (2 * T * D + D) }),
+  reference({ x, weight, y }, { T, D }, { eps }) {
+    for (let t = 0; t < T; t++) {
+      let squares = 0;
+      for (let d = 0; d < D; d++) squares += x[t * D + d]! ** 2;
+      const scale = 1 / Math.sqrt(squares / D + eps);
+      for (let d = 0; d < D; d++) y[t * D + d] = x[t * D + d]! * scale * weight[d]!;
+    }
+  },
+  wasm: pending,
+  webgpu: pending,
+});
+
+/** eps must keep the square root away from zero, also for a row of zeros. */
+export function checkEps(eps: number, fail: (argument: string, got: unknown, expected: string) => never): void {
+  if (!(eps >= 0 && eps < Number.POSITIVE_INFINITY)) fail('eps', eps, 'a finite number, at least 0');
+}

@@ -71,14 +71,14 @@ export class Fields {
   integer(key: string, range: Range): number {
     const value = this.get(key) ?? range.default;
     if (typeof value === 'number' && Number.isInteger(value) && value >= range.min && value <= range.max) return value;
-    throw this.invalid(key, `an integer from ${range.min} to ${range.max}`);
+    throw this.invalid(key, `an integer from ${range.min} to ${range.max}`, value);
   }
 
   /** A number with min < value <= max. */
   number(key: string, range: Range): number {
     const value = this.get(key) ?? range.default;
     if (typeof value === 'number' && value > range.min && value <= range.max) return value;
-    throw this.invalid(key, `a number above ${range.min} and up to ${range.max}`);
+    throw this.invalid(key, `a number above ${range.min} and up to ${range.max}`, value);
   }
 
   boolean(key: string, absent: boolean): boolean {
@@ -93,8 +93,8 @@ export class Fields {
     throw this.invalid(key, 'a string');
   }
 
-  invalid(key: string, expected: string): SkipVisionError {
-    return invalidCheckpoint(this.file, this.name(key), describe(this.get(key)), expected);
+  invalid(key: string, expected: string, got: unknown = this.get(key)): SkipVisionError {
+    return invalidCheckpoint(this.file, this.name(key), describe(got), expected);
   }
 
   unsupported(key: string, expected: string): SkipVisionError {

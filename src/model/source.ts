@@ -56,8 +56,7 @@ interface Folder {
 
 function openFolder(source: ModelSource): Folder {
   if (typeof source === 'string' || source instanceof URL) {
-    if (source === '') throw badSource('an empty string');
-    const base = locate(source);
+    const base = locateFolder(source);
     return {
       read: (name, report, signal) => readLocation(child(base, name), report, signal),
       has: (name, signal) => exists(child(base, name), signal),
@@ -76,9 +75,19 @@ function openFolder(source: ModelSource): Folder {
   };
 }
 
-function badSource(got: string): SkipVisionError {
+function locateFolder(source: string | URL): string | URL {
+  if (source === '') throw badSource('an empty string');
+  try {
+    return locate(source);
+  } catch (cause) {
+    throw badSource(`"${source}"`, cause);
+  }
+}
+
+function badSource(got: string, cause?: unknown): SkipVisionError {
   const expected = 'a directory path, a file or http(s) URL, or a record of file name -> Uint8Array';
-  return new SkipVisionError('invalid-argument', `model source is ${got}, expected ${expected}`, { argument: 'source', got, expected });
+  const message = `model source is ${got}, expected ${expected}`;
+  return new SkipVisionError('invalid-argument', message, { argument: 'source', got, expected, cause });
 }
 
 /** Runs a read so that an abort rejects with the signal's reason and every other failure names the file. */
@@ -91,7 +100,7 @@ async function guarded<T>(name: string, signal: AbortSignal | undefined, work: (
   } catch (cause) {
     signal?.throwIfAborted();
     const got = cause instanceof Error ? cause.message : String(cause);
-    // Both the array constructor and the file system report lack of memory as a RangeError.
+    // An array larger than this runtime can hold is a RangeError.
     const code = cause instanceof RangeError ? 'out-of-memory' : 'invalid-checkpoint';
     throw new SkipVisionError(code, `${name}: cannot be read: ${got}`, { argument: name, got, expected: 'a readable file', cause });
   }
@@ -158,7 +167,8 @@ async function download(url: URL, report?: Report, signal?: AbortSignal): Promis
   let bytes = new Uint8Array(total ?? 1 << 16);
   let loaded = 0;
   report?.(loaded, total);
-  for (const reader = response.body?.getReader(); reader; ) {
+  const reader = response.body?.getReader();
+  while (reader !== undefined) {
     const { done, value } = await reader.read();
     if (done) break;
     if (loaded + value.length > bytes.length) {

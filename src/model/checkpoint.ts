@@ -1,0 +1,96 @@
+import { describe, Fields, invalidCheckpoint, isObject, parseJson } from './json.ts';
+import { parseSafetensors, type SafeTensor, toFloat32 } from './safetensors.ts';
+import type { OpenSource } from './source.ts';
+
+const WEIGHTS = 'model.safetensors';
+const INDEX = 'model.safetensors.index.json';
+
+/** The tensors of a model folder by name. Holds the files' bytes and nothing else: no converted copy is kept. */
+export class Checkpoint {
+  readonly #tensors: ReadonlyMap<string, SafeTensor>;
+  readonly #used = new Set<string>();
+
+  /** Use `openCheckpoint`. */
+  constructor(tensors: ReadonlyMap<string, SafeTensor>) {
+    this.#tensors = tensors;
+  }
+
+  get names(): readonly string[] {
+    return [...this.#tensors.keys()];
+  }
+
+  has(name: string): boolean {
+    return this.#tensors.has(name);
+  }
+
+  /** The shape of a tensor that is there. */
+  shape(name: string): readonly number[] {
+    return this.#tensors.get(name)!.shape;
+  }
+
+  /**
+   * A tensor as f32, row-major. A view of the file's bytes where they allow it, so do not write to it.
+   * @throws `invalid-checkpoint` naming the tensor when it is missing, has another shape, or is no F32, F16 or BF16.
+   */
+  tensor(name: string, shape: readonly number[]): Float32Array {
+    const tensor = this.#tensors.get(name);
+    const expected = `[${shape.join(', ')}]`;
+    if (tensor === undefined) throw invalidCheckpoint('checkpoint', name, 'missing', `a tensor of shape ${expected}`);
+    if (tensor.shape.length !== shape.length || tensor.shape.some((extent, axis) => extent !== shape[axis])) {
+      throw invalidCheckpoint('checkpoint', name, `of shape [${tensor.shape.join(', ')}]`, expected);
+    }
+    this.#used.add(name);
+    return toFloat32(tensor);
+  }
+
+  /** Names never asked of `tensor`, without those that start with one of the prefixes. */
+  unused(ignoredPrefixes: readonly string[] = []): string[] {
+    return this.names.filter((name) => !this.#used.has(name) && !ignoredPrefixes.some((prefix) => name.startsWith(prefix)));
+  }
+}
+
+/**
+ * Reads `model.safetensors`, or else the shards that `model.safetensors.index.json` names.
+ * @throws `invalid-checkpoint` naming the file or tensor that is missing or broken.
+ */
+export async function openCheckpoint(source: OpenSource): Promise<Checkpoint> {
+  if (await source.has(WEIGHTS)) return new Checkpoint(parseSafetensors(await source.read(WEIGHTS), WEIGHTS).tensors);
+  if (await source.has(INDEX)) return new Checkpoint(await readShards(source));
+  throw invalidCheckpoint(WEIGHTS, WEIGHTS, 'missing', `${WEIGHTS} or ${INDEX} in the model folder`);
+}
+
+async function readShards(source: OpenSource): Promise<ReadonlyMap<string, SafeTensor>> {
+  const tensors = new Map<string, SafeTensor>();
+  for (const [shard, names] of parseIndex(parseJson(await source.read(INDEX), INDEX))) {
+    const file = parseSafetensors(await source.read(shard), shard);
+    for (const name of names) {
+      const tensor = file.tensors.get(name);
+      if (tensor === undefined) throw invalidCheckpoint(shard, name, 'missing', `a tensor, as ${INDEX} places it there`);
+      tensors.set(name, tensor);
+    }
+  }
+  return tensors;
+}
+
+/** Shard -> names of its tensors. */
+function parseIndex(json: unknown): ReadonlyMap<string, string[]> {
+  const index = new Fields(INDEX, json);
+  const map = index.get('weight_map');
+  if (!isObject(map)) throw index.invalid('weight_map', 'an object of tensor name -> file name');
+  const shards = new Map<string, string[]>();
+  for (const [name, shard] of Object.entries(map)) {
+    if (typeof shard !== 'string' || !isPlainPath(shard)) {
+      throw invalidCheckpoint(INDEX, name, `in ${describe(shard)}`, 'the name of a file in the model folder');
+    }
+    const names = shards.get(shard);
+    if (names === undefined) shards.set(shard, [name]);
+    else names.push(name);
+  }
+  if (shards.size === 0) throw index.invalid('weight_map', 'at least one tensor');
+  return shards;
+}
+
+/** An index comes from elsewhere: it must not reach out of the model folder. */
+function isPlainPath(path: string): boolean {
+  return !/[\\:]/.test(path) && path.split('/').every((part) => part !== '' && part !== '.' && part !== '..');
+}

@@ -1,0 +1,240 @@
+import type { Backend } from '../backend/backend.ts';
+import { invalidArgument, SkipVisionError } from '../backend/errors.ts';
+import type { Tensor } from '../backend/tensor.ts';
+import { appendKv } from '../ops/append-kv.ts';
+import { compactKv } from '../ops/compact-kv.ts';
+
+export interface KvCacheConfig {
+  layers: number;
+  kvHeads: number;
+  headDim: number;
+  /** Rows every layer has room for. */
+  capacity: number;
+}
+
+/** Keys and values of one layer. Row i stands at position positions[i]; rows and positions part company on eviction. */
+interface Layer {
+  k: Tensor<'f32'>;
+  v: Tensor<'f32'>;
+  positions: Uint32Array;
+  capacity: number;
+}
+
+/**
+ * Rotated keys and values of every layer, with room for a fixed number of rows, so that nothing is allocated per step.
+ * Keys keep the rotation of the position at which they entered, whatever row they move to. `nextPosition` counts the
+ * positions used so far and does not shrink on eviction.
+ */
+export class KvCache implements Disposable {
+  readonly backend: Backend;
+  readonly #width: number;
+  readonly #shape: readonly [kvHeads: number, headDim: number];
+  #layers: Layer[];
+  #positionTensor: Tensor<'u32'> | undefined;
+  /** Position of the next row to enter. */
+  nextPosition = 0;
+
+  constructor(backend: Backend, config: KvCacheConfig) {
+    this.backend = backend;
+    this.#shape = [config.kvHeads, config.headDim];
+    this.#width = config.kvHeads * config.headDim;
+    this.#layers = [];
+    for (let i = 0; i < config.layers; i++) this.#layers.push(this.#makeLayer(config.capacity));
+  }
+
+  get layers(): number {
+    return this.#layers.length;
+  }
+
+  /** Rows held in a layer. */
+  length(layer: number): number {
+    return this.#layers[layer]!.positions.length;
+  }
+
+  capacity(layer: number): number {
+    return this.#layers[layer]!.capacity;
+  }
+
+  /** Positions of a layer's rows, ascending. [length] */
+  positions(layer: number): Uint32Array {
+    return this.#layers[layer]!.positions;
+  }
+
+  /** Keys of a layer [capacity, Hkv, dh]; the first `length` rows count. */
+  keys(layer: number): Tensor<'f32'> {
+    return this.#layers[layer]!.k.view([this.capacity(layer), ...this.#shape]);
+  }
+
+  values(layer: number): Tensor<'f32'> {
+    return this.#layers[layer]!.v.view([this.capacity(layer), ...this.#shape]);
+  }
+
+  /** The layer's positions on the backend, valid until the cache changes. Layers with equal positions share it. */
+  positionTensor(layer: number): Tensor<'u32'> {
+    const { positions } = this.#layers[layer]!;
+    const host = this.#positionTensor?.storage.host;
+    if (!host || host.length !== positions.length || !host.every((position, row) => position === positions[row])) {
+      this.#positionTensor?.dispose();
+      this.#positionTensor = this.backend.upload(positions);
+    }
+    return this.#positionTensor!;
+  }
+
+  /** Bytes of the rows held, keys and values. */
+  get bytes(): number {
+    return this.#layers.reduce((sum, layer) => sum + this.#rowBytes(layer.positions.length), 0);
+  }
+
+  layerBytes(layer: number): number {
+    return this.#rowBytes(this.length(layer));
+  }
+
+  /** Bytes allocated, free rows included. */
+  get capacityBytes(): number {
+    return this.#layers.reduce((sum, layer) => sum + this.#rowBytes(layer.capacity), 0);
+  }
+
+  /**
+   * Writes rotated keys and values [n, Hkv * dh] behind the rows of a layer. `rows` picks the ones that enter (default
+   * all); only an empty layer takes a part. Positions must ascend beyond those held.
+   */
+  append(layer: number, k: Tensor<'f32'>, v: Tensor<'f32'>, positions: Uint32Array, rows?: Uint32Array): void {
+    const held = this.#layers[layer]!;
+    const entering = rows ? Uint32Array.from(rows, (row) => positions[row]!) : positions;
+    const at = held.positions.length;
+    if (at + entering.length > held.capacity) {
+      throw new SkipVisionError('cache-full', `KvCache: layer ${layer} holds ${at} of ${held.capacity} rows, no room for ${entering.length} more`, {
+        op: 'append',
+        argument: 'k',
+        got: `${entering.length} rows`,
+        expected: `at most ${held.capacity - at} rows`,
+      });
+    }
+    checkAscending(held.positions.at(-1), entering);
+    const [n, W] = [positions.length, this.#width];
+    const [kNew, vNew] = [k.view([1, n, W]), v.view([1, n, W])];
+    if (rows) {
+      if (at > 0) throw invalidArgument('KvCache.append', 'rows', `a part of the rows for layer ${layer} with ${at} rows`, 'an empty layer');
+      using keep = this.backend.upload(rows);
+      this.backend.run(compactKv, { k: kNew, v: vNew, keep, kOut: held.k, vOut: held.v }, {});
+    } else {
+      this.backend.run(appendKv, { kNew, vNew, k: held.k, v: held.v }, { at });
+    }
+    held.positions = concat(held.positions, entering);
+  }
+
+  /**
+   * Keeps the listed rows of a layer (strictly ascending, below `length`), drops the others. The room of the dropped rows
+   * is reused by later rows; with `capacity` the layer moves to an allocation of that many rows and the old one is freed.
+   */
+  compact(layer: number, keep: Uint32Array, options: { capacity?: number } = {}): void {
+    const held = this.#layers[layer]!;
+    const last = keep.at(-1);
+    if (last !== undefined && last >= held.positions.length) {
+      throw invalidArgument('KvCache.compact', 'keep', `row ${last}`, `rows below ${held.positions.length}`);
+    }
+    const { capacity = held.capacity } = options;
+    if (capacity < keep.length) throw invalidArgument('KvCache.compact', 'capacity', `${capacity}`, `at least the ${keep.length} kept rows`);
+    if (capacity === held.capacity && keep.length === held.positions.length) return;
+    using keepTensor = this.backend.upload(keep);
+    const positions = Uint32Array.from(keep, (row) => held.positions[row]!);
+    if (capacity === held.capacity) {
+      this.backend.run(compactKv, { k: held.k, v: held.v, keep: keepTensor }, {});
+      held.positions = positions;
+      return;
+    }
+    const moved = this.#makeLayer(capacity);
+    this.backend.run(compactKv, { k: held.k, v: held.v, keep: keepTensor, kOut: moved.k, vOut: moved.v }, {});
+    moved.positions = positions;
+    freeLayer(held);
+    this.#layers[layer] = moved;
+  }
+
+  /** Drops every row at a position in one of the half-open ranges, in all layers. */
+  evict(ranges: readonly (readonly [start: number, end: number])[], options: { capacity?: number } = {}): void {
+    for (let layer = 0; layer < this.layers; layer++) this.compact(layer, rowsOutside(this.positions(layer), ranges), options);
+  }
+
+  /** Forgets all rows at `position` and later; the next row enters there. */
+  trim(position: number): void {
+    for (const layer of this.#layers) layer.positions = layer.positions.filter((held) => held < position);
+    this.nextPosition = Math.min(this.nextPosition, position);
+  }
+
+  /** A copy of the rows held, to come back to: one image, many questions. */
+  snapshot(): KvSnapshot {
+    const layers = this.#layers.map((layer) => this.#copyLayer(layer, layer.positions.length));
+    return { layers, nextPosition: this.nextPosition, [Symbol.dispose]: () => layers.forEach(freeLayer) };
+  }
+
+  /** Puts back the rows of a snapshot of this cache. The snapshot stays usable. */
+  restore(snapshot: KvSnapshot): void {
+    const layers = snapshot.layers.map((layer, i) => this.#copyLayer(layer as Layer, Math.max(layer.positions.length, this.capacity(i))));
+    this.#layers.forEach(freeLayer);
+    this.#layers = layers;
+    this.nextPosition = snapshot.nextPosition;
+  }
+
+  [Symbol.dispose](): void {
+    this.#layers.forEach(freeLayer);
+    this.#positionTensor?.dispose();
+    this.#positionTensor = undefined;
+  }
+
+  #copyLayer(layer: Layer, capacity: number): Layer {
+    const copy = this.#makeLayer(capacity);
+    using all = this.backend.upload(Uint32Array.from(layer.positions.keys()));
+    this.backend.run(compactKv, { k: layer.k, v: layer.v, keep: all, kOut: copy.k, vOut: copy.v }, {});
+    copy.positions = layer.positions;
+    return copy;
+  }
+
+  #makeLayer(capacity: number): Layer {
+    const desc = { dtype: 'f32', shape: [1, capacity, this.#width] } as const;
+    const k = this.backend.empty(desc);
+    try {
+      return { k, v: this.backend.empty(desc), positions: new Uint32Array(0), capacity };
+    } catch (error) {
+      k.dispose();
+      throw error;
+    }
+  }
+
+  #rowBytes(rows: number): number {
+    return 2 * rows * this.#width * 4;
+  }
+}
+
+export interface KvSnapshot extends Disposable {
+  readonly layers: readonly { readonly positions: Uint32Array }[];
+  readonly nextPosition: number;
+}
+
+/** Indices of the positions outside all ranges, ascending. */
+export function rowsOutside(positions: Uint32Array, ranges: readonly (readonly [start: number, end: number])[]): Uint32Array {
+  const rows: number[] = [];
+  positions.forEach((position, row) => {
+    if (!ranges.some(([start, end]) => start <= position && position < end)) rows.push(row);
+  });
+  return Uint32Array.from(rows);
+}
+
+function freeLayer(layer: Layer): void {
+  layer.k.dispose();
+  layer.v.dispose();
+}
+
+function checkAscending(last: number | undefined, entering: Uint32Array): void {
+  let previous = last ?? -1;
+  for (const position of entering) {
+    if (position <= previous) throw invalidArgument('KvCache.append', 'positions', `${position} after ${previous}`, 'strictly ascending positions');
+    previous = position;
+  }
+}
+
+function concat(a: Uint32Array, b: Uint32Array): Uint32Array {
+  const joined = new Uint32Array(a.length + b.length);
+  joined.set(a);
+  joined.set(b, a.length);
+  return joined;
+}

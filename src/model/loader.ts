@@ -1,0 +1,67 @@
+import type { Backend } from '../backend/backend.ts';
+import type { Tensor } from '../backend/tensor.ts';
+import type { Matrix, Weight, WeightSource } from '../backend/weight.ts';
+
+/** Named float tensors with a prefix to their names: a checkpoint, or tensors in memory. */
+export interface TensorSource {
+  has(name: string): boolean;
+  /** Row-major f32; throws when missing or of another shape. */
+  tensor(name: string, shape: readonly number[]): Float32Array;
+}
+
+/** Brings parameters of a source to a backend and frees them all at once. */
+export class Loader implements Disposable {
+  readonly backend: Backend;
+  readonly source: TensorSource;
+  readonly #made: Disposable[] = [];
+
+  constructor(backend: Backend, source: TensorSource) {
+    this.backend = backend;
+    this.source = source;
+  }
+
+  vector(name: string, shape: readonly number[]): Tensor<'f32'> {
+    return this.#keep(this.backend.upload(this.source.tensor(name, shape), shape));
+  }
+
+  optionalVector(name: string, shape: readonly number[]): Tensor<'f32'> | undefined {
+    return this.source.has(name) ? this.vector(name, shape) : undefined;
+  }
+
+  async weight(name: string, N: number, K: number): Promise<Weight> {
+    return this.pack(this.#matrix(name, N, K));
+  }
+
+  /** A gate and up pair, each [N, K]. */
+  async gateUp(gate: string, up: string, N: number, K: number): Promise<Weight> {
+    return this.pack({ gate: this.#matrix(gate, N, K), up: this.#matrix(up, N, K) });
+  }
+
+  async pack(source: WeightSource): Promise<Weight> {
+    return this.#keep(await this.backend.pack(source));
+  }
+
+  /** `name.weight` [N, K] and, where there is one, `name.bias` [N]. */
+  async projection(name: string, N: number, K: number): Promise<Projection> {
+    return { weight: await this.weight(`${name}.weight`, N, K), bias: this.optionalVector(`${name}.bias`, [N]) };
+  }
+
+  [Symbol.dispose](): void {
+    for (const made of this.#made.splice(0)) made[Symbol.dispose]();
+  }
+
+  #matrix(name: string, N: number, K: number): Matrix {
+    return { data: this.source.tensor(name, [N, K]), shape: [N, K] };
+  }
+
+  #keep<T extends Disposable>(made: T): T {
+    this.#made.push(made);
+    return made;
+  }
+}
+
+/** Operands of a linear layer. */
+export interface Projection {
+  weight: Weight;
+  bias?: Tensor<'f32'>;
+}

@@ -1,0 +1,191 @@
+/** Reader of the safetensors format: 8 bytes header length, a JSON header, then the tensors' bytes (little-endian). */
+import { describe, Fields, invalidCheckpoint, isObject, type JsonObject, parseJson } from './json.ts';
+
+/** Bytes per element of every dtype of the format. Only F32, F16 and BF16 can become floats here. */
+const DTYPE_BYTES: Readonly<Record<string, number>> = {
+  BOOL: 1,
+  U8: 1,
+  I8: 1,
+  F8_E5M2: 1,
+  F8_E4M3: 1,
+  U16: 2,
+  I16: 2,
+  F16: 2,
+  BF16: 2,
+  U32: 4,
+  I32: 4,
+  F32: 4,
+  U64: 8,
+  I64: 8,
+  F64: 8,
+};
+
+/** The format's own limit; a larger number means that the first 8 bytes are no header length. */
+const MAX_HEADER_BYTES = 100_000_000;
+
+export interface SafeTensor {
+  readonly name: string;
+  /** As the format spells it: F32, F16, BF16, I64, ... */
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  /** View of the file's bytes, little-endian, at any alignment. */
+  readonly data: Uint8Array;
+}
+
+export interface SafetensorsFile {
+  readonly tensors: ReadonlyMap<string, SafeTensor>;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/**
+ * Parses a safetensors file without copying tensor bytes. Unused bytes between tensors are accepted.
+ * @throws `invalid-checkpoint` naming the file or the tensor for anything else that is wrong with the bytes.
+ */
+export function parseSafetensors(bytes: Uint8Array, file: string): SafetensorsFile {
+  const { header, data } = splitHeader(bytes, file);
+  const tensors = new Map<string, SafeTensor>();
+  const spans: Span[] = [];
+  let metadata: SafetensorsFile['metadata'] = {};
+  for (const [name, entry] of Object.entries(header)) {
+    if (name === '__metadata__') {
+      if (!isStringRecord(entry)) throw invalidCheckpoint(file, name, describe(entry), 'an object of strings');
+      metadata = entry;
+      continue;
+    }
+    const { dtype, shape, begin, end } = parseEntry(file, name, entry, data.length);
+    tensors.set(name, { name, dtype, shape, data: data.subarray(begin, end) });
+    if (end > begin) spans.push({ name, begin, end });
+  }
+  checkOverlap(file, spans);
+  return { tensors, metadata };
+}
+
+/**
+ * The elements of a tensor as f32, row-major. F32 bytes at a multiple of 4 are returned as a view (do not write to it),
+ * everything else as a copy.
+ * @throws `invalid-checkpoint` naming the tensor when its dtype is none of F32, F16, BF16.
+ */
+export function toFloat32(tensor: SafeTensor): Float32Array {
+  switch (tensor.dtype) {
+    case 'F32': {
+      const { buffer, byteOffset, byteLength } = aligned(tensor.data, 4);
+      return new Float32Array(buffer, byteOffset, byteLength / 4);
+    }
+    case 'F16':
+      return fromHalf(asU16(tensor.data));
+    case 'BF16':
+      return fromBfloat16(asU16(tensor.data));
+    default:
+      throw invalidCheckpoint(tensor.name, tensor.name, tensor.dtype, 'F32, F16 or BF16');
+  }
+}
+
+interface Span {
+  name: string;
+  begin: number;
+  end: number;
+}
+
+interface Entry extends Omit<Span, 'name'> {
+  dtype: string;
+  shape: number[];
+}
+
+function splitHeader(bytes: Uint8Array, file: string): { header: JsonObject; data: Uint8Array } {
+  if (bytes.length < 8) throw invalidCheckpoint(file, file, `${bytes.length} bytes long`, 'at least the 8 bytes of a header length');
+  const view = new DataView(bytes.buffer, bytes.byteOffset, 8);
+  const length = view.getUint32(4, true) * 2 ** 32 + view.getUint32(0, true);
+  if (length > MAX_HEADER_BYTES) {
+    throw invalidCheckpoint(file, file, `a file with a header of ${length} bytes`, `a header of at most ${MAX_HEADER_BYTES} bytes`);
+  }
+  if (length > bytes.length - 8) {
+    throw invalidCheckpoint(file, file, `${bytes.length} bytes long`, `at least ${length + 8}, as its header has ${length} bytes`);
+  }
+  const text = bytes.subarray(8, 8 + length);
+  const header = parseJson(text, file);
+  if (!isObject(header)) throw invalidCheckpoint(file, file, `a file with the header ${describe(header)}`, 'a JSON object as header');
+  checkDuplicates(file, new TextDecoder().decode(text), header);
+  return { header, data: bytes.subarray(8 + length) };
+}
+
+/** JSON.parse keeps the last of equal keys. Only top-level keys have objects as values, so they can be told by the brace. */
+function checkDuplicates(file: string, text: string, header: JsonObject): void {
+  const seen = new Set<string>();
+  for (const [, key, value] of text.matchAll(/("[^"\\]*(?:\\.[^"\\]*)*")(\s*:\s*\{)?/g)) {
+    if (value === undefined) continue;
+    const name = JSON.parse(key) as string;
+    if (seen.has(name) && Object.hasOwn(header, name)) {
+      throw invalidCheckpoint(file, name, 'in the header more than once', 'unique names');
+    }
+    seen.add(name);
+  }
+}
+
+function parseEntry(file: string, name: string, entry: unknown, dataBytes: number): Entry {
+  const fields = new Fields(file, entry, name);
+  const dtype = fields.string('dtype') ?? '';
+  if (!Object.hasOwn(DTYPE_BYTES, dtype)) {
+    throw invalidCheckpoint(file, name, `of dtype ${describe(fields.get('dtype'))}`, `one of ${Object.keys(DTYPE_BYTES).join(', ')}`);
+  }
+  const shape = fields.get('shape');
+  if (!isSizeList(shape)) throw invalidCheckpoint(file, name, `of shape ${describe(shape)}`, 'a list of non-negative integers');
+  const offsets = fields.get('data_offsets');
+  if (!isSizeList(offsets) || offsets.length !== 2 || offsets[0] > offsets[1]) {
+    throw invalidCheckpoint(file, name, `at data_offsets ${describe(offsets)}`, '[begin, end] with 0 <= begin <= end');
+  }
+  const [begin, end] = offsets;
+  if (end > dataBytes) {
+    throw invalidCheckpoint(file, name, `at bytes ${begin} to ${end}`, `an end within the ${dataBytes} bytes of data; is the file truncated?`);
+  }
+  const size = shape.reduce((product, extent) => product * extent, DTYPE_BYTES[dtype]);
+  if (size !== end - begin) {
+    throw invalidCheckpoint(file, name, `${end - begin} bytes long`, `${size} bytes for ${dtype} [${shape.join(', ')}]`);
+  }
+  return { dtype, shape, begin, end };
+}
+
+function isStringRecord(value: unknown): value is Readonly<Record<string, string>> {
+  return isObject(value) && Object.values(value).every((item) => typeof item === 'string');
+}
+
+function isSizeList(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0);
+}
+
+function checkOverlap(file: string, spans: Span[]): void {
+  spans.sort((a, b) => a.begin - b.begin);
+  for (let i = 1; i < spans.length; i++) {
+    const [before, { name, begin, end }] = [spans[i - 1], spans[i]];
+    if (begin >= before.end) continue;
+    throw invalidCheckpoint(file, name, `at bytes ${begin} to ${end}`, `no overlap with ${before.name}, which ends at ${before.end}`);
+  }
+}
+
+/** The same bytes at a multiple of `size`: typed arrays cannot start anywhere else. */
+function aligned(data: Uint8Array, size: number): Uint8Array {
+  return data.byteOffset % size === 0 ? data : data.slice();
+}
+
+function asU16(data: Uint8Array): Uint16Array {
+  const { buffer, byteOffset, byteLength } = aligned(data, 2);
+  return new Uint16Array(buffer, byteOffset, byteLength / 2);
+}
+
+function fromBfloat16(source: Uint16Array): Float32Array {
+  const bits = new Uint32Array(source.length);
+  for (let i = 0; i < bits.length; i++) bits[i] = source[i] << 16;
+  return new Float32Array(bits.buffer);
+}
+
+/** Exact. The half's exponent and fraction read as f32 are the value times 2^-112, subnormals included. */
+function fromHalf(source: Uint16Array): Float32Array {
+  const bits = new Uint32Array(source.length);
+  const values = new Float32Array(bits.buffer);
+  for (let i = 0; i < bits.length; i++) {
+    bits[i] = (source[i] & 0x7fff) << 13;
+    values[i] *= 2 ** 112;
+    if (values[i] >= 65536) bits[i] |= 0x7f800000; // exponent 31 is infinity or NaN
+    bits[i] |= (source[i] & 0x8000) << 16;
+  }
+  return values;
+}

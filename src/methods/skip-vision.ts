@@ -66,19 +66,26 @@ async function compose(image: ImageFeatures, context: ComposeContext, options: C
   const skipped = mergeTo(backend, copyRows(backend, image.rows, otherRows), options.skipped);
   const q1 = summarise(retained, context, options.summaryNormEps);
   const q2 = summarise(skipped, context, options.summaryNormEps);
-  const parts: Part[] = [
-    { kind: 'retained', rows: retained },
-    { kind: 'summary', rows: q1 },
-  ];
-  if (options.passLast && options.skipped > 0) {
-    parts.push({ kind: 'skipped', rows: copyRows(backend, skipped, range(0, options.skipped - 1)) });
-    parts.push({ kind: 'retained', rows: copyRows(backend, skipped, range(options.skipped - 1, options.skipped)) });
-    skipped.dispose();
-  } else {
-    parts.push({ kind: 'skipped', rows: skipped });
+  return layOut(backend, { retained, q1, skipped, q2 }, options.passLast);
+}
+
+/**
+ * `retained | q1 | skipped | q2`, taking the rows over. With `passLast` the last skipped row becomes an ordinary one at its
+ * place. (spec 1.2, step 4)
+ */
+export function layOut(
+  backend: Backend,
+  rows: Readonly<Record<'retained' | 'q1' | 'skipped' | 'q2', Tensor<'f32'>>>,
+  passLast: boolean,
+): Part[] {
+  const count = rows.skipped.shape[0]!;
+  const skipped: Part[] = [{ kind: 'skipped', rows: rows.skipped }];
+  if (passLast && count > 0) {
+    using all = rows.skipped;
+    skipped[0]!.rows = copyRows(backend, all, range(0, count - 1));
+    skipped.push({ kind: 'retained', rows: copyRows(backend, all, range(count - 1, count)) });
   }
-  parts.push({ kind: 'summary', rows: q2 });
-  return parts;
+  return [{ kind: 'retained', rows: rows.retained }, { kind: 'summary', rows: rows.q1 }, ...skipped, { kind: 'summary', rows: rows.q2 }];
 }
 
 /** Patch numbers that the CLS row attends to most, and the others; both in raster order. (spec 1.2, step 1a) */

@@ -28,8 +28,9 @@ export async function decodeImage(bytes: Uint8Array, options: DecodeOptions = {}
   if (size.width * size.height > maxPixels) {
     throw invalidImage(`${size.width} x ${size.height} pixels`, `at most ${maxPixels} pixels (option maxPixels)`);
   }
+  const decode = isPng ? await loadPng() : await loadJpeg(size.width * size.height);
   try {
-    return isPng ? await decodePng(bytes) : await decodeJpeg(bytes, size.width * size.height);
+    return decode(bytes);
   } catch (cause) {
     if (cause instanceof SkipVisionError) throw cause;
     const got = `damaged or cut short (${cause instanceof Error ? cause.message : String(cause)})`;
@@ -79,25 +80,38 @@ function nonEmpty(size: Size): Size {
   return size;
 }
 
-async function decodeJpeg(bytes: Uint8Array, pixels: number): Promise<Image> {
-  const { decode } = await import('jpeg-js');
-  const { width, height, data } = decode(bytes, {
+type Decoder = (bytes: Uint8Array) => Image;
+
+async function loadJpeg(pixels: number): Promise<Decoder> {
+  // CommonJS: its named exports do not survive every bundler, the default one does.
+  const { decode } = (await import('jpeg-js')).default;
+  const options = {
     useTArray: true,
     formatAsRGBA: false,
     tolerantDecoding: false,
     maxResolutionInMP: Infinity, // the limit of the caller was applied above
     // Up to 4 components in 32-bit blocks, once more as bytes, the result, and padding of small pictures.
     maxMemoryUsageInMB: 16 + (40 * pixels) / 2 ** 20,
-  });
-  return { width, height, data };
+  } as const;
+  return (bytes) => {
+    const { width, height, data } = decode(bytes, options);
+    return { width, height, data };
+  };
 }
 
-async function decodePng(bytes: Uint8Array): Promise<Image> {
+async function loadPng(): Promise<Decoder> {
   const { decode } = await import('fast-png');
-  const [depth, colorType, , , interlaced] = bytes.subarray(24);
-  // The decoder gets the packing of these wrong.
-  if (interlaced !== 0 && depth < 8) throw invalidImage(`an interlaced PNG with ${depth} bits per sample`, 'at least 8 bits, or no interlacing');
-  const png = decode(bytes, { checkCrc: true });
+  return (bytes) => {
+    const [depth, colorType, , , interlaced] = bytes.subarray(24);
+    if (interlaced !== 0 && depth < 8) {
+      // The decoder gets the packing of these wrong.
+      throw invalidImage(`an interlaced PNG with ${depth} bits per sample`, 'at least 8 bits, or no interlacing');
+    }
+    return toRgb(decode(bytes, { checkCrc: true }), colorType);
+  };
+}
+
+function toRgb(png: DecodedPng, colorType: number): Image {
   const samples = toBytes(png, colorType === GREY);
   const { width, height, channels } = png;
   const data = new Uint8Array(3 * width * height);

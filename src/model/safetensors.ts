@@ -125,7 +125,8 @@ function parseEntry(file: string, name: string, entry: unknown, dataBytes: numbe
   const fields = new Fields(file, entry, name);
   const dtype = fields.string('dtype') ?? '';
   if (!Object.hasOwn(DTYPE_BYTES, dtype)) {
-    throw invalidCheckpoint(file, name, `of dtype ${describe(fields.get('dtype'))}`, `one of ${Object.keys(DTYPE_BYTES).join(', ')}`);
+    const known = Object.keys(DTYPE_BYTES).join(', ');
+    throw invalidCheckpoint(file, name, `of dtype ${describe(fields.get('dtype'))}`, `one of ${known}`);
   }
   const shape = fields.get('shape');
   if (!isSizeList(shape)) throw invalidCheckpoint(file, name, `of shape ${describe(shape)}`, 'a list of non-negative integers');
@@ -135,7 +136,8 @@ function parseEntry(file: string, name: string, entry: unknown, dataBytes: numbe
   }
   const [begin, end] = offsets;
   if (end > dataBytes) {
-    throw invalidCheckpoint(file, name, `at bytes ${begin} to ${end}`, `an end within the ${dataBytes} bytes of data; is the file truncated?`);
+    const expected = `an end within the ${dataBytes} bytes of data; is the file truncated?`;
+    throw invalidCheckpoint(file, name, `at bytes ${begin} to ${end}`, expected);
   }
   const size = shape.reduce((product, extent) => product * extent, DTYPE_BYTES[dtype]);
   if (size !== end - begin) {

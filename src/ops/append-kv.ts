@@ -1,5 +1,8 @@
+import code from '../../kernels/append-kv.wgsl';
 import { defineOp, inout, input } from '../backend/op.ts';
-import { pending } from './pending.ts';
+import type { GpuKernel } from '../backend/webgpu/binding.ts';
+
+const kernel: GpuKernel = { name: 'append-kv', code };
 
 export interface AppendKvAttrs {
   /** Cache row of the first new row. */
@@ -19,6 +22,12 @@ export const appendKv = defineOp<AppendKvAttrs>()({
       for (let a = 0; a < A; a++) to.set(from.subarray(a * n * W, (a + 1) * n * W), (a * C + at) * W);
     }
   },
-  wasm: pending,
-  webgpu: pending,
+  wasm({ kernels }, { kNew, vNew, k, v }, { A, n, C, W }, { at }) {
+    kernels.append_kv!(kNew, k, A, n, C, W, at);
+    kernels.append_kv!(vNew, v, A, n, C, W, at);
+  },
+  webgpu(gpu, { kNew, vNew, k, v }, { A, n, W, C }, { at }) {
+    const elements = A * n * W;
+    gpu.dispatch(kernel, [kNew, vNew, k, v], [elements, n * W, W, C, at], [Math.ceil(elements / 64)]);
+  },
 });

@@ -1,5 +1,8 @@
+import code from '../../kernels/argmax.wgsl';
 import { defineOp, indexOutput, input } from '../backend/op.ts';
-import { pending } from './pending.ts';
+import type { GpuKernel } from '../backend/webgpu/binding.ts';
+
+const kernel: GpuKernel = { name: 'argmax', code };
 
 /** The index of the largest value of every row; equal values: the lowest index; NaN never wins. x [T, V], ids [T]. */
 export const argmax = defineOp()({
@@ -21,6 +24,10 @@ export const argmax = defineOp()({
       }
     }
   },
-  wasm: pending,
-  webgpu: pending,
+  wasm({ kernels }, { x, ids }, { T, V }) {
+    kernels.argmax!(x, ids, T, V);
+  },
+  webgpu(gpu, { x, ids }, { T, V }) {
+    gpu.dispatch(kernel, [x, ids], [T, V], [T]);
+  },
 });

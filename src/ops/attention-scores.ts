@@ -1,6 +1,11 @@
+import logitsCode from '../../kernels/attention-scores.logits.wgsl';
+import code from '../../kernels/attention-scores.wgsl';
 import { defineOp, input, optional, output, positionList } from '../backend/op.ts';
+import { f32, type GpuKernel } from '../backend/webgpu/binding.ts';
 import { checkHeads, dotRows, softmaxRow } from './attention.ts';
-import { pending } from './pending.ts';
+
+const kernel: GpuKernel = { name: 'attention-scores', code };
+const logitsKernel: GpuKernel = { name: 'attention-scores.logits', code: logitsCode };
 
 export interface AttentionScoresAttrs {
   qPosition: number;
@@ -44,6 +49,17 @@ export const attentionScores = defineOp<AttentionScoresAttrs>()({
     }
     for (let s = 0; s < S; s++) scores[s] = reduce === 'mean' ? sums[s]! / H : sums[s]!;
   },
-  wasm: pending,
-  webgpu: pending,
+  wasm({ kernels, scratch }, { q, k, kPositions, keyBias, scores }, { S, H, Hkv, dh }, { qPosition, causal, scale, reduce }) {
+    const rows = scratch(2 * 4 * (S + 3));
+    const position = Math.min(qPosition, 0xffffffff); // positions of keys are u32
+    const divisor = reduce === 'mean' ? H : 1;
+    kernels.attention_scores!(scores, q, k, kPositions, keyBias, S, H, Hkv, dh, position, Number(causal), scale, divisor, rows);
+  },
+  webgpu(gpu, { q, k, kPositions, keyBias, scores }, { H, Hkv, dh, S }, { qPosition, causal, scale, reduce }) {
+    if (S === 0) return;
+    const logits = gpu.scratch(4 * Math.max(H, 1) * (S + 2));
+    const mask = [causal ? 1 : 0, Math.min(qPosition, 0xffffffff)];
+    gpu.dispatch(logitsKernel, [q, k, kPositions, keyBias, logits], [H, Hkv, dh, S, ...mask, keyBias ? 1 : 0, f32(scale)], [H]);
+    gpu.dispatch(kernel, [logits, kPositions, scores], [H, S, ...mask, reduce === 'mean' ? 1 : 0], [Math.ceil(S / 64)]);
+  },
 });

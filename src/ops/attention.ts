@@ -1,5 +1,17 @@
+import combineCode from '../../kernels/attention.combine.wgsl';
+import rowCode from '../../kernels/attention.row.wgsl';
+import code from '../../kernels/attention.wgsl';
 import { defineOp, type Io, input, optional, output, positionList } from '../backend/op.ts';
-import { pending } from './pending.ts';
+import { f32, type GpuKernel } from '../backend/webgpu/binding.ts';
+
+const kernel: GpuKernel = { name: 'attention', code };
+const rowKernel: GpuKernel = { name: 'attention.row', code: rowCode };
+const combineKernel: GpuKernel = { name: 'attention.combine', code: combineCode };
+/** Of attention.wgsl: query rows and columns of a workgroup. Fewer rows than a tile go through attention.row.wgsl. */
+const TILE_ROWS = 8;
+const COLUMNS = 256;
+/** Keys of one workgroup of attention.row.wgsl: few enough that a long cache fills a GPU, enough to be worth joining. */
+const SLICE_KEYS = 512;
 
 /** Keys at positions [start, end) are invisible to queries at positions >= from (the V-mask of Skip-Vision). */
 export type HiddenKeys = readonly [start: number, end: number, from: number];
@@ -20,6 +32,9 @@ const signature = {
   keyBias: optional(input('S')),
   o: output('T', 'H', 'dh'),
 };
+
+/** Query rows of one Wasm call: they share a pass over K and V, and their logits stay in the second-level cache. */
+const WASM_ROWS = 16;
 
 /**
  * Softmax attention with grouped key/value heads and explicit positions: query head h reads key/value head
@@ -62,8 +77,33 @@ export const attention = defineOp<AttentionAttrs>()({
       }
     }
   },
-  wasm: pending,
-  webgpu: pending,
+  wasm({ kernels, scratch, u32 }, { q, k, v, qPositions, kPositions, keyBias, o }, { T, H, dh, Hkv, S }, { scale, causal, hiddenKeys = [] }) {
+    const hidden = u32(hiddenKeys.flat().map((position) => Math.min(position, 0xffffffff))); // positions are u32
+    const count = hiddenKeys.length;
+    const total = (T * H) / Hkv; // query rows that share a key/value head
+    const space = scratch(4 * (WASM_ROWS * (S + 3 + 4) + 2 * (dh + 3) + 3 * count));
+    for (let kv = 0; kv < Hkv; kv++) {
+      for (let first = 0; first < total; first += WASM_ROWS) {
+        const rows = Math.min(WASM_ROWS, total - first);
+        kernels.attention!(o, q, k, v, qPositions, kPositions, keyBias, hidden, count, kv, first, rows, S, H, Hkv, dh, scale, Number(causal), space);
+      }
+    }
+  },
+  webgpu(gpu, { q, k, v, qPositions, kPositions, keyBias, o }, { T, H, dh, Hkv, S }, { scale, causal, hiddenKeys = [] }) {
+    if (T * H * dh === 0) return;
+    const hidden = hiddenKeys.length > 0 ? gpu.upload(Uint32Array.from(hiddenKeys.flat(), (slot) => Math.min(slot, 0xffffffff))) : undefined;
+    const params = [T, H, Hkv, dh, S, causal ? 1 : 0, hiddenKeys.length, keyBias ? 1 : 0, f32(scale)];
+    const inputs = [q, k, v, qPositions, kPositions, keyBias, hidden];
+    const columnGroups = Math.ceil(dh / COLUMNS);
+    if (T >= TILE_ROWS) {
+      gpu.dispatch(kernel, [...inputs, o], params, [Math.ceil(T / TILE_ROWS) * H * columnGroups]);
+      return;
+    }
+    const slices = Math.max(1, Math.ceil(S / SLICE_KEYS));
+    const parts = slices > 1 ? gpu.scratch(4 * T * H * slices * (dh + 2)) : o;
+    gpu.dispatch(rowKernel, [...inputs, parts], [...params, slices, SLICE_KEYS], [T * H * columnGroups * slices]);
+    if (slices > 1) gpu.dispatch(combineKernel, [parts, o], [T * H * dh, dh, slices], [Math.ceil((T * H * dh) / 64)]);
+  },
 });
 
 export function checkHeads(H: number, Hkv: number, fail: (argument: string, got: unknown, expected: string) => never): void {

@@ -1,5 +1,10 @@
+import inPlaceCode from '../../kernels/compact-kv.in-place.wgsl';
+import code from '../../kernels/compact-kv.wgsl';
 import { defineOp, inout, optional, output, rowList } from '../backend/op.ts';
-import { pending } from './pending.ts';
+import type { GpuKernel } from '../backend/webgpu/binding.ts';
+
+const kernel: GpuKernel = { name: 'compact-kv', code };
+const inPlaceKernel: GpuKernel = { name: 'compact-kv.in-place', code: inPlaceCode };
 
 /**
  * Keeps the listed rows of keys and values and drops the others: row keep[i] becomes row i. Keys are moved as they are,
@@ -33,6 +38,16 @@ export const compactKv = defineOp()({
       }
     }
   },
-  wasm: pending,
-  webgpu: pending,
+  wasm({ kernels }, { k, v, keep, kOut, vOut }, { A, S, W, R, U = S }) {
+    kernels.compact_kv!(k, kOut || k, keep, A, S, U, W, R);
+    kernels.compact_kv!(v, vOut || v, keep, A, S, U, W, R);
+  },
+  webgpu(gpu, { k, v, keep, kOut, vOut }, { A, S, W, R, U }) {
+    if (kOut) {
+      const elements = A * R * W;
+      gpu.dispatch(kernel, [k, v, keep, kOut, vOut], [elements, R, W, S, U], [Math.ceil(elements / 64)]);
+    } else if (R > 0) {
+      gpu.dispatch(inPlaceKernel, [k, v, keep], [A * W, R, W, S], [Math.ceil((A * W) / 64)]);
+    }
+  },
 });

@@ -1,5 +1,8 @@
+import code from '../../kernels/embedding.wgsl';
 import { defineOp, idList, input, output } from '../backend/op.ts';
-import { pending } from './pending.ts';
+import type { GpuKernel } from '../backend/webgpu/binding.ts';
+
+const kernel: GpuKernel = { name: 'embedding', code };
 
 export interface EmbeddingAttrs {
   /** Row of y for the first id. Rows of y outside [at, at + n) keep their value. Default 0. */
@@ -17,6 +20,10 @@ export const embedding = defineOp<EmbeddingAttrs>()({
   reference({ table, ids, y }, { n, D }, { at = 0 }) {
     for (let i = 0; i < n; i++) y.set(table.subarray(ids[i]! * D, (ids[i]! + 1) * D), (at + i) * D);
   },
-  wasm: pending,
-  webgpu: pending,
+  wasm({ kernels }, { table, ids, y }, { n, D }, { at = 0 }) {
+    kernels.embedding!(table, ids, y + 4 * at * D, n, D);
+  },
+  webgpu(gpu, { table, ids, y }, { n, D }, { at = 0 }) {
+    gpu.dispatch(kernel, [table, ids, y], [n * D, D, at], [Math.ceil((n * D) / 64)]);
+  },
 });

@@ -1,5 +1,6 @@
 import { anyWeight, defineOp, inout, input, optional, rowList, weight } from '../backend/op.ts';
-import { type Activation, activate } from './activation.ts';
+import { innerColumns, innerProduct, packedBytes, product, rowBlocks, TILE_BYTES } from '../backend/wasm/product.ts';
+import { type Activation, activate, activationCode } from './activation.ts';
 import { checkActivation } from './linear.ts';
 import { pending } from './pending.ts';
 import { checkEps } from './rms-norm.ts';
@@ -66,7 +67,26 @@ export const gatheredFfn = defineOp<GatheredFfnAttrs>()({
       }
     }
   },
-  wasm: pending,
+  wasm(wasm, io, { T, R = T, D, M }, { activation, norm = 'none', eps = 0 }) {
+    const { kernels } = wasm;
+    const tile = wasm.scratch(TILE_BYTES);
+    const a = wasm.scratch(packedBytes(R, D));
+    const inner = wasm.scratch(packedBytes(R, innerColumns(M)));
+    for (const { first, count: rows } of rowBlocks(R)) {
+      const x = io.rows ? io.x : io.x + first * D * 4;
+      const list = io.rows && io.rows + first * 4;
+      if (norm === 'none') kernels.pack_rows_f32!(a, x, list, rows, D);
+      else kernels.pack_normed_rows_f32!(a, x, list, rows, D, Number(norm === 'layer'), eps, io.normWeight, io.normBias);
+      innerProduct(wasm, {
+        tile, a, rows, K: D, weight: io.up.pointer, parts: io.up.parts, M, out: inner,
+        gateBias: io.gateBias, upBias: io.upBias, activation: activationCode(activation),
+      });
+      product(wasm, {
+        tile, a: inner, aColumns: innerColumns(M), rows, K: M, weight: io.down.pointer, N: D, y: x, outRows: list,
+        bias: io.downBias, activation: 0, accumulate: true, rowGate: io.rowGate && io.rowGate + first * 4,
+      });
+    }
+  },
   webgpu: pending,
 });
 

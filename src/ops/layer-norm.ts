@@ -1,6 +1,9 @@
+import code from '../../kernels/layer-norm.wgsl';
 import { defineOp, input, optional, output } from '../backend/op.ts';
-import { pending } from './pending.ts';
+import { f32, type GpuKernel } from '../backend/webgpu/binding.ts';
 import { checkEps } from './rms-norm.ts';
+
+const kernel: GpuKernel = { name: 'layer-norm', code };
 
 /** `y = (x - mean) / sqrt(var + eps) * weight + bias`, population variance. x, y [T, D]; weight, bias [D]. (arXiv 1607.06450) */
 export const layerNorm = defineOp<{ eps: number }>()({
@@ -19,6 +22,10 @@ export const layerNorm = defineOp<{ eps: number }>()({
       for (let d = 0; d < D; d++) y[t * D + d] = (x[t * D + d]! - mean) * scale * weight[d]! + (bias ? bias[d]! : 0);
     }
   },
-  wasm: pending,
-  webgpu: pending,
+  wasm({ kernels }, { x, weight, bias, y }, { T, D }, { eps }) {
+    kernels.layer_norm!(x, weight, bias, y, T, D, eps);
+  },
+  webgpu(gpu, { x, weight, bias, y }, { T, D }, { eps }) {
+    gpu.dispatch(kernel, [x, weight, bias, y], [T, D, bias ? 1 : 0, f32(eps)], [T]);
+  },
 });

@@ -1,5 +1,6 @@
 import { defineOp, input, optional, output, rowList, weight } from '../backend/op.ts';
-import { ACTIVATIONS, type Activation, activate } from './activation.ts';
+import { packedBytes, product, rowBlocks, TILE_BYTES } from '../backend/wasm/product.ts';
+import { ACTIVATIONS, type Activation, activate, activationCode } from './activation.ts';
 import { pending } from './pending.ts';
 
 export interface LinearAttrs {
@@ -44,7 +45,18 @@ export const linear = defineOp<LinearAttrs>()({
       }
     }
   },
-  wasm: pending,
+  wasm(wasm, io, { T, R = T, K, N }, { activation = 'none', accumulate = false }) {
+    const tile = wasm.scratch(TILE_BYTES);
+    const a = wasm.scratch(packedBytes(R, K));
+    for (const { first, count } of rowBlocks(R)) {
+      wasm.kernels.pack_rows_f32!(a, io.rows ? io.x : io.x + first * K * 4, io.rows && io.rows + first * 4, count, K);
+      product(wasm, {
+        tile, a, aColumns: K, rows: count, K, weight: io.weight.pointer, N, accumulate, rowGate: 0,
+        y: io.outRows ? io.y : io.y + first * N * 4, outRows: io.outRows && io.outRows + first * 4,
+        bias: io.bias, activation: activationCode(activation),
+      });
+    }
+  },
   webgpu: pending,
 });
 

@@ -1,5 +1,18 @@
+import assignCode from '../../kernels/merge.assign.wgsl';
+import rankCode from '../../kernels/merge.rank.wgsl';
+import redundancyCode from '../../kernels/merge.redundancy.wgsl';
+import totalCode from '../../kernels/merge.total.wgsl';
+import unitCode from '../../kernels/merge.unit.wgsl';
+import code from '../../kernels/merge.wgsl';
 import { defineOp, indexOutput, input, output } from '../backend/op.ts';
-import { pending } from './pending.ts';
+import type { GpuKernel } from '../backend/webgpu/binding.ts';
+
+const kernel: GpuKernel = { name: 'merge', code };
+const unitKernel: GpuKernel = { name: 'merge.unit', code: unitCode };
+const totalKernel: GpuKernel = { name: 'merge.total', code: totalCode };
+const redundancyKernel: GpuKernel = { name: 'merge.redundancy', code: redundancyCode };
+const rankKernel: GpuKernel = { name: 'merge.rank', code: rankCode };
+const assignKernel: GpuKernel = { name: 'merge.assign', code: assignCode };
 
 /**
  * Skip-Vision's token merge (arXiv 2503.21817, released code). With u_i = x_i / |x_i| the redundancy of a token is the
@@ -41,8 +54,32 @@ export const merge = defineOp()({
     }
     groupMean(x, assignment, y, N, M, C);
   },
-  wasm: pending,
-  webgpu: pending,
+  wasm({ kernels, scratch }, { x, y, destinations, assignment }, { N, M, C }) {
+    const units = scratch(4 * N * C);
+    const total = scratch(8 * C);
+    const redundancy = scratch(8 * N);
+    const order = scratch(4 * (N + 1));
+    const other = scratch(4 * N);
+    const tile = scratch(32);
+    kernels.merge_units!(x, units, total, N, C);
+    kernels.merge_order!(units, total, redundancy, order, other, destinations, assignment, N, M, C);
+    for (let first = 0; first < N - M; first += 16) {
+      kernels.merge_assign!(units, order, assignment, N, M, C, first, Math.min(first + 16, N - M), tile);
+    }
+    kernels.merge_mean!(x, assignment, y, N, M, C, order, other); // order and other have served
+  },
+  webgpu(gpu, { x, y, destinations, assignment }, { N, M, C }) {
+    if (N === 0) return;
+    const unit = gpu.scratch(4 * Math.max(N * C, 1));
+    const total = gpu.scratch(4 * Math.max(C, 1));
+    const redundancy = gpu.scratch(4 * N);
+    gpu.dispatch(unitKernel, [x, unit], [N, C], [N]);
+    gpu.dispatch(totalKernel, [unit, total], [N, C], [Math.ceil(C / 64)]);
+    gpu.dispatch(redundancyKernel, [unit, total, redundancy], [N, C], [N]);
+    gpu.dispatch(rankKernel, [redundancy, destinations, assignment], [N, M], [Math.ceil(N / 64)]);
+    gpu.dispatch(assignKernel, [unit, destinations, assignment], [N, M, C], [Math.ceil(N / 4)]);
+    gpu.dispatch(kernel, [x, assignment, y], [N, M, C], [M * Math.ceil(C / 64)]);
+  },
 });
 
 function dot(a: Float64Array, aOffset: number, b: Float64Array, bOffset: number, length: number): number {

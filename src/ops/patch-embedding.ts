@@ -1,4 +1,5 @@
 import { defineOp, input, optional, output, weight } from '../backend/op.ts';
+import { packedBytes, product, rowBlocks, TILE_BYTES } from '../backend/wasm/product.ts';
 import { pending } from './pending.ts';
 
 export interface PatchEmbeddingAttrs {
@@ -51,6 +52,20 @@ export const patchEmbedding = defineOp<PatchEmbeddingAttrs>()({
       }
     }
   },
-  wasm: pending,
+  wasm(wasm, io, { channels, height, width, D, P, K }, { patchSize }) {
+    const { kernels } = wasm;
+    const first = io.classEmbedding ? 1 : 0;
+    const tile = wasm.scratch(TILE_BYTES);
+    const a = wasm.scratch(packedBytes(P - first, K));
+    if (io.positionEmbedding) kernels.copy_f32!(io.y, io.positionEmbedding, P * D);
+    if (first) kernels.class_row_f32!(io.y, io.classEmbedding, io.positionEmbedding, D);
+    for (const block of rowBlocks(P - first)) {
+      kernels.pack_patches_f32!(a, io.pixels, block.first, block.count, channels, height, width, patchSize);
+      product(wasm, {
+        tile, a, aColumns: K, rows: block.count, K, weight: io.weight.pointer, N: D, y: io.y + (first + block.first) * D * 4,
+        outRows: 0, bias: io.bias, activation: 0, accumulate: io.positionEmbedding > 0, rowGate: 0,
+      });
+    }
+  },
   webgpu: pending,
 });

@@ -1,5 +1,8 @@
+import code from '../../kernels/rms-norm.wgsl';
 import { defineOp, input, output } from '../backend/op.ts';
-import { pending } from './pending.ts';
+import { f32, type GpuKernel } from '../backend/webgpu/binding.ts';
+
+const kernel: GpuKernel = { name: 'rms-norm', code };
 
 /** `y = x / sqrt(mean(x^2) + eps) * weight`, row by row. x, y [T, D]; weight [D]. (RMSNorm, arXiv 1910.07467) */
 export const rmsNorm = defineOp<{ eps: number }>()({
@@ -15,8 +18,12 @@ export const rmsNorm = defineOp<{ eps: number }>()({
       for (let d = 0; d < D; d++) y[t * D + d] = x[t * D + d]! * scale * weight[d]!;
     }
   },
-  wasm: pending,
-  webgpu: pending,
+  wasm({ kernels }, { x, weight, y }, { T, D }, { eps }) {
+    kernels.rms_norm!(x, weight, y, T, D, eps);
+  },
+  webgpu(gpu, { x, weight, y }, { T, D }, { eps }) {
+    gpu.dispatch(kernel, [x, weight, y], [T, D, f32(eps)], [T]);
+  },
 });
 
 /** eps must keep the square root away from zero, also for a row of zeros. */

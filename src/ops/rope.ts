@@ -1,5 +1,8 @@
+import code from '../../kernels/rope.wgsl';
 import { defineOp, inout, input } from '../backend/op.ts';
-import { pending } from './pending.ts';
+import type { GpuKernel } from '../backend/webgpu/binding.ts';
+
+const kernel: GpuKernel = { name: 'rope', code };
 
 export interface RopeAttrs {
   /** 'neox' rotates elements (c, c + dh/2) together (Hugging Face Llama), 'interleaved' (2c, 2c + 1). */
@@ -32,8 +35,14 @@ export const rope = defineOp<RopeAttrs>()({
       }
     }
   },
-  wasm: pending,
-  webgpu: pending,
+  wasm({ kernels }, { x, cos, sin }, { T, H, dh }, { layout }) {
+    (layout === 'neox' ? kernels.rope_neox! : kernels.rope_interleaved!)(x, cos, sin, T, H, dh);
+  },
+  webgpu(gpu, { x, cos, sin }, { T, H, half }, { layout }) {
+    const pairs = T * H * half;
+    const [step, partner] = layout === 'neox' ? [1, half] : [2, 1];
+    gpu.dispatch(kernel, [x, cos, sin], [pairs, H, half, step, partner], [Math.ceil(pairs / 64)]);
+  },
 });
 
 /** Cosines and sines [T, dh/2] of `positions[t] * theta^(-2c/dh)`, computed in double precision and rounded once. */

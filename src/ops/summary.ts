@@ -1,6 +1,11 @@
+import scoreCode from '../../kernels/summary.score.wgsl';
+import code from '../../kernels/summary.wgsl';
 import { defineOp, input, optional, output } from '../backend/op.ts';
-import { pending } from './pending.ts';
+import { f32, type GpuKernel } from '../backend/webgpu/binding.ts';
 import { checkEps } from './rms-norm.ts';
+
+const kernel: GpuKernel = { name: 'summary', code };
+const scoreKernel: GpuKernel = { name: 'summary.score', code: scoreCode };
 
 export interface SummaryAttrs {
   eps: number;
@@ -50,6 +55,13 @@ export const summary = defineOp<SummaryAttrs>()({
       y[d] = sum;
     }
   },
-  wasm: pending,
-  webgpu: pending,
+  wasm({ kernels, scratch }, { tokens, normWeight, normBias, scoreWeight, y }, { n, D }, { eps, scoreBias }) {
+    kernels.summary!(tokens, normWeight, normBias, scoreWeight, y, n, D, eps, scoreBias, scratch(4 * (n + D + 3)));
+  },
+  webgpu(gpu, { tokens, normWeight, normBias, scoreWeight, y }, { n, D }, { eps, scoreBias }) {
+    const scores = gpu.scratch(4 * Math.max(n, 1));
+    const params = [n, D, normBias ? 1 : 0, f32(eps), f32(scoreBias)];
+    gpu.dispatch(scoreKernel, [tokens, normWeight, normBias, scoreWeight, scores], params, [n]);
+    gpu.dispatch(kernel, [tokens, scores, y], [n, D], [Math.ceil(D / 64)]);
+  },
 });

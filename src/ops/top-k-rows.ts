@@ -1,5 +1,8 @@
+import code from '../../kernels/top-k-rows.wgsl';
 import { defineOp, indexOutput, input } from '../backend/op.ts';
-import { pending } from './pending.ts';
+import type { GpuKernel } from '../backend/webgpu/binding.ts';
+
+const kernel: GpuKernel = { name: 'top-k-rows', code };
 
 export interface TopKRowsAttrs {
   k: number;
@@ -32,8 +35,14 @@ export const topKRows = defineOp<TopKRowsAttrs>()({
     const kept = [...Array.from(scores.keys()).filter((row) => forced[row]), ...free.slice(0, k)];
     rows.set(kept.sort((a, b) => a - b));
   },
-  wasm: pending,
-  webgpu: pending,
+  wasm({ kernels, scratch, u32 }, { scores, rows }, { N }, { k, alwaysKeep = [] }) {
+    kernels.top_k_rows!(scores, rows, N, k, u32(alwaysKeep.flat()), alwaysKeep.length, scratch(4 * (N + 256)));
+  },
+  webgpu(gpu, { scores, rows }, { N, R }, { alwaysKeep = [] }) {
+    if (R === 0) return;
+    const ranges = alwaysKeep.length > 0 ? gpu.upload(Uint32Array.from(alwaysKeep.flat())) : undefined;
+    gpu.dispatch(kernel, [scores, ranges, rows], [N, R, alwaysKeep.length], [1]);
+  },
 });
 
 /** 1 for every row of the ranges. [N] */

@@ -1,5 +1,5 @@
 import type { Feature } from '../backend.ts';
-import type { DimsOf, Signature } from '../op.ts';
+import type { DimsOf, Signature, WeightOperand } from '../op.ts';
 import type { TypedArray } from '../tensor.ts';
 
 /** A WGSL module with one compute entry point `main`. */
@@ -12,6 +12,20 @@ export interface GpuKernel {
 export interface GpuOperand {
   readonly buffer: unknown;
   readonly bytes: number;
+}
+
+/** Columns [first, first + count) of a packed weight: a matrix of its own. */
+export interface GpuWeightSlice {
+  /** f32 [Kpad][parts * Npad of the slice]; see pack.ts. */
+  readonly operand: GpuOperand;
+  readonly first: number;
+  readonly count: number;
+}
+
+/** A packed weight. More than one slice where it is larger than a binding may be: one dispatch for each. */
+export interface GpuWeight {
+  readonly slices: readonly GpuWeightSlice[];
+  readonly parts: 1 | 2;
 }
 
 /** A field of a kernel's `Params` struct: plain numbers are u32, `f32(x)` is a float. */
@@ -42,9 +56,10 @@ export interface GpuContext {
   upload(data: TypedArray): GpuOperand;
 }
 
+type GpuValue<O> = O extends WeightOperand ? GpuWeight : GpuOperand;
 /** Operands by name; undefined where an optional one is absent. */
 export type GpuIo<S extends Signature> = {
-  readonly [K in keyof S]: S[K]['optional'] extends true ? GpuOperand | undefined : GpuOperand;
+  readonly [K in keyof S]: S[K]['optional'] extends true ? GpuValue<S[K]> | undefined : GpuValue<S[K]>;
 };
 
 export type GpuBinding<S extends Signature, A> = (gpu: GpuContext, io: GpuIo<S>, dims: DimsOf<S>, attrs: A) => void;

@@ -1,0 +1,65 @@
+import { BACKEND_NAMES, type Backend, type BackendName, type Rejection, type SignalOption } from './backend.ts';
+import { SkipVisionError, unknownName } from './errors.ts';
+import type { GpuDeviceLike, GpuLike } from './webgpu/device.ts';
+
+export interface SelectOptions extends SignalOption {
+  /** Backends to try, in this order; the others are not tried. Default: webgpu, wasm, reference. */
+  prefer?: BackendName | readonly BackendName[];
+  /** A GPUDevice of the caller: used as it is, never destroyed by us. */
+  device?: GpuDeviceLike;
+  /** A GPU entry object where `navigator.gpu` is missing, e.g. of the `webgpu` package in Node. Keep it referenced. */
+  gpu?: GpuLike;
+  /** Threads for the wasm backend. Only 1 works in this version; more is reported to `onFallback`. */
+  threads?: number;
+  /** Told about every backend or feature that was asked for and not taken, and why. */
+  onFallback?(rejection: Rejection): void;
+}
+
+/**
+ * The first backend that works here. Without `prefer`, WebGPU on a software adapter is passed over, because the wasm
+ * backend is faster than a GPU that a CPU imitates; name 'webgpu' or give a device to have it all the same.
+ * `backend.rejected` keeps the reasons.
+ * @throws `no-backend` with all reasons when none works, `unknown-name` for a name nobody knows.
+ */
+export async function selectBackend(options: SelectOptions = {}): Promise<Backend> {
+  const { prefer, device, gpu, threads = 1, onFallback, signal } = options;
+  const names = prefer === undefined ? BACKEND_NAMES : typeof prefer === 'string' ? [prefer] : prefer;
+  for (const name of names) if (!BACKEND_NAMES.includes(name)) throw unknownName('backend', name, BACKEND_NAMES);
+  const takesSoftware = prefer !== undefined || device !== undefined;
+  const rejected: Rejection[] = [];
+  const reject = (name: BackendName, reason: string) => {
+    rejected.push({ name, reason });
+    onFallback?.({ name, reason });
+  };
+  for (const name of names) {
+    signal?.throwIfAborted();
+    try {
+      const backend = await create(name, { device, gpu, rejected });
+      if (!takesSoftware && backend.features.has('software-adapter')) {
+        reject(name, `${backend.description} is a software adapter, wasm is faster`);
+        await backend[Symbol.asyncDispose]();
+        continue;
+      }
+      if (name === 'wasm' && threads > 1) onFallback?.({ name, reason: `${threads} threads were asked for, this version runs on one` });
+      return backend;
+    } catch (error) {
+      reject(name, error instanceof Error ? error.message : String(error));
+    }
+  }
+  const reasons = rejected.map(({ name, reason }) => `${name}: ${reason}`).join('; ');
+  throw new SkipVisionError('no-backend', `no backend works here: ${reasons || 'none was named'}`, { argument: 'prefer', expected: BACKEND_NAMES.join(', ') });
+}
+
+/** Backends are imported when they are tried, so that a bundle loads no kernels it does not run. */
+async function create(name: BackendName, options: { device?: GpuDeviceLike; gpu?: GpuLike; rejected: readonly Rejection[] }): Promise<Backend> {
+  switch (name) {
+    case 'webgpu':
+      return (await import('./webgpu/driver.ts')).createWebGpuBackend(options);
+    case 'wasm':
+      return (await import('./wasm/driver.ts')).createWasmBackend(options);
+    case 'reference':
+      return (await import('./reference/driver.ts')).createReferenceBackend(options);
+    default:
+      return name satisfies never;
+  }
+}

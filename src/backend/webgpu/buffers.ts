@@ -1,0 +1,132 @@
+/** GPU buffers in size classes: made once, then reused. */
+import type { SkipVisionError } from '../errors.ts';
+import type { GpuOperand } from './binding.ts';
+
+/** A buffer and what the driver must know about it. */
+export interface GpuMemory extends GpuOperand {
+  readonly buffer: GPUBuffer;
+  /** Bytes that are bound: a whole size class, at least 256 of our own buffers. */
+  readonly bytes: number;
+  /** Identity for the bind group cache; never reused. */
+  readonly id: number;
+  readonly owned: boolean;
+  /** Number of the last batch that uses it. */
+  usedBy: number;
+  /** Set when a batch that wrote it failed: its contents must not be taken for a result. */
+  failure: SkipVisionError | undefined;
+}
+
+const SMALLEST = 256;
+/** Idle buffers beyond this many bytes are destroyed instead of kept. */
+const MOST_IDLE_BYTES = 512 * 2 ** 20;
+
+/** Powers of two up to 64 KiB, then four classes per octave: at most 25% of a large buffer is unused. */
+export function sizeClass(bytes: number, most: number): number {
+  if (bytes <= SMALLEST) return SMALLEST;
+  const octave = 2 ** Math.floor(Math.log2(bytes - 1));
+  const step = octave < 2 ** 16 ? octave : octave / 4;
+  return Math.min(Math.ceil(bytes / step) * step, Math.max(most, bytes));
+}
+
+/**
+ * Hands out buffers. A buffer that an unsubmitted batch uses may be reused by commands of that batch, which run in
+ * order, but not for data from the host: `writeBuffer` would run before the batch.
+ */
+export class BufferPool {
+  readonly #device: GPUDevice;
+  readonly #usage: GPUBufferUsageFlags;
+  readonly #mostBytes: number;
+  /** Called around the creation of a buffer, to catch what goes wrong with it. */
+  readonly #guard: (memory: () => GpuMemory) => GpuMemory;
+  readonly #idle = new Map<number, GpuMemory[]>();
+  readonly #all = new Set<GpuMemory>();
+  /** Freed, but still used by the batch being recorded. */
+  #doomed: GpuMemory[] = [];
+  #idleBytes = 0;
+  /** Bytes of all buffers that exist. */
+  reserved = 0;
+  /** Number of buffers that lie idle. */
+  get idleCount(): number {
+    let count = 0;
+    for (const list of this.#idle.values()) count += list.length;
+    return count;
+  }
+
+  constructor(device: GPUDevice, usage: GPUBufferUsageFlags, mostBytes: number, guard: (memory: () => GpuMemory) => GpuMemory) {
+    this.#device = device;
+    this.#usage = usage;
+    this.#mostBytes = mostBytes;
+    this.#guard = guard;
+  }
+
+  /** A buffer of at least `bytes`, from the idle ones where possible. `fresh` says that the host writes it first. */
+  acquire(bytes: number, batch: number, fresh: boolean): GpuMemory {
+    const size = sizeClass(bytes, this.#mostBytes);
+    const list = this.#idle.get(size);
+    if (list) {
+      for (let i = list.length - 1; i >= 0; i--) {
+        const memory = list[i]!;
+        if (fresh && memory.usedBy >= batch) continue;
+        list.splice(i, 1);
+        this.#idleBytes -= size;
+        return memory;
+      }
+    }
+    return this.create(size);
+  }
+
+  /** A buffer of exactly `bytes` rounded up to 16, outside the size classes: packed weights. */
+  create(bytes: number): GpuMemory {
+    const size = Math.max(16, Math.ceil(bytes / 16) * 16);
+    const memory = this.#guard(() => {
+      const buffer = this.#device.createBuffer({ size, usage: this.#usage });
+      return { buffer, bytes: size, id: nextId(), owned: true, usedBy: -1, failure: undefined };
+    });
+    this.#all.add(memory);
+    this.reserved += size;
+    return memory;
+  }
+
+  /** Takes a buffer back. Buffers of a failed batch are not trusted again. */
+  release(memory: GpuMemory, batch: number): void {
+    if (memory.failure || this.#idleBytes + memory.bytes > MOST_IDLE_BYTES) return this.destroy(memory, batch);
+    const list = this.#idle.get(memory.bytes);
+    if (list) list.push(memory);
+    else this.#idle.set(memory.bytes, [memory]);
+    this.#idleBytes += memory.bytes;
+  }
+
+  /** Destroys a buffer, after the submit of `batch` if that uses it. */
+  destroy(memory: GpuMemory, batch: number): void {
+    if (memory.usedBy >= batch) {
+      this.#doomed.push(memory);
+      return;
+    }
+    if (!this.#all.delete(memory)) return;
+    this.reserved -= memory.bytes;
+    memory.buffer.destroy();
+  }
+
+  /** To be called after each submit. True when buffers were destroyed. */
+  submitted(): boolean {
+    const doomed = this.#doomed;
+    this.#doomed = [];
+    for (const memory of doomed) this.destroy(memory, Number.POSITIVE_INFINITY);
+    return doomed.length > 0;
+  }
+
+  /** Destroys every buffer that was made here, idle or not. */
+  dispose(): void {
+    for (const memory of this.#all) memory.buffer.destroy();
+    this.#all.clear();
+    this.#idle.clear();
+    this.#doomed = [];
+    this.#idleBytes = 0;
+    this.reserved = 0;
+  }
+}
+
+let lastId = 0;
+export function nextId(): number {
+  return ++lastId;
+}

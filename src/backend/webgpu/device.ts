@@ -1,0 +1,92 @@
+/** Adapter, device, and what is known about them. */
+import type { Feature, Limits } from '../backend.ts';
+import { SkipVisionError } from '../errors.ts';
+
+/** A `GPU` object (`navigator.gpu`, or what npm `webgpu` creates), by structure: no user needs @webgpu/types. */
+export interface GpuLike {
+  requestAdapter(options?: never): Promise<unknown>;
+}
+
+/** A `GPUDevice`, by structure. */
+export interface GpuDeviceLike {
+  readonly queue: object;
+  readonly lost: Promise<unknown>;
+  createBuffer(descriptor: never): unknown;
+}
+
+export interface DeviceOptions {
+  /** Device of the caller: used as it is, never destroyed. */
+  device?: GpuDeviceLike;
+  /** Where adapters come from. Default `navigator.gpu`; Node has none, so pass what npm `webgpu` creates. */
+  gpu?: GpuLike;
+  powerPreference?: 'low-power' | 'high-performance';
+}
+
+export interface OpenDevice {
+  device: GPUDevice;
+  /** True when we made the device and may destroy it. */
+  owned: boolean;
+  description: string;
+  features: ReadonlySet<Feature>;
+  limits: Limits;
+  /**
+   * Must stay referenced as long as the device: npm `webgpu` crashes the process when its GPU object is
+   * garbage-collected under a live device.
+   */
+  keepAlive: readonly unknown[];
+}
+
+/** More of these lets tuned kernels run; every kernel also works at the specification's defaults. */
+const WANTED_LIMITS = [
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxStorageBuffersPerShaderStage',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupSizeX',
+  'maxComputeWorkgroupSizeY',
+  'maxComputeWorkgroupsPerDimension',
+] as const;
+const WANTED_FEATURES = ['shader-f16', 'subgroups', 'timestamp-query'] as const;
+
+export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
+  if (options.device) {
+    const device = options.device as unknown as GPUDevice;
+    return describe(device, (device as { adapterInfo?: GPUAdapterInfo }).adapterInfo, false, [device, options.gpu]);
+  }
+  const gpu = (options.gpu ?? (globalThis as { navigator?: { gpu?: GpuLike } }).navigator?.gpu) as GPU | undefined;
+  if (!gpu) throw unavailable('this runtime has no navigator.gpu; pass `gpu` (npm "webgpu") or `device`');
+  let adapter: GPUAdapter | null;
+  try {
+    adapter = await gpu.requestAdapter(options.powerPreference ? { powerPreference: options.powerPreference } : undefined);
+  } catch (cause) {
+    throw unavailable(`the adapter request failed: ${String(cause)}`, cause);
+  }
+  if (!adapter) throw unavailable('no GPU adapter was found');
+  const requiredLimits: Record<string, number> = {};
+  for (const name of WANTED_LIMITS) {
+    const value = adapter.limits[name];
+    if (typeof value === 'number') requiredLimits[name] = value;
+  }
+  const requiredFeatures = WANTED_FEATURES.filter((name) => adapter.features.has(name));
+  try {
+    const device = await adapter.requestDevice({ requiredLimits, requiredFeatures });
+    return describe(device, adapter.info, true, [gpu, adapter, device]);
+  } catch (cause) {
+    throw unavailable(`the adapter gave no device: ${String(cause)}`, cause);
+  }
+}
+
+function describe(device: GPUDevice, info: GPUAdapterInfo | undefined, owned: boolean, keepAlive: readonly unknown[]): OpenDevice {
+  const description = [info?.vendor, info?.architecture, info?.description].filter(Boolean).join(' ') || 'unknown adapter';
+  const features = new Set<Feature>(WANTED_FEATURES.filter((name) => device.features.has(name)));
+  const isFallback = (info as { isFallbackAdapter?: boolean } | undefined)?.isFallbackAdapter === true;
+  if (isFallback || /swiftshader|llvmpipe|lavapipe/i.test(description)) features.add('software-adapter');
+  const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
+  const limits = { maxBufferBytes: Math.floor(Math.min(maxBufferSize, maxStorageBufferBindingSize) / 256) * 256 };
+  return { device, owned, description, features, limits, keepAlive };
+}
+
+function unavailable(reason: string, cause?: unknown): SkipVisionError {
+  return new SkipVisionError('no-backend', `WebGPU: ${reason}`, { cause });
+}

@@ -1,0 +1,341 @@
+/** The WebGPU backend: dispatches are recorded, and encoded as one compute pass per submit. */
+import type { Backend, Driver, Feature, Limits, LossInfo, Rejection } from '../backend.ts';
+import { createBackend } from '../create.ts';
+import { SkipVisionError } from '../errors.ts';
+import type { Op, Signature } from '../op.ts';
+import { elementCount, type Tensor, type TensorDesc, type TypedArray } from '../tensor.ts';
+import type { Weight, WeightSource } from '../weight.ts';
+import { yieldToOthers } from '../yield.ts';
+import type { GpuContext, GpuIo, GpuKernel, GpuOperand, GpuParam, GpuWeight } from './binding.ts';
+import { BufferPool, type GpuMemory, nextId } from './buffers.ts';
+import { type DeviceOptions, openDevice, type OpenDevice } from './device.ts';
+import { Faults } from './faults.ts';
+import { packSlice, planSlices } from './pack.ts';
+import { PARAMS_BYTES, type Pipeline, PipelineCache } from './pipelines.ts';
+
+export type { GpuDeviceLike, GpuLike } from './device.ts';
+
+// Numbers of GPUBufferUsage and GPUMapMode: those globals are absent in Node.
+const MAP_READ = 0x1;
+const COPY_SRC = 0x4;
+const COPY_DST = 0x8;
+const UNIFORM = 0x40;
+const STORAGE = 0x80;
+
+/** Slots of the uniform arena. One op may not need more of them than the difference to SUBMIT_AT. */
+const ARENA_SLOTS = 1024;
+/** Dispatches after which a batch is submitted, so that the GPU starts while the host goes on. */
+const SUBMIT_AT = 128;
+
+interface Command {
+  op: string;
+  pipeline: Pipeline;
+  operands: readonly GpuMemory[];
+  workgroups: readonly [number, number, number];
+}
+
+class WebGpuDriver implements Driver {
+  readonly name = 'webgpu';
+  readonly description: string;
+  readonly features: ReadonlySet<Feature>;
+  readonly limits: Limits;
+  readonly lost: Promise<LossInfo>;
+  readonly keepAlive: readonly unknown[];
+  readonly #device: GPUDevice;
+  readonly #ownsDevice: boolean;
+  readonly #faults: Faults;
+  readonly #pool: BufferPool;
+  readonly #staging: BufferPool;
+  readonly #pipelines: PipelineCache;
+  readonly #arena: GPUBuffer;
+  readonly #params = new DataView(new ArrayBuffer(ARENA_SLOTS * PARAMS_BYTES));
+  readonly #context: GpuContext;
+  readonly #borrowedIds = new WeakMap<GPUBuffer, number>();
+  /** Rejectors of reads that wait for the device. */
+  readonly #waiting = new Set<(error: SkipVisionError) => void>();
+  #settleLost!: (info: LossInfo) => void;
+  #commands: Command[] = [];
+  #op = '';
+  #scratches: GpuMemory[] = [];
+  /** Stand-ins for absent operands: one that is read, and one for each operand index that is written. */
+  #dummies = new Map<number, GpuMemory>();
+
+  constructor({ device, owned, description, features, limits, keepAlive }: OpenDevice) {
+    this.#device = device;
+    this.#ownsDevice = owned;
+    this.description = description;
+    this.features = features;
+    this.limits = limits;
+    this.keepAlive = keepAlive;
+    this.lost = new Promise((resolve) => {
+      this.#settleLost = resolve;
+    });
+    void device.lost.then((info) => this.#lose({ reason: info.reason === 'destroyed' ? 'destroyed' : 'unknown', message: info.message }));
+    this.#faults = new Faults(device);
+    const guard = (make: () => GpuMemory): GpuMemory => {
+      const memory: GpuMemory = this.#faults.watch('buffer', make, (failure) => this.#faults.spoil(memory, failure));
+      return memory;
+    };
+    this.#pool = new BufferPool(device, STORAGE | COPY_SRC | COPY_DST, limits.maxBufferBytes, guard);
+    this.#staging = new BufferPool(device, MAP_READ | COPY_DST, limits.maxBufferBytes, guard);
+    this.#pipelines = new PipelineCache(device);
+    this.#arena = this.#faults.watchSetup('params', () => device.createBuffer({ size: ARENA_SLOTS * PARAMS_BYTES, usage: UNIFORM | COPY_DST }));
+    this.#context = {
+      features,
+      dispatch: (...call) => this.#dispatch(...call),
+      scratch: (bytes) => this.#scratch(bytes, false),
+      upload: (data) => {
+        const memory = this.#scratch(data.byteLength, true);
+        this.write(memory, data);
+        return memory;
+      },
+    };
+  }
+
+  allocate(bytes: number): GpuMemory {
+    return this.#pool.acquire(bytes, this.#faults.batch, true);
+  }
+
+  free(handle: unknown): void {
+    this.#pool.release(handle as GpuMemory, this.#faults.batch);
+  }
+
+  write(handle: unknown, data: TypedArray, byteOffset = 0): void {
+    const memory = handle as GpuMemory;
+    if (data.byteLength === 0) return;
+    // The write would run before what was recorded.
+    if (memory.usedBy >= this.#faults.batch) this.#submit();
+    // Dawn refuses views of shared memory.
+    const view = data.buffer instanceof ArrayBuffer ? (data as TypedArray & ArrayBufferView<ArrayBuffer>) : data.slice();
+    this.#faults.watchSetup('upload', () => this.#device.queue.writeBuffer(memory.buffer, byteOffset, view.buffer, view.byteOffset, view.byteLength));
+  }
+
+  adopt(handle: unknown, desc: TensorDesc): GpuMemory {
+    const buffer = handle as GPUBuffer;
+    const bytes = elementCount(desc.shape) * 4;
+    const looksRight = typeof handle === 'object' && handle !== null && typeof buffer.size === 'number' && typeof buffer.usage === 'number';
+    const fail = (got: string, expected: string): never => {
+      throw new SkipVisionError('invalid-argument', `borrow: handle is ${got}, expected ${expected}`, { op: 'borrow', argument: 'handle', got, expected });
+    };
+    if (!looksRight) fail(handle === null ? 'null' : typeof handle, 'a GPUBuffer of the device of this backend');
+    if (!(buffer.usage & STORAGE)) fail(`a buffer with usage ${buffer.usage}`, 'a GPUBuffer with usage STORAGE');
+    const bound = Math.floor(Math.min(buffer.size, this.limits.maxBufferBytes) / 4) * 4;
+    if (bound < Math.max(bytes, 4)) fail(`a buffer of ${buffer.size} bytes`, `at least ${Math.max(bytes, 4)} bytes, at most ${this.limits.maxBufferBytes}`);
+    const id = this.#borrowedIds.get(buffer) ?? nextId();
+    this.#borrowedIds.set(buffer, id);
+    return { buffer, bytes: bound, id, owned: false, usedBy: -1, failure: undefined };
+  }
+
+  async pack(source: WeightSource): Promise<{ handle: GpuWeight; bytes: number }> {
+    const { shape, slices } = planSlices(source, this.limits.maxBufferBytes);
+    const made: { operand: GpuMemory; first: number; count: number }[] = [];
+    const weight: GpuWeight = { slices: made, parts: shape.parts };
+    try {
+      for (const slice of slices) {
+        const operand = this.#pool.create(slice.bytes);
+        made.push({ operand, first: slice.first, count: slice.count });
+        await packSlice(source, shape, slice, (offset, chunk) => this.write(operand, chunk, offset));
+        await this.#orLost(this.#faults.settle());
+        if (operand.failure) this.#faults.check();
+        if (operand.failure) throw operand.failure;
+      }
+    } catch (error) {
+      this.freeWeight(weight);
+      throw error;
+    }
+    return { handle: weight, bytes: slices.reduce((sum, { bytes }) => sum + bytes, 0) };
+  }
+
+  freeWeight(handle: unknown): void {
+    for (const { operand } of (handle as GpuWeight).slices) this.#pool.destroy(operand as GpuMemory, this.#faults.batch);
+    this.#pipelines.forgetBindGroups();
+  }
+
+  run(op: Op, operands: Readonly<Record<string, Tensor | Weight | undefined>>, dims: Readonly<Record<string, number>>, attrs: object): void {
+    this.#faults.check();
+    const io: Record<string, unknown> = {};
+    for (const [name, operand] of Object.entries(operands)) {
+      if (operand) io[name] = 'storage' in operand ? operand.storage.handle : operand.handle;
+    }
+    const start = this.#commands.length;
+    const { batch } = this.#faults;
+    this.#op = op.name;
+    try {
+      op.webgpu(this.#context, io as GpuIo<Signature>, dims, attrs);
+    } catch (error) {
+      // What this op recorded before it failed must not run.
+      if (batch === this.#faults.batch) this.#commands.length = start;
+      throw error;
+    } finally {
+      for (const scratch of this.#scratches) this.#pool.release(scratch, this.#faults.batch);
+      this.#scratches = [];
+    }
+    if (this.#commands.length >= SUBMIT_AT) this.#submit();
+  }
+
+  async read(handle: unknown, bytes: number): Promise<ArrayBuffer> {
+    const source = handle as GpuMemory;
+    this.#trust(source);
+    if (!(source.buffer.usage & COPY_SRC)) {
+      throw new SkipVisionError('invalid-argument', 'read: the borrowed buffer lacks usage COPY_SRC', { op: 'read', argument: 'tensor' });
+    }
+    const staging = bytes === 0 ? undefined : this.#staging.acquire(bytes, 0, false);
+    this.#submit(staging && { source, staging, bytes });
+    const mapped = staging?.buffer.mapAsync(MAP_READ, 0, bytes).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    try {
+      const refusal = await this.#orLost(Promise.resolve(mapped));
+      await this.#orLost(this.#faults.settle());
+      this.#trust(source);
+      if (refusal) throw new SkipVisionError('backend-failed', `read: the result could not be mapped: ${String(refusal)}`, { op: 'read', cause: refusal });
+      const copy = staging ? staging.buffer.getMappedRange(0, bytes).slice(0) : new ArrayBuffer(0);
+      staging?.buffer.unmap();
+      if (staging) this.#staging.release(staging, 0);
+      return copy;
+    } catch (error) {
+      if (staging) this.#staging.destroy(staging, 0);
+      throw error;
+    }
+  }
+
+  async flush(): Promise<void> {
+    this.#submit();
+    await yieldToOthers();
+    this.#faults.check();
+  }
+
+  reserved(): number {
+    return this.#pool.reserved + this.#staging.reserved + ARENA_SLOTS * PARAMS_BYTES;
+  }
+
+  async dispose(): Promise<void> {
+    this.#submit(); // may write memory of the caller
+    this.#pipelines.forgetBindGroups();
+    this.#pool.dispose();
+    this.#staging.dispose();
+    this.#arena.destroy();
+    if (this.#ownsDevice) this.#device.destroy();
+    this.#lose({ reason: 'destroyed', message: 'the backend was disposed' });
+  }
+
+  #dispatch(
+    kernel: GpuKernel,
+    operands: readonly (GpuOperand | undefined)[],
+    params: readonly GpuParam[],
+    [x, y = 1, z = 1]: readonly [x: number, y?: number, z?: number],
+    constants: Readonly<Record<string, number>> = {},
+  ): void {
+    if (x === 0 || y === 0 || z === 0) return;
+    if (this.#commands.length >= ARENA_SLOTS) this.#submit();
+    const pipeline = this.#pipelines.get(kernel, constants, (make) => this.#faults.watchSetup(`kernel ${kernel.name}`, make));
+    if (operands.length !== pipeline.access.length) {
+      throw new SkipVisionError('backend-failed', `kernel ${kernel.name} takes ${pipeline.access.length} operands, got ${operands.length}`, { op: this.#op });
+    }
+    const bound = operands.map((operand, i) => {
+      const memory = (operand as GpuMemory | undefined) ?? this.#dummy(pipeline.access[i] === 'read' ? -1 : i);
+      if (memory.failure) throw memory.failure;
+      return memory;
+    });
+    const { batch } = this.#faults;
+    bound.forEach((memory, i) => {
+      memory.usedBy = batch;
+      if (pipeline.access[i] === 'read_write') this.#faults.wrote(memory);
+    });
+    writeParams(this.#params, this.#commands.length * PARAMS_BYTES, params);
+    this.#commands.push({ op: this.#op, pipeline, operands: bound, workgroups: this.#fold(x, y, z) });
+  }
+
+  /** Spreads x over y where it exceeds the limit: as evenly as possible, so that few workgroups are idle. */
+  #fold(x: number, y: number, z: number): readonly [number, number, number] {
+    const most = this.#device.limits.maxComputeWorkgroupsPerDimension;
+    if (x <= most && y <= most && z <= most) return [x, y, z];
+    const folds = Math.ceil(x / most);
+    if (y > 1 || folds > most || z > most) {
+      throw new SkipVisionError('unsupported', `${this.#op}: ${x} x ${y} x ${z} workgroups, the device takes ${most} per dimension`, { op: this.#op });
+    }
+    return [Math.ceil(x / folds), folds, z];
+  }
+
+  #scratch(bytes: number, fresh: boolean): GpuMemory {
+    if (bytes > this.limits.maxBufferBytes) {
+      throw new SkipVisionError('out-of-memory', `${this.#op}: needs a scratch buffer of ${bytes} bytes, the device takes at most ${this.limits.maxBufferBytes}`, { op: this.#op });
+    }
+    const memory = this.#pool.acquire(bytes, this.#faults.batch, fresh);
+    this.#scratches.push(memory);
+    return memory;
+  }
+
+  #dummy(key: number): GpuMemory {
+    let memory = this.#dummies.get(key);
+    if (!memory) {
+      memory = this.#pool.create(256);
+      this.#dummies.set(key, memory);
+    }
+    return memory;
+  }
+
+  #submit(copy?: { source: GpuMemory; staging: GpuMemory; bytes: number }): void {
+    const commands = this.#commands;
+    if (!commands.length && !copy) return;
+    this.#commands = [];
+    const what = [...new Set(commands.map(({ op }) => op))].join(', ') || 'read';
+    this.#faults.watchBatch(what, () => {
+      const { queue } = this.#device;
+      const encoder = this.#device.createCommandEncoder();
+      if (commands.length) {
+        queue.writeBuffer(this.#arena, 0, this.#params.buffer, 0, commands.length * PARAMS_BYTES);
+        const pass = encoder.beginComputePass();
+        let current: Pipeline | undefined;
+        commands.forEach(({ pipeline, operands, workgroups }, slot) => {
+          if (pipeline !== current) pass.setPipeline(pipeline.pipeline);
+          current = pipeline;
+          pass.setBindGroup(0, this.#pipelines.bindGroup(pipeline, this.#arena, operands), [slot * PARAMS_BYTES]);
+          pass.dispatchWorkgroups(...workgroups);
+        });
+        pass.end();
+      }
+      if (copy) encoder.copyBufferToBuffer(copy.source.buffer, 0, copy.staging.buffer, 0, copy.bytes);
+      queue.submit([encoder.finish()]);
+    });
+    if (this.#pool.submitted()) this.#pipelines.forgetBindGroups();
+  }
+
+  /** Throws what is known to be wrong with the memory, or with anything since the last call. */
+  #trust(memory: GpuMemory): void {
+    this.#faults.check();
+    if (memory.failure) throw memory.failure;
+  }
+
+  /** Rejects when the device is lost first. Not a race with `lost`, which would hold every read's closures for ever. */
+  #orLost<T>(work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.add(reject);
+      void work.then(resolve, reject).finally(() => this.#waiting.delete(reject));
+    });
+  }
+
+  #lose(info: LossInfo): void {
+    this.#settleLost(info);
+    const error = new SkipVisionError('device-lost', `the webgpu device was lost (${info.reason}): ${info.message}`);
+    for (const reject of this.#waiting) reject(error);
+    this.#waiting.clear();
+  }
+}
+
+function writeParams(view: DataView, start: number, params: readonly GpuParam[]): void {
+  if (params.length * 4 > PARAMS_BYTES) throw new SkipVisionError('backend-failed', `${params.length} params do not fit ${PARAMS_BYTES} bytes`);
+  params.forEach((param, i) => {
+    if (typeof param === 'number') view.setUint32(start + 4 * i, param, true);
+    else view.setFloat32(start + 4 * i, param.f32, true);
+  });
+}
+
+/**
+ * WebGPU on the device given, or on one requested here. Throws 'no-backend' with the reason where there is none.
+ * A device of the caller is used as it is and survives `dispose`.
+ */
+export async function createWebGpuBackend(options: DeviceOptions & { rejected?: readonly Rejection[] } = {}): Promise<Backend> {
+  return createBackend(new WebGpuDriver(await openDevice(options)), options.rejected);
+}

@@ -1,0 +1,112 @@
+/** What goes wrong on a device is told later, by error scopes. This keeps book of it. */
+import { SkipVisionError } from '../errors.ts';
+import type { GpuMemory } from './buffers.ts';
+
+const SCOPES = ['validation', 'out-of-memory', 'internal'] as const;
+
+interface Batch {
+  serial: number;
+  written: Set<GpuMemory>;
+  failed: boolean;
+}
+
+/**
+ * A failed batch poisons what it wrote, and so does every later batch known when the failure arrives, as it may have
+ * read that. The failure is thrown once at the next call, and again whenever poisoned memory is used.
+ */
+export class Faults {
+  readonly #device: GPUDevice;
+  readonly #pending = new Set<Promise<void>>();
+  /** Batches whose fate is not known yet, oldest first; the last one is being recorded. */
+  #batches: Batch[] = [{ serial: 0, written: new Set(), failed: false }];
+  #failure: SkipVisionError | undefined;
+
+  constructor(device: GPUDevice) {
+    this.#device = device;
+  }
+
+  /** Number of the batch that is being recorded. */
+  get batch(): number {
+    return this.#current.serial;
+  }
+
+  get #current(): Batch {
+    return this.#batches[this.#batches.length - 1]!;
+  }
+
+  wrote(memory: GpuMemory): void {
+    this.#current.written.add(memory);
+  }
+
+  /** Throws a failure that nobody was told of. */
+  check(): void {
+    const failure = this.#failure;
+    this.#failure = undefined;
+    if (failure) throw failure;
+  }
+
+  /** Waits until the fate of all that was done so far is known. */
+  async settle(): Promise<void> {
+    await Promise.all(this.#pending);
+  }
+
+  /**
+   * Runs `work` inside error scopes that are opened and closed in one go, so that they never mix with scopes of a
+   * caller who shares the device. `report` gets the failure, if there is one.
+   */
+  watch<T>(what: string, work: () => T, report: (failure: SkipVisionError) => void): T {
+    for (const scope of SCOPES) this.#device.pushErrorScope(scope);
+    const errors: Promise<GPUError | null>[] = [];
+    try {
+      return work();
+    } finally {
+      for (const _ of SCOPES) errors.unshift(this.#device.popErrorScope());
+      const told = Promise.all(errors).then(
+        (found) => {
+          const index = found.findIndex((error) => error);
+          if (index >= 0) report(failureOf(what, SCOPES[index]!, found[index]!));
+        },
+        () => {}, // the device is lost, and says so itself
+      );
+      this.#pending.add(told);
+      void told.finally(() => this.#pending.delete(told));
+    }
+  }
+
+  /** Like `watch`, for things whose failure spoils the batch that is being recorded. */
+  watchSetup<T>(what: string, work: () => T): T {
+    const { serial } = this.#current;
+    return this.watch(what, work, (failure) => this.#fail(serial, failure));
+  }
+
+  /** `submit` hands the recorded batch to the queue; afterwards a new batch begins. */
+  watchBatch(what: string, submit: () => void): void {
+    const batch = this.#current;
+    this.#batches.push({ serial: batch.serial + 1, written: new Set(), failed: false });
+    this.watch(what, submit, (failure) => this.#fail(batch.serial, failure));
+    void Promise.all(this.#pending).then(() => {
+      this.#batches = this.#batches.filter(({ serial }) => serial > batch.serial);
+    });
+  }
+
+  /** A buffer could not be made. */
+  spoil(memory: GpuMemory, failure: SkipVisionError): void {
+    memory.failure ??= failure;
+    this.#failure ??= failure;
+  }
+
+  #fail(serial: number, failure: SkipVisionError): void {
+    const affected = this.#batches.filter((batch) => batch.serial >= serial);
+    // A batch that follows a failed one often fails for the same reason: the first reason is the one to tell.
+    if (!affected.some((batch) => batch.serial === serial && batch.failed)) this.#failure ??= failure;
+    for (const batch of affected) {
+      batch.failed = true;
+      for (const memory of batch.written) memory.failure ??= failure;
+    }
+  }
+}
+
+function failureOf(what: string, scope: (typeof SCOPES)[number], error: GPUError): SkipVisionError {
+  const code = scope === 'out-of-memory' ? 'out-of-memory' : 'backend-failed';
+  return new SkipVisionError(code, `WebGPU: ${what}: ${error.message || scope}`, { op: what, cause: error });
+}

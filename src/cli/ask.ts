@@ -1,0 +1,52 @@
+import { fileURLToPath } from 'node:url';
+import type { BackendName } from '../backend/backend.ts';
+import { selectBackend } from '../backend/select.ts';
+import { methodByName, trainedMethod } from '../methods/index.ts';
+import { loadModel } from '../model/vlm.ts';
+import { findGpu } from './gpu.ts';
+
+export interface AskOptions {
+  method?: string;
+  backend?: string;
+  model?: string;
+  maxTokens?: number;
+  json: boolean;
+}
+
+/** Prints the answer, and below it what it cost; with `json` one object. */
+export async function ask(image: string, question: string, options: AskOptions): Promise<number> {
+  const progress = (line: string) => {
+    if (!options.json && process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}`);
+  };
+  const backend = await selectBackend({ prefer: options.backend as BackendName | undefined, gpu: await findGpu() });
+  await using _backend = backend;
+  const source = options.model ?? bundledModel();
+  using model = await loadModel(source, { backend, onProgress: ({ file }) => progress(`loading ${file}`) });
+  const method = options.method === undefined ? trainedMethod(model.config) : methodByName(options.method, model.config);
+  progress('thinking');
+  const { maxTokens } = options;
+  const result = await model.generate({ image, question, method, maxTokens, onToken: ({ text }) => progress(text) });
+  progress('');
+  const { stats } = result;
+  if (options.json) {
+    process.stdout.write(`${JSON.stringify({ answer: result.text, ids: result.ids, finishReason: result.finishReason, rejected: backend.rejected, stats })}\n`);
+    return 0;
+  }
+  process.stdout.write(`${result.text}\n`);
+  const lines = [
+    `${stats.method} on ${backend.name} (${backend.description})`,
+    `${stats.promptRows} rows attended, ${stats.ffnRows} in the FFN; ${mega(stats.prefillFlops)} MFLOP prefill in ${stats.prefillMs.toFixed(1)} ms`,
+    `${stats.generatedTokens} tokens, ${stats.decodeMsPerToken.toFixed(2)} ms each; KV ${stats.kvBytesBefore} -> ${stats.kvBytesAfter} bytes`,
+  ];
+  process.stderr.write(`${lines.join('\n')}\n`);
+  return 0;
+}
+
+function mega(flops: number): string {
+  return (flops / 1e6).toFixed(1);
+}
+
+/** The self-trained toy model that comes with the package. */
+export function bundledModel(): string {
+  return fileURLToPath(new URL('../examples/tiny-vlm/skip', import.meta.url));
+}

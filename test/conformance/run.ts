@@ -1,0 +1,115 @@
+/**
+ * `npm run conformance -- DIR... [--backend reference|wasm|webgpu] [--variant simd128|relaxed] [--only OP]`
+ * Runs every case file under the folders, prints a line per failing case, then `N passed, N failed, N skipped`.
+ * Exit status 1 on a failure or when no case ran.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import type { Backend } from '../../src/backend/backend.ts';
+import { referenceCase, type WasmVariant, wasmCase, webgpuCase } from '../backends.ts';
+import { createGpu, gpuEnvironment } from '../gpu.ts';
+import type { BackendCase } from '../harness.ts';
+import { readCase } from './case.ts';
+import { compareOutputs } from './compare.ts';
+import { CaseInputs } from './inputs.ts';
+import { CASES } from './ops.ts';
+
+const USAGE = 'usage: npm run conformance -- DIR... [--backend reference|wasm|webgpu] [--variant simd128|relaxed] [--only OP]';
+
+interface Totals {
+  passed: number;
+  failed: number;
+  /** Cases of ops that nobody computes here, by op. */
+  skipped: Map<string, number>;
+}
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { backend: { type: 'string', default: 'reference' }, variant: { type: 'string', default: 'simd128' }, only: { type: 'string' } },
+  });
+  const backendCase = backendOf(values.backend, values.variant);
+  if (positionals.length === 0 || !backendCase) return fail(USAGE);
+  const missing = positionals.find((folder) => !existsSync(folder));
+  if (missing) return fail(`there is no ${missing}`);
+  // The path of the Vulkan loader counts only at the start of a process.
+  if (backendCase.kind === 'webgpu' && !process.env.VK_ICD_FILENAMES && Object.keys(gpuEnvironment()).length) return respawn();
+
+  await using backend = await backendCase.create();
+  console.log(`${backendCase.name}: ${backend.description}`);
+  const totals = await runAll(backend, await caseFiles(positionals), values.only);
+  for (const [op, count] of totals.skipped) console.log(`skipped ${count} of ${op}: no function for it in test/conformance`);
+  const skipped = [...totals.skipped.values()].reduce((sum, count) => sum + count, 0);
+  if (totals.passed + totals.failed === 0) console.log('no case ran');
+  console.log(`${totals.passed} passed, ${totals.failed} failed, ${skipped} skipped`);
+  return totals.failed > 0 || totals.passed === 0 ? 1 : 0;
+}
+
+function backendOf(name: string, variant: string): BackendCase | undefined {
+  if (name === 'reference') return referenceCase();
+  if (name === 'wasm' && ['simd128', 'relaxed'].includes(variant)) return wasmCase(variant as WasmVariant);
+  if (name === 'webgpu') return webgpuCase('', () => createGpu());
+  return undefined;
+}
+
+async function caseFiles(folders: readonly string[]): Promise<string[]> {
+  const files: string[] = [];
+  for (const folder of folders) {
+    const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+    for (const entry of entries) if (entry.isFile() && entry.name.endsWith('.safetensors')) files.push(path.join(entry.parentPath, entry.name));
+  }
+  return files.sort();
+}
+
+async function runAll(backend: Backend, files: readonly string[], only: string | undefined): Promise<Totals> {
+  const totals: Totals = { passed: 0, failed: 0, skipped: new Map() };
+  for (const file of files) {
+    const outcome = await runCase(backend, file, only);
+    if (outcome === 'other op') continue;
+    if (outcome === 'passed') totals.passed++;
+    else if ('skipped' in outcome) totals.skipped.set(outcome.skipped, (totals.skipped.get(outcome.skipped) ?? 0) + 1);
+    else {
+      totals.failed++;
+      console.log(`FAILED ${path.relative('', file)}: ${outcome.failed}`);
+    }
+  }
+  return totals;
+}
+
+async function runCase(backend: Backend, file: string, only?: string): Promise<'passed' | 'other op' | { failed: string } | { skipped: string }> {
+  let op = 'unreadable';
+  try {
+    const expected = await readCase(file);
+    op = expected.op;
+    if (only && op !== only) return 'other op';
+    const compute = Object.hasOwn(CASES, op) ? CASES[op] : undefined;
+    if (!compute) return { skipped: op };
+    const inputs = new CaseInputs(backend, expected.inputs);
+    try {
+      const { passed, message } = compareOutputs(expected, await compute(inputs, expected.attrs));
+      return passed ? 'passed' : { failed: `${op}: ${message}` };
+    } finally {
+      inputs.dispose();
+    }
+  } catch (error) {
+    return { failed: `${op}: ${error instanceof Error ? error.message : String(error)}` };
+  }
+}
+
+function respawn(): number {
+  const { status } = spawnSync(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
+    stdio: 'inherit',
+    env: { ...process.env, ...gpuEnvironment() },
+  });
+  return status ?? 1;
+}
+
+function fail(message: string): number {
+  console.error(message);
+  return 1;
+}
+
+process.exitCode = await main();

@@ -1,0 +1,181 @@
+/** The Skip-Vision cases that stand on the model layer: layout, decoder, cost. */
+import { flopsRatio, kvBytes, macsPerRow, prefillFlops, publishedFlopsRatio } from '../../src/cost/skip-vision.ts';
+import { none } from '../../src/methods/none.ts';
+import { layOut, skipVision } from '../../src/methods/skip-vision.ts';
+import { Decoder, type DecoderConfig } from '../../src/model/decoder.ts';
+import { KvCache, rowsOutside } from '../../src/model/kv-cache.ts';
+import type { TensorSource } from '../../src/model/loader.ts';
+import type { Method } from '../../src/model/method.ts';
+import { assemble, copyRows, range, type Segment, type Sequence } from '../../src/model/sequence.ts';
+import type { Array32, Arrays } from './case.ts';
+import type { CaseInputs } from './inputs.ts';
+import type { Attrs, CaseFunction } from './ops.ts';
+
+export const SKIP_VISION_MODEL_CASES: Readonly<Record<string, CaseFunction>> = {
+  async skip_vision_layout(inputs, attrs) {
+    const { backend } = inputs;
+    const count = (name: string) => attrs[name] as number;
+    const hasRows = inputs.has('prefix');
+    const width = hasRows ? inputs.shape('prefix')[1]! : 1;
+    const rows = (name: string, length: number) => (hasRows ? inputs.tensor(name, [length, width]) : inputs.empty(length, width));
+    const image = layOut(
+      backend,
+      { retained: rows('retained', count('n_retained')), q1: rows('q1', 1), skipped: rows('skipped', count('n_skipped')), q2: rows('q2', 1) },
+      attrs.pass_last as boolean,
+    );
+    const text = (name: string, length: number) => ({ kind: 'text' as const, rows: rows(name, length) });
+    const sequence = assemble(backend, [text('prefix', count('n_pre')), ...image, text('suffix', count('n_post'))], width);
+    const embeds: Arrays = hasRows ? { embeds: await inputs.read(sequence.embeds) } : {};
+    sequence.embeds.dispose();
+    for (const part of image) part.rows.dispose();
+    return { ...describeLayout(sequence), ...embeds };
+  },
+
+  async skip_vision_decoder(inputs, attrs) {
+    const { backend } = inputs;
+    const config = decoderConfig(attrs.config as Attrs);
+    const embeds = inputs.tensor('embeds');
+    const length = embeds.shape[0]!;
+    const sequence = { embeds, positions: range(0, length), segments: segmentsOf(attrs.blocks as Block[], length) };
+    const method = methodOf(attrs.variant as string);
+    const chunkSize = (attrs.prefill_chunks as number[] | undefined)?.[0];
+    const steps = inputs.shape('decode_embeds')[0]!;
+    const stored = chunkSize ? length : rowsOutside(sequence.positions, method.evict?.(sequence) ?? []).length;
+    using decoder = await Decoder.load(backend, weightsOf(inputs), config, 'model.');
+    using cache = new KvCache(backend, { layers: config.numLayers, kvHeads: config.numKvHeads, headDim: config.headDim, capacity: stored + steps });
+    const hiddenRows = method.layer?.(0, sequence).ffnRows ?? sequence.positions;
+    using hidden = await decoder.prefill(sequence, { cache, method, chunkSize, outputRows: hiddenRows });
+    const lengths = Uint32Array.from({ length: cache.layers }, (_, layer) => cache.length(layer));
+    const nextPosition = cache.nextPosition;
+    return {
+      hidden_rows: list(hiddenRows),
+      hidden: await inputs.read(hidden),
+      kv_lengths: list(lengths),
+      next_position: list([nextPosition]),
+      decode: await decodeOneByOne(decoder, cache, inputs, steps),
+    };
+  },
+
+  async skip_vision_cost(_inputs, attrs) {
+    const number = (name: string) => attrs[name] as number;
+    const sizes = {
+      hiddenSize: number('hidden_size'),
+      intermediateSize: number('intermediate_size'),
+      kvWidth: number('kv_width'),
+      numLayers: number('num_hidden_layers'),
+    };
+    const rows = { retained: number('n_retained'), skipped: number('n_skipped') };
+    const [base, text] = [number('n_base'), number('n_text')];
+    const [attended, kept] = [rows.retained + rows.skipped + 2, rows.retained + 2];
+    const { projections, ffn } = macsPerRow(sizes);
+    const prefill = [
+      [base + text, base + text],
+      [attended + text, attended + text],
+      [attended + text, kept + text],
+    ].map(([a, b]) => prefillFlops(sizes, a!, b!) / 1e12);
+    return {
+      fit_ratio: reals([publishedFlopsRatio(sizes, rows, base)]),
+      true_ratio: reals([flopsRatio(sizes, rows, base)]),
+      prefill_tflops: reals(prefill),
+      kv_bytes: list([base, attended, kept].map((n) => kvBytes(sizes, n, number('bytes_per_element')))),
+      macs_per_row: list([projections, ffn]),
+    };
+  },
+};
+
+function weightsOf(inputs: CaseInputs): TensorSource {
+  return { has: (name) => inputs.has(name), tensor: (name) => inputs.f32(name) };
+}
+
+type Block = readonly [start: number, end: number, from: number];
+
+function list(values: ArrayLike<number>): Array32 {
+  return { data: Uint32Array.from(values), shape: [values.length] };
+}
+
+function reals(values: readonly number[]): Array32 {
+  return { data: Float32Array.from(values), shape: [values.length] };
+}
+
+function describeLayout(sequence: Sequence): Arrays {
+  const { segments, positions } = sequence;
+  const length = positions.length;
+  const [q1, q2] = segments.filter(({ kind }) => kind === 'summary').map(({ start }) => start) as [number, number];
+  const block = segments.find(({ kind }) => kind === 'skipped') ?? { start: q1 + 1, end: q1 + 1 };
+  const kept = skipVision({ retained: 0, skipped: 0 }).layer!(0, sequence).ffnRows!;
+  const runs = [
+    [0, block.start],
+    [block.end, length],
+  ].filter(([start, end]) => start! < end!);
+  const segmentRows = block.start === block.end ? [[0, length]] : runs;
+  return {
+    length: list([length]),
+    q1: list([q1]),
+    q2: list([q2]),
+    skipped: list([block.start, block.end]),
+    kept_rows: list(kept),
+    segments: { data: Uint32Array.from(segmentRows.flat()), shape: [segmentRows.length, 2] },
+    next_position: list([positions.at(-1)! + 1]),
+  };
+}
+
+/** The segments that `blocks` imply: the summary row is the one before `from`, a promoted row stands between. */
+function segmentsOf(blocks: readonly Block[], length: number): Segment[] {
+  const segments: Segment[] = [];
+  let at = 0;
+  const add = (kind: Segment['kind'], end: number) => {
+    if (end > at) segments.push({ kind, start: at, end });
+    at = end;
+  };
+  for (const [start, end, from] of blocks) {
+    add('text', start);
+    add('skipped', end);
+    add('retained', from - 1);
+    add('summary', from);
+  }
+  add('text', length);
+  return segments;
+}
+
+function methodOf(variant: string): Method {
+  switch (variant) {
+    case 'full':
+      return none();
+    case 'skip_ffn':
+      return skipVision({ retained: 0, skipped: 0, evict: false });
+    case 'skip_ffn+skip_kv':
+      return skipVision({ retained: 0, skipped: 0 });
+    case 'v_mask':
+      return skipVision({ retained: 0, skipped: 0, mask: 'hidden' });
+    default:
+      throw new Error(`unknown variant ${variant}`);
+  }
+}
+
+export function decoderConfig(config: Attrs): DecoderConfig {
+  const number = (name: string) => config[name] as number;
+  return {
+    hiddenSize: number('hidden_size'),
+    intermediateSize: number('intermediate_size'),
+    numLayers: number('num_hidden_layers'),
+    numHeads: number('num_attention_heads'),
+    numKvHeads: number('num_key_value_heads'),
+    headDim: number('head_dim'),
+    rmsNormEps: number('rms_norm_eps'),
+    ropeTheta: number('rope_theta'),
+    ropeLayout: config.rope_layout as 'neox' | 'interleaved',
+    hiddenAct: 'silu',
+  };
+}
+
+async function decodeOneByOne(decoder: Decoder, cache: KvCache, inputs: CaseInputs, steps: number): Promise<Array32> {
+  const embeds = inputs.tensor('decode_embeds');
+  const width = embeds.shape[1]!;
+  const outputs = new Float32Array(steps * width);
+  for (let step = 0; step < steps; step++) {
+    using row = copyRows(inputs.backend, embeds, range(step, step + 1));
+    using hidden = await decoder.decode(row, cache);
+    outputs.set(await inputs.backend.read(hidden), step * width);
+  }
+  return { data: outputs, shape: [steps, width] };
+}

@@ -165,7 +165,7 @@ function checkOverlap(file: string, spans: Span[]): void {
 
 /** The same bytes at a multiple of `size`: typed arrays cannot start anywhere else. */
 function aligned(data: Uint8Array, size: number): Uint8Array {
-  return data.byteOffset % size === 0 ? data : data.slice();
+  return data.byteOffset % size === 0 ? data : new Uint8Array(data); // a copy, also of a Node Buffer, whose slice is a view
 }
 
 function asU16(data: Uint8Array): Uint16Array {

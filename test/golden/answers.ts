@@ -1,0 +1,107 @@
+/** The golden tensors of an answer: prompt, hidden states, caches, logits and ids. */
+import { methodByName, none, skipVision } from '../../src/methods/index.ts';
+import type { Image } from '../../src/model/image.ts';
+import { KvCache } from '../../src/model/kv-cache.ts';
+import type { Method } from '../../src/model/method.ts';
+import { assemble, type Part, range, type Sequence } from '../../src/model/sequence.ts';
+import type { Vlm } from '../../src/model/vlm.ts';
+import { BOUNDS, type Golden, GoldenCheck } from './golden.ts';
+
+/** Model A: the skip-trained one, decoding from the full cache and from the evicted one. */
+export async function checkSkipAnswer(golden: Golden, model: Vlm, picture: Image): Promise<GoldenCheck> {
+  const check = new GoldenCheck(golden);
+  const trained = methodByName('skip-vision', model.config);
+  const { retained, skipped } = model.config.skipVision!;
+  checkPrompt(check, model, golden.metadata!.question!);
+  await checkPrefill(check, model, picture, trained, golden.metadata!.question!);
+  await checkAnswer(check, 'full_kv', model, picture, skipVision({ retained, skipped, evict: false }), golden);
+  await checkAnswer(check, 'skip_kv', model, picture, trained, golden);
+  return check;
+}
+
+/** Model B: plain LLaVA. The FastV variants of these files belong to a method that is not part of the package yet. */
+export async function checkFullAnswer(golden: Golden, model: Vlm, picture: Image): Promise<GoldenCheck> {
+  const check = new GoldenCheck(golden);
+  checkPrompt(check, model, golden.metadata!.question!);
+  await checkPrefill(check, model, picture, none(), golden.metadata!.question!);
+  await checkAnswer(check, 'full', model, picture, none(), golden);
+  return check;
+}
+
+function promptIds({ config, tokenizer }: Vlm, question: string): number[] {
+  return tokenizer.encode(config.promptTemplate!.replace('{question}', question));
+}
+
+function checkPrompt(check: GoldenCheck, model: Vlm, question: string): void {
+  const ids = promptIds(model, question);
+  check.list('prompt_ids', ids);
+  check.list('question_ids', ids.slice(ids.indexOf(model.config.imageTokenId) + 1));
+}
+
+/** Hidden states of every row after every layer, and the caches before eviction. */
+async function checkPrefill(check: GoldenCheck, model: Vlm, picture: Image, method: Method, question: string): Promise<void> {
+  const { backend, config } = model;
+  const { numLayers: layers, numKvHeads: kvHeads, headDim } = config.text;
+  using image = await model.encodeImage(picture, { method });
+  const sequence = await compose(model, promptIds(model, question), image.parts);
+  using embeds = sequence.embeds;
+  const length = sequence.positions.length;
+  const wants = (name: string) => check.golden.names.includes(name);
+  const hiddenStates: Float32Array[] = [];
+  using cache = new KvCache(backend, { layers, kvHeads, headDim, capacity: length });
+  const keepAll: Method = { ...method, evict: undefined };
+  using hidden = await model.decoder.prefill(sequence, {
+    cache,
+    method: keepAll,
+    outputRows: range(0, length),
+    onLayer: async (layer, x) => {
+      hiddenStates[layer] = await backend.read(x);
+    },
+  });
+  if (wants('embeds')) check.values('embeds', await backend.read(embeds), BOUNDS.encoder);
+  if (wants('position_ids')) check.list('position_ids', sequence.positions);
+  const block = sequence.segments.find(({ kind }) => kind === 'skipped');
+  if (wants('skip_range')) check.list('skip_range', [block!.start, block!.end]);
+  for (let layer = 0; layer < layers; layer++) {
+    if (wants(`hidden.${layer}`)) check.values(`hidden.${layer}`, hiddenStates[layer]!, BOUNDS.decoder);
+    if (!wants(`cache.${layer}.k`)) continue;
+    check.values(`cache.${layer}.k`, headsFirst(await backend.read(cache.keys(layer)), length, kvHeads, headDim), BOUNDS.decoder);
+    check.values(`cache.${layer}.v`, headsFirst(await backend.read(cache.values(layer)), length, kvHeads, headDim), BOUNDS.decoder);
+  }
+  if (!wants('prefill_logits')) return;
+  using logits = model.logits(hidden);
+  check.values('prefill_logits', (await backend.read(logits)).subarray(-config.text.vocabSize), BOUNDS.decoder);
+}
+
+async function compose(model: Vlm, ids: readonly number[], image: readonly Part[]): Promise<Sequence> {
+  const at = ids.indexOf(model.config.imageTokenId);
+  using before = model.embed(ids.slice(0, at));
+  using after = model.embed(ids.slice(at + 1));
+  const parts: Part[] = [{ kind: 'text', rows: before }, ...image, { kind: 'text', rows: after }];
+  return assemble(model.backend, parts, model.config.text.hiddenSize);
+}
+
+/** [S, Hkv, dh] -> [Hkv, S, dh] */
+function headsFirst(rows: Float32Array, length: number, heads: number, width: number): Float32Array {
+  const result = new Float32Array(length * heads * width);
+  for (let s = 0; s < length; s++) {
+    for (let h = 0; h < heads; h++) result.set(rows.subarray((s * heads + h) * width, (s * heads + h + 1) * width), (h * length + s) * width);
+  }
+  return result;
+}
+
+async function checkAnswer(check: GoldenCheck, variant: string, model: Vlm, picture: Image, method: Method, golden: Golden): Promise<void> {
+  const logits: number[] = [];
+  const { ids, text, stats } = await model.generate({
+    image: picture,
+    question: golden.metadata!.question!,
+    method,
+    onLogits: (row) => logits.push(...row),
+  });
+  const rowBytes = stats.kvBytesBefore / stats.promptRows;
+  check.list(`${variant}.ids`, ids);
+  check.values(`${variant}.logits`, logits, BOUNDS.decoder);
+  check.list(`${variant}.kv_len`, Array.from({ length: model.config.text.numLayers }, () => stats.kvBytesAfter / rowBytes));
+  check.list(`${variant}.next_position`, [stats.promptRows]);
+  if (text !== golden.metadata![`${variant}_text`]) check.results.push({ name: `${variant}_text: "${text}"`, error: 1, bound: 0 });
+}

@@ -1,0 +1,185 @@
+/**
+ * The golden tensors of the self-trained tiny VLM: every intermediate value of a picture and of an answer, as PyTorch
+ * computed them in f32. A golden carries the rounding of its own f32 run, so no backend can come nearer than that; see
+ * BOUNDS.
+ */
+import type { Backend } from '../../src/backend/backend.ts';
+import { methodByName } from '../../src/methods/index.ts';
+import { selectByCls } from '../../src/methods/skip-vision.ts';
+import { openCheckpoint } from '../../src/model/checkpoint.ts';
+import type { Image } from '../../src/model/image.ts';
+import { Loader } from '../../src/model/loader.ts';
+import { parseSafetensors } from '../../src/model/safetensors.ts';
+import { copyRows, range } from '../../src/model/sequence.ts';
+import { type ModelSource, openSource } from '../../src/model/source.ts';
+import { VisionEncoder } from '../../src/model/vision-encoder.ts';
+import type { Vlm } from '../../src/model/vlm.ts';
+import { layerNorm, linear, merge } from '../../src/ops/index.ts';
+
+export interface Comparison {
+  name: string;
+  /** Largest difference over the largest golden value of the tensor; 0 or 1 for lists that must be equal. */
+  error: number;
+  bound: number;
+}
+
+/**
+ * Largest difference allowed, relative to the tensor's largest value. The longest sums are about 400 terms and a value
+ * passes 5 of them per layer: 8 * 2^-23 * sqrt(400 * 5 * layers) is 4e-5 after one layer and 9e-5 after the four of the
+ * decoder on top of three of the encoder. Redundancy is a sum of 119 cosines of which 1 is taken off again.
+ */
+const BOUNDS = { pixels: 1e-6, encoder: 6e-5, decoder: 1e-4 } as const;
+
+export type Golden = ReturnType<typeof readGolden>;
+
+export function readGolden(bytes: Uint8Array, name: string) {
+  const { tensors, metadata } = parseSafetensors(bytes, name);
+  const data = (tensor: string) => {
+    const found = tensors.get(tensor)!;
+    return new Uint8Array(found.data).buffer; // a copy: aligned, and its own buffer also when the bytes are a Node Buffer
+  };
+  return {
+    metadata,
+    names: [...tensors.keys()],
+    f32: (tensor: string) => new Float32Array(data(tensor)),
+    list: (tensor: string) => Array.from(new Int32Array(data(tensor))),
+  };
+}
+
+export class GoldenCheck {
+  readonly results: Comparison[] = [];
+  readonly #seen = new Set<string>();
+  readonly golden: Golden;
+
+  constructor(golden: Golden) {
+    this.golden = golden;
+  }
+
+  values(name: string, got: ArrayLike<number>, bound: number): void {
+    this.#seen.add(name);
+    const want = this.golden.f32(name);
+    const scale = want.reduce((peak, value) => Math.max(peak, Math.abs(value)), 0);
+    let error = got.length === want.length ? 0 : Number.POSITIVE_INFINITY;
+    for (let i = 0; i < want.length; i++) {
+      const difference = Math.abs(got[i]! - want[i]!) / scale;
+      if (!(difference <= error)) error = difference; // NaN counts as the largest
+    }
+    this.results.push({ name, error, bound });
+  }
+
+  list(name: string, got: ArrayLike<number>): void {
+    this.#seen.add(name);
+    const want = this.golden.list(name);
+    const equal = got.length === want.length && want.every((value, i) => value === got[i]);
+    this.results.push({ name, error: equal ? 0 : 1, bound: 0 });
+  }
+
+  /** Golden tensors that nothing was compared with. */
+  get missed(): string[] {
+    return this.golden.names.filter((name) => !this.#seen.has(name));
+  }
+}
+
+/** The picture's tensors: vision tower, projectors, selection, merge and summaries. `skip` and `full` share the tower. */
+export async function checkScene(golden: Golden, skip: Vlm, full: Vlm, skipFolder: ModelSource, picture: Image): Promise<GoldenCheck> {
+  const check = new GoldenCheck(golden);
+  const { backend, config } = skip;
+  const { numChannels, imageSize, numLayers, hiddenSize } = config.vision;
+  const pixels = await skip.pixels(picture);
+  check.values('pixel_values', pixels, BOUNDS.pixels);
+  using pixelTensor = backend.upload(pixels, [numChannels, imageSize, imageSize]);
+  const encoded = await skip.encoder.encode(pixelTensor, { clsScores: true });
+  using hidden = encoded.hidden;
+  using clsScores = encoded.clsScores!;
+  const patches = hidden.shape[0]! - 1;
+  using features = copyRows(backend, hidden, range(1, 1 + patches));
+  check.values('patch_features', await backend.read(features), BOUNDS.encoder);
+  check.values('cls_scores', (await backend.read(clsScores)).subarray(1), BOUNDS.encoder);
+  check.values('aux_logits', await auxLogits(backend, skipFolder, config.vision, numLayers, pixelTensor, hiddenSize), BOUNDS.encoder);
+
+  using projected = skip.projector.project(features);
+  check.values('skip.projected', await backend.read(projected), BOUNDS.encoder);
+  using fullProjected = full.projector.project(features);
+  check.values('full.projected', await backend.read(fullProjected), BOUNDS.encoder);
+
+  const { retained: count, skipped } = config.skipVision!;
+  const never = () => {
+    throw new Error('selection needs no parameter');
+  };
+  const [retained, others] = await selectByCls({ rows: projected, clsScores }, count, { backend, parameter: never });
+  check.list('retained', retained);
+  check.list('others', others);
+  using otherRows = copyRows(backend, projected, others);
+  await checkMerge(check, backend, otherRows, skipped);
+
+  using image = await skip.encodeImage(picture, { method: methodByName('skip-vision', config) });
+  const summaries = image.parts.filter(({ kind }) => kind === 'summary');
+  check.values('q1', await backend.read(summaries[0]!.rows), BOUNDS.encoder);
+  check.values('q2', await backend.read(summaries[1]!.rows), BOUNDS.encoder);
+  const merged = image.parts.find(({ kind }) => kind === 'skipped')!;
+  check.values('merge.rows', await backend.read(merged.rows), BOUNDS.encoder);
+  return check;
+}
+
+/** The auxiliary head sits on the last block, which inference does not load. */
+async function auxLogits(
+  backend: Backend,
+  folder: ModelSource,
+  config: Vlm['config']['vision'],
+  layers: number,
+  pixels: Parameters<VisionEncoder['encode']>[0],
+  width: number,
+): Promise<Float32Array> {
+  const checkpoint = await openCheckpoint(openSource(folder));
+  using encoder = await VisionEncoder.load(backend, checkpoint, config, layers, 'vision_tower.vision_model.');
+  using loader = new Loader(backend, checkpoint);
+  const classes = checkpoint.shape('vision_aux.classifier.weight')[0]!;
+  const head = await loader.projection('vision_aux.classifier', classes, width);
+  const weight = loader.vector('vision_tower.vision_model.post_layernorm.weight', [width]);
+  const bias = loader.vector('vision_tower.vision_model.post_layernorm.bias', [width]);
+  const { hidden } = await encoder.encode(pixels);
+  using cls = copyRows(backend, hidden, range(0, 1));
+  hidden.dispose();
+  using normed = backend.empty({ dtype: 'f32', shape: [1, width] });
+  backend.run(layerNorm, { x: cls, weight, bias, y: normed }, { eps: config.layerNormEps });
+  using logits = backend.empty({ dtype: 'f32', shape: [1, classes] });
+  backend.run(linear, { x: normed, ...head, y: logits }, {});
+  return backend.read(logits);
+}
+
+/** The merge op gives destinations and assignment; order, redundancy and counts follow from them and from its input. */
+async function checkMerge(check: GoldenCheck, backend: Backend, rows: ReturnType<typeof copyRows>, kept: number): Promise<void> {
+  const [N, C] = rows.shape as [number, number];
+  using y = backend.empty({ dtype: 'f32', shape: [kept, C] });
+  using destinations = backend.empty({ dtype: 'u32', shape: [kept] });
+  using assignment = backend.empty({ dtype: 'u32', shape: [N] });
+  backend.run(merge, { x: rows, y, destinations, assignment }, {});
+  const redundancy = redundancies(await backend.read(rows), N, C);
+  check.values('merge.redundancy', redundancy, BOUNDS.encoder);
+  const into = await backend.read(assignment);
+  const chosen = await backend.read(destinations);
+  const isDestination = new Set(chosen);
+  const sources = Array.from(redundancy.keys())
+    .filter((row) => !isDestination.has(row))
+    .sort((a, b) => redundancy[b]! - redundancy[a]! || a - b);
+  check.list('merge.order', [...sources, ...chosen]);
+  check.list(
+    'merge.dst',
+    sources.map((row) => into[row]!),
+  );
+  const counts = new Float32Array(kept);
+  for (const row of into) counts[row]!++;
+  check.values('merge.count', counts, 0);
+}
+
+function redundancies(rows: Float32Array, N: number, C: number): Float64Array {
+  const unit = Float64Array.from(rows);
+  const total = new Float64Array(C);
+  for (let i = 0; i < N; i++) {
+    const length = Math.hypot(...rows.subarray(i * C, (i + 1) * C));
+    for (let c = 0; c < C; c++) total[c]! += unit[i * C + c]! /= length;
+  }
+  return Float64Array.from({ length: N }, (_, i) => total.reduce((sum, value, c) => sum + value * unit[i * C + c]!, -1));
+}
+
+export { BOUNDS };

@@ -1,9 +1,15 @@
+import statsCode from '../../kernels/gathered-ffn.stats.wgsl';
 import { anyWeight, defineOp, inout, input, optional, rowList, weight } from '../backend/op.ts';
 import { innerColumns, innerProduct, packedBytes, product, rowBlocks, TILE_BYTES } from '../backend/wasm/product.ts';
+import { f32, type GpuKernel, type GpuOperand } from '../backend/webgpu/binding.ts';
+import { innerProduct as gpuInnerProduct, product as gpuProduct, quadsOf, wholeQuads } from '../backend/webgpu/product.ts';
 import { type Activation, activate, activationCode } from './activation.ts';
 import { checkActivation } from './linear.ts';
-import { pending } from './pending.ts';
 import { checkEps } from './rms-norm.ts';
+
+const statsKernel: GpuKernel = { name: 'gathered-ffn.stats', code: statsCode };
+/** Largest inner layer on the GPU; more rows run in blocks. */
+const INNER_BYTES = 64 * 2 ** 20;
 
 export interface GatheredFfnAttrs {
   activation: Activation;
@@ -68,17 +74,17 @@ export const gatheredFfn = defineOp<GatheredFfnAttrs>()({
     }
   },
   wasm(wasm, io, { T, R = T, D, M }, { activation, norm = 'none', eps = 0 }) {
-    const { kernels } = wasm;
+    const { kernels, group } = wasm;
     const tile = wasm.scratch(TILE_BYTES);
     const a = wasm.scratch(packedBytes(R, D));
     const inner = wasm.scratch(packedBytes(R, innerColumns(M)));
     for (const { first, count: rows } of rowBlocks(R)) {
       const x = io.rows ? io.x : io.x + first * D * 4;
       const list = io.rows && io.rows + first * 4;
-      if (norm === 'none') kernels.pack_rows_f32!(a, x, list, rows, D);
-      else kernels.pack_normed_rows_f32!(a, x, list, rows, D, Number(norm === 'layer'), eps, io.normWeight, io.normBias);
+      if (norm === 'none') kernels.pack_rows_f32!(a, x, list, rows, D, group);
+      else kernels.pack_normed_rows_f32!(a, x, list, rows, D, group, Number(norm === 'layer'), eps, io.normWeight, io.normBias);
       innerProduct(wasm, {
-        tile, a, rows, K: D, weight: io.up.pointer, parts: io.up.parts, M, out: inner,
+        tile, a, rows, K: D, weight: io.up, M, out: inner,
         gateBias: io.gateBias, upBias: io.upBias, activation: activationCode(activation),
       });
       product(wasm, {
@@ -87,7 +93,28 @@ export const gatheredFfn = defineOp<GatheredFfnAttrs>()({
       });
     }
   },
-  webgpu: pending,
+  webgpu(gpu, io, { T, R = T, D, M }, { activation, norm = 'none', eps = 0 }) {
+    const { x, rows, up, gateBias, upBias, down, downBias, rowGate } = io;
+    const source = wholeQuads(gpu, x, rows, R, D);
+    const normWeight = io.normWeight && wholeQuads(gpu, io.normWeight, undefined, 1, D).x;
+    const normBias = io.normBias && wholeQuads(gpu, io.normBias, undefined, 1, D).x;
+    let stats: GpuOperand | undefined;
+    if (norm !== 'none') {
+      stats = gpu.scratch(R * 16);
+      const params = [R, D, quadsOf(D), source.rows ? 1 : 0, norm === 'layer' ? 1 : 0, f32(eps)];
+      gpu.dispatch(statsKernel, [source.x, source.rows, stats], params, [R]);
+    }
+    const rowBytes = quadsOf(M) * 16;
+    const block = Math.max(1, Math.min(R, Math.floor(INNER_BYTES / Math.max(rowBytes, 1))));
+    const h = gpu.scratch(block * rowBytes);
+    for (let start = 0; start < R; start += block) {
+      const count = Math.min(block, R - start);
+      gpuInnerProduct(gpu, {
+        ...source, stats, count, K: D, weight: up, M, h, activation: activationCode(activation), normWeight, normBias, gateBias, upBias, start,
+      });
+      gpuProduct(gpu, { x: h, count, K: M, weight: down, N: D, y: x, bias: downBias, outRows: rows, rowGate, accumulate: true, rowOffset: start, start });
+    }
+  },
 });
 
 function dot(a: Float64Array, matrix: Float32Array, offset: number): number {

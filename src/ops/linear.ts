@@ -1,7 +1,7 @@
 import { defineOp, input, optional, output, rowList, weight } from '../backend/op.ts';
 import { packedBytes, product, rowBlocks, TILE_BYTES } from '../backend/wasm/product.ts';
+import { product as gpuProduct, wholeQuads } from '../backend/webgpu/product.ts';
 import { ACTIVATIONS, type Activation, activate, activationCode } from './activation.ts';
-import { pending } from './pending.ts';
 
 export interface LinearAttrs {
   /** Applied to the product plus bias. Default 'none'. */
@@ -49,7 +49,7 @@ export const linear = defineOp<LinearAttrs>()({
     const tile = wasm.scratch(TILE_BYTES);
     const a = wasm.scratch(packedBytes(R, K));
     for (const { first, count } of rowBlocks(R)) {
-      wasm.kernels.pack_rows_f32!(a, io.rows ? io.x : io.x + first * K * 4, io.rows && io.rows + first * 4, count, K);
+      wasm.kernels.pack_rows_f32!(a, io.rows ? io.x : io.x + first * K * 4, io.rows && io.rows + first * 4, count, K, wasm.group);
       product(wasm, {
         tile, a, aColumns: K, rows: count, K, weight: io.weight.pointer, N, accumulate, rowGate: 0,
         y: io.outRows ? io.y : io.y + first * N * 4, outRows: io.outRows && io.outRows + first * 4,
@@ -57,7 +57,11 @@ export const linear = defineOp<LinearAttrs>()({
       });
     }
   },
-  webgpu: pending,
+  webgpu(gpu, io, { T, R = T, K, N }, { activation = 'none', accumulate }) {
+    const whole = wholeQuads(gpu, io.x, io.rows, R, K);
+    const { weight, bias, outRows, y } = io;
+    gpuProduct(gpu, { ...whole, count: R, K, weight, N, y, bias, outRows, accumulate, activation: activationCode(activation) });
+  },
 });
 
 export function checkActivation(activation: string, fail: (argument: string, got: unknown, expected: string) => never): void {

@@ -1,6 +1,10 @@
+import code from '../../kernels/patch-embedding.wgsl';
 import { defineOp, input, optional, output, weight } from '../backend/op.ts';
 import { packedBytes, product, rowBlocks, TILE_BYTES } from '../backend/wasm/product.ts';
-import { pending } from './pending.ts';
+import type { GpuKernel } from '../backend/webgpu/binding.ts';
+import { product as gpuProduct, quadsOf } from '../backend/webgpu/product.ts';
+
+const kernel: GpuKernel = { name: 'patch-embedding', code };
 
 export interface PatchEmbeddingAttrs {
   patchSize: number;
@@ -53,19 +57,27 @@ export const patchEmbedding = defineOp<PatchEmbeddingAttrs>()({
     }
   },
   wasm(wasm, io, { channels, height, width, D, P, K }, { patchSize }) {
-    const { kernels } = wasm;
+    const { kernels, group } = wasm;
     const first = io.classEmbedding ? 1 : 0;
     const tile = wasm.scratch(TILE_BYTES);
     const a = wasm.scratch(packedBytes(P - first, K));
-    if (io.positionEmbedding) kernels.copy_f32!(io.y, io.positionEmbedding, P * D);
-    if (first) kernels.class_row_f32!(io.y, io.classEmbedding, io.positionEmbedding, D);
+    kernels.start_patch_rows_f32!(io.y, io.positionEmbedding, io.classEmbedding, P, D);
     for (const block of rowBlocks(P - first)) {
-      kernels.pack_patches_f32!(a, io.pixels, block.first, block.count, channels, height, width, patchSize);
+      kernels.pack_patches_f32!(a, io.pixels, block.first, block.count, group, channels, height, width, patchSize);
       product(wasm, {
         tile, a, aColumns: K, rows: block.count, K, weight: io.weight.pointer, N: D, y: io.y + (first + block.first) * D * 4,
         outRows: 0, bias: io.bias, activation: 0, accumulate: io.positionEmbedding > 0, rowGate: 0,
       });
     }
   },
-  webgpu: pending,
+  webgpu(gpu, io, { channels, height, width, D, P, K }, { patchSize }) {
+    const first = io.classEmbedding ? 1 : 0;
+    const quads = quadsOf(K);
+    const patches = gpu.scratch((P - first) * quads * 16);
+    const operands = [io.pixels, io.bias, io.classEmbedding, io.positionEmbedding, patches, io.y];
+    const flags = (io.bias ? 1 : 0) + (io.positionEmbedding ? 2 : 0);
+    const threads = Math.max((P - first) * quads, P * D);
+    gpu.dispatch(kernel, operands, [P, D, first, channels, height, width, patchSize, quads, flags], [Math.ceil(threads / 64)]);
+    gpuProduct(gpu, { x: patches, count: P - first, K, weight: io.weight, N: D, y: io.y, accumulate: true, rowOffset: first });
+  },
 });

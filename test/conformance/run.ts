@@ -3,14 +3,13 @@
  * Runs every case file under the folders, prints a line per failing case, then `N passed, N failed, N skipped`.
  * Exit status 1 on a failure or when no case ran.
  */
-import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Backend } from '../../src/backend/backend.ts';
 import { referenceCase, type WasmVariant, wasmCase, webgpuCase } from '../backends.ts';
-import { createGpu, gpuEnvironment } from '../gpu.ts';
+import { nodeGpu } from '../gpu.ts';
 import type { BackendCase } from '../harness.ts';
 import { readCase } from './case.ts';
 import { compareOutputs } from './compare.ts';
@@ -35,8 +34,6 @@ async function main(): Promise<number> {
   if (positionals.length === 0 || !backendCase) return fail(USAGE);
   const missing = positionals.find((folder) => !existsSync(folder));
   if (missing) return fail(`there is no ${missing}`);
-  // The path of the Vulkan loader counts only at the start of a process.
-  if (backendCase.kind === 'webgpu' && !process.env.VK_ICD_FILENAMES && Object.keys(gpuEnvironment()).length) return respawn();
 
   await using backend = await backendCase.create();
   console.log(`${backendCase.name}: ${backend.description}`);
@@ -51,7 +48,7 @@ async function main(): Promise<number> {
 function backendOf(name: string, variant: string): BackendCase | undefined {
   if (name === 'reference') return referenceCase();
   if (name === 'wasm' && ['simd128', 'relaxed'].includes(variant)) return wasmCase(variant as WasmVariant);
-  if (name === 'webgpu') return webgpuCase('', () => createGpu());
+  if (name === 'webgpu') return webgpuCase('', () => nodeGpu());
   return undefined;
 }
 
@@ -97,14 +94,6 @@ async function runCase(backend: Backend, file: string, only?: string): Promise<'
   } catch (error) {
     return { failed: `${op}: ${error instanceof Error ? error.message : String(error)}` };
   }
-}
-
-function respawn(): number {
-  const { status } = spawnSync(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
-    stdio: 'inherit',
-    env: { ...process.env, ...gpuEnvironment() },
-  });
-  return status ?? 1;
 }
 
 function fail(message: string): number {

@@ -15,6 +15,8 @@ export interface WasmWeight {
 /** What an op's Wasm binding may use besides its operands. */
 export interface WasmContext {
   readonly kernels: WasmKernels;
+  /** Rows that packed A interleaves (see pack_rows_f32): what the faster matrix tile of this engine takes. */
+  readonly group: 4 | 6;
   /** Uninitialised linear memory until the op returns, 64-byte aligned. Ask for all of it before writing any output. */
   scratch(bytes: number): number;
   /** Copies a list of u32 into scratch memory. */

@@ -23,12 +23,14 @@ class WasmDriver implements Driver {
   readonly limits = { maxBufferBytes: (MAXIMUM_PAGES - 1) * PAGE };
   readonly lost: Promise<LossInfo>;
   readonly #kernels: Binary['kernels'];
+  readonly #group: Binary['group'];
   #memory: LinearMemory | undefined;
   #settleLost!: (info: LossInfo) => void;
 
-  constructor(memory: LinearMemory, { kernels, variant, reason }: Binary) {
+  constructor(memory: LinearMemory, { kernels, variant, group, reason }: Binary) {
     this.#memory = memory;
     this.#kernels = kernels;
+    this.#group = group;
     this.features = new Set<Feature>(variant === 'relaxed' ? ['simd', 'relaxed-simd'] : ['simd']);
     this.description = variant === 'relaxed' ? 'simd128 + relaxed SIMD' : `simd128${reason ? ` (${reason})` : ''}`;
     this.lost = new Promise((resolve) => {
@@ -97,6 +99,7 @@ class WasmDriver implements Driver {
     };
     const context: WasmContext = {
       kernels: this.#kernels,
+      group: this.#group,
       scratch,
       u32(values) {
         const pointer = scratch(values.length * 4);

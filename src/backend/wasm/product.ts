@@ -1,7 +1,7 @@
 /** Calls of the matrix product kernels: row blocks that bound the scratch memory, column chunks that bound a call. */
-import type { WasmContext } from './binding.ts';
+import type { WasmContext, WasmWeight } from './binding.ts';
 
-/** Packed A holds at most this many rows at a time. More rows a block mean fewer passes over the weights. */
+/** Packed A holds at most this many rows at a time; a multiple of both groups. More rows mean fewer passes over the weights. */
 const BLOCK_ROWS = 192;
 /**
  * Lanes per kernel call. A running Wasm loop stays in the engine's baseline code until it returns, so the first product
@@ -9,23 +9,33 @@ const BLOCK_ROWS = 192;
  */
 const CHUNK = 256;
 
-/** The kernels' own scratch: one tile. */
-export const TILE_BYTES = 128;
+/** The kernels' own scratch: the sums of one tile. */
+export const TILE_BYTES = 192;
 
-/** Splits `rows` into blocks of nearly the same size, each but the last a multiple of 4. */
-export function rowBlocks(rows: number): readonly { first: number; count: number }[] {
-  const blocks = Math.ceil(rows / BLOCK_ROWS);
-  const size = blocks ? Math.ceil(rows / blocks / 4) * 4 : 0;
-  return Array.from({ length: blocks }, (_, i) => ({ first: i * size, count: Math.min(size, rows - i * size) }));
+export interface RowBlock {
+  first: number;
+  count: number;
 }
 
-/** Bytes of packed A for the largest block of `rows` rows of K columns. */
+/** Splits `rows` into blocks of nearly the same size, each but the last a multiple of 12 and so of every group. */
+export function rowBlocks(rows: number): readonly RowBlock[] {
+  const size = blockRows(rows);
+  return Array.from({ length: Math.ceil(rows / size) }, (_, i) => ({ first: i * size, count: Math.min(size, rows - i * size) }));
+}
+
+/** Bytes of packed A that hold any block of `rows` rows of K columns, filler rows included. */
 export function packedBytes(rows: number, K: number): number {
-  return Math.ceil(Math.min(rows, Math.ceil(rows / Math.ceil(rows / BLOCK_ROWS || 1) / 4) * 4) / 4) * 16 * K;
+  return (Math.min(rows, blockRows(rows)) + 3) * K * 4;
+}
+
+function blockRows(rows: number): number {
+  const blocks = Math.max(1, Math.ceil(rows / BLOCK_ROWS));
+  return Math.max(12, Math.ceil(rows / blocks / 12) * 12);
 }
 
 /** `y[outRows[r]] = or += rowGate[r] * act(A W^T + bias)`; addresses, 0 where absent. See matmul_f32. */
 export interface Product {
+  /** TILE_BYTES of scratch. */
   tile: number;
   a: number;
   /** Columns of packed A, at least K. */
@@ -42,23 +52,24 @@ export interface Product {
   rowGate: number;
 }
 
-export function product({ kernels }: WasmContext, p: Product): void {
+export function product({ kernels, group }: WasmContext, p: Product): void {
+  const aStride = p.aColumns * group * 4;
   for (let n = 0; n < p.N; n += CHUNK) {
-    kernels.matmul_f32!(
-      p.tile, p.a, p.aColumns * 16, p.rows, p.K, p.weight + n * p.K * 4, Math.min(CHUNK, p.N - n),
-      p.y + n * 4, p.N * 4, p.outRows, p.bias && p.bias + n * 4, p.activation, Number(p.accumulate), p.rowGate,
-    );
+    const bias = p.bias && p.bias + n * 4;
+    const weight = p.weight + n * p.K * 4;
+    const columns = Math.min(CHUNK, p.N - n);
+    const y = p.y + n * 4;
+    kernels.matmul_f32!(p.tile, p.a, aStride, p.rows, group, p.K, weight, columns, y, p.N * 4, p.outRows, bias, p.activation, Number(p.accumulate), p.rowGate);
   }
 }
 
-/** `out = act(gate) * up` or `act(up)` as packed A of M (rounded up to 4) columns. See matmul_inner_f32. */
+/** `out = act(gate) * up` or `act(up)` as packed A of `innerColumns(M)` columns. See matmul_inner_f32. */
 export interface InnerProduct {
   tile: number;
   a: number;
   rows: number;
   K: number;
-  weight: number;
-  parts: 1 | 2;
+  weight: WasmWeight;
   M: number;
   out: number;
   gateBias: number;
@@ -66,17 +77,21 @@ export interface InnerProduct {
   activation: number;
 }
 
-export function innerProduct({ kernels }: WasmContext, p: InnerProduct): void {
-  const lanes = Math.ceil((p.M * p.parts) / 8) * 8;
+export function innerProduct({ kernels, group }: WasmContext, p: InnerProduct): void {
+  const { pointer, parts } = p.weight;
+  const aStride = p.K * group * 4;
+  const outStride = innerColumns(p.M) * group * 4;
+  const lanes = Math.ceil((p.M * parts) / 8) * 8;
   for (let n = 0; n < lanes; n += CHUNK) {
-    const m = n / p.parts;
-    kernels.matmul_inner_f32!(
-      p.tile, p.a, p.K * 16, p.rows, p.K, p.weight + n * p.K * 4, Math.min(CHUNK, lanes - n), p.M - m, p.parts - 1,
-      p.out + m * 16, innerColumns(p.M) * 16, p.gateBias && p.gateBias + m * 4, p.upBias && p.upBias + m * 4, p.activation,
-    );
+    const m = n / parts;
+    const weight = pointer + n * p.K * 4;
+    const columns = Math.min(CHUNK, lanes - n);
+    const gated = parts - 1;
+    kernels.matmul_inner_f32!(p.tile, p.a, aStride, p.rows, group, p.K, weight, columns, m, p.M, gated, p.out, outStride, p.gateBias, p.upBias, p.activation);
   }
 }
 
+/** The inner product is written four columns at a time. */
 export function innerColumns(M: number): number {
   return Math.ceil(M / 4) * 4;
 }

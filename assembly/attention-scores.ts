@@ -1,0 +1,135 @@
+import { exp4, madd, sum_lanes } from './simd';
+
+/** Numbers per partial sum of a long sum, so that its error grows with their count and not with the length. */
+export const BLOCK: i32 = 128;
+
+/**
+ * out0[0..4) = a0 . b0, ..., a0 . b3 and out1 the same for a1, over n elements. Every dot is summed in the same order
+ * (four lanes, then (l0 + l2) + (l1 + l3), then the tail) whatever else is in the tile.
+ */
+// @ts-ignore: decorator
+@inline
+export function dots_2x4(a0: usize, a1: usize, b0: usize, b1: usize, b2: usize, b3: usize, n: i32, out0: usize, out1: usize): void {
+  let c00 = f32x4.splat(0), c01 = c00, c02 = c00, c03 = c00, c10 = c00, c11 = c00, c12 = c00, c13 = c00;
+  const bytes = n << 2, whole = bytes & ~15;
+  for (let i = 0; i < whole; i += 16) {
+    const x = v128.load(a0 + i), y = v128.load(a1 + i);
+    let b = v128.load(b0 + i);
+    c00 = madd(x, b, c00), c10 = madd(y, b, c10);
+    b = v128.load(b1 + i);
+    c01 = madd(x, b, c01), c11 = madd(y, b, c11);
+    b = v128.load(b2 + i);
+    c02 = madd(x, b, c02), c12 = madd(y, b, c12);
+    b = v128.load(b3 + i);
+    c03 = madd(x, b, c03), c13 = madd(y, b, c13);
+  }
+  let r0 = add_across(c00, c01, c02, c03), r1 = add_across(c10, c11, c12, c13);
+  for (let i = whole; i < bytes; i += 4) {
+    let b = f32x4.splat(load<f32>(b0 + i));
+    b = f32x4.replace_lane(b, 1, load<f32>(b1 + i));
+    b = f32x4.replace_lane(b, 2, load<f32>(b2 + i));
+    b = f32x4.replace_lane(b, 3, load<f32>(b3 + i));
+    r0 = madd(v128.load32_splat(a0 + i), b, r0), r1 = madd(v128.load32_splat(a1 + i), b, r1);
+  }
+  v128.store(out0, r0);
+  v128.store(out1, r1);
+}
+
+/** The lane sums of four vectors. */
+// @ts-ignore: decorator
+@inline
+function add_across(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = f32x4.add(v128.shuffle<f32>(a, b, 0, 4, 1, 5), v128.shuffle<f32>(a, b, 2, 6, 3, 7));
+  const cd = f32x4.add(v128.shuffle<f32>(c, d, 0, 4, 1, 5), v128.shuffle<f32>(c, d, 2, 6, 3, 7));
+  return f32x4.add(v128.shuffle<f32>(ab, cd, 0, 1, 4, 5), v128.shuffle<f32>(ab, cd, 2, 3, 6, 7));
+}
+
+/** row = scale * row + bias. row [n] with room up to the next multiple of four, bias [n] or 0. */
+export function scale_logits(row: usize, bias: usize, n: i32, scale: f32): void {
+  const end = row + (n << 2), factor = f32x4.splat(scale);
+  if (!bias) {
+    for (; row < end; row += 16) v128.store(row, f32x4.mul(v128.load(row), factor));
+    return;
+  }
+  for (; row + 16 <= end; row += 16, bias += 16) v128.store(row, f32x4.add(f32x4.mul(v128.load(row), factor), v128.load(bias)));
+  for (; row < end; row += 4, bias += 4) store<f32>(row, load<f32>(row) * scale + load<f32>(bias));
+}
+
+/**
+ * Softmax in place of row [n], which has room up to the next multiple of four; -infinity marks invisible keys and gives 0.
+ * Returns how many of the entries, padding included, became 0. A NaN or +infinity makes all of them NaN.
+ */
+export function softmax(row: usize, n: i32): i32 {
+  const end = row + (((n + 3) & ~3) << 2);
+  for (let tail = row + (n << 2); tail < end; tail += 4) store<f32>(tail, -Infinity);
+  let peaks = f32x4.splat(-Infinity);
+  for (let x = row; x < end; x += 16) peaks = f32x4.pmax(peaks, v128.load(x)); // passes over NaN: exp brings it back
+  peaks = f32x4.pmax(peaks, v128.shuffle<f32>(peaks, peaks, 2, 3, 0, 1));
+  peaks = f32x4.pmax(peaks, v128.shuffle<f32>(peaks, peaks, 1, 0, 3, 2));
+  let total = f32x4.splat(0);
+  for (let x = row; x < end; ) {
+    const stop = min(end, x + (BLOCK << 2));
+    let sum = f32x4.splat(0);
+    for (; x < stop; x += 16) {
+      const e = exp4(f32x4.sub(v128.load(x), peaks));
+      v128.store(x, e);
+      sum = f32x4.add(sum, e);
+    }
+    total = f32x4.add(total, sum);
+  }
+  const inverse = f32x4.splat(1 / sum_lanes(total));
+  let zeros = i32x4.splat(0);
+  for (let x = row; x < end; x += 16) {
+    const p = f32x4.mul(v128.load(x), inverse);
+    v128.store(x, p);
+    zeros = i32x4.sub(zeros, f32x4.eq(p, f32x4.splat(0)));
+  }
+  zeros = i32x4.add(zeros, v128.shuffle<i32>(zeros, zeros, 2, 3, 0, 1));
+  return i32x4.extract_lane(zeros, 0) + i32x4.extract_lane(zeros, 1);
+}
+
+/** How many of the ascending positions [n] are below `limit`. */
+export function count_below(positions: usize, n: i32, limit: u64): i32 {
+  let low = 0, high = n;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (<u64>load<u32>(positions + (middle << 2)) < limit) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/**
+ * scores [S] = sum over the heads of softmax(scale * q . k + bias) for one query at qPosition, divided by `divisor`.
+ * q [H, dh]; k [S, Hkv, dh]; positions, bias (or 0) [S]. scratch: two rows of S rounded up to a multiple of four.
+ */
+export function attention_scores(
+  scores: usize, q: usize, k: usize, positions: usize, bias: usize, S: i32, H: i32, Hkv: i32, dh: i32,
+  qPosition: u32, causal: i32, scale: f32, divisor: f32, scratch: usize,
+): void {
+  const visible = causal ? count_below(positions, S, <u64>qPosition + 1) : S, last = visible - 1, group = H / Hkv;
+  const bytes = dh << 2, stride = bytes * Hkv;
+  const row0 = scratch, row1 = scratch + (((S + 3) & ~3) << 2);
+  memory.fill(scores, 0, S << 2);
+  for (let h = 0; h < H; ) {
+    const q0 = q + h * bytes, keys = k + (h / group) * bytes;
+    const paired = h % group + 1 < group; // the two heads share their keys
+    const q1 = paired ? q0 + bytes : q0;
+    for (let s = 0; s < visible; s += 4) {
+      const b1 = keys + min(s + 1, last) * stride, b2 = keys + min(s + 2, last) * stride, b3 = keys + min(s + 3, last) * stride;
+      dots_2x4(q0, q1, keys + s * stride, b1, b2, b3, dh, row0 + (s << 2), row1 + (s << 2));
+    }
+    add_softmax(scores, row0, bias, visible, scale);
+    if (paired) add_softmax(scores, row1, bias, visible, scale);
+    h += paired ? 2 : 1;
+  }
+  for (let s = 0; s < visible; s++) store<f32>(scores + (s << 2), load<f32>(scores + (s << 2)) / divisor);
+}
+
+function add_softmax(scores: usize, row: usize, bias: usize, n: i32, scale: f32): void {
+  scale_logits(row, bias, n, scale);
+  softmax(row, n);
+  const end = scores + (n << 2);
+  for (; scores + 16 <= end; scores += 16, row += 16) v128.store(scores, f32x4.add(v128.load(scores), v128.load(row)));
+  for (; scores < end; scores += 4, row += 4) store<f32>(scores, load<f32>(scores) + load<f32>(row));
+}

@@ -1,0 +1,106 @@
+import { BLOCK, count_below, dots_2x4, scale_logits, softmax } from './attention-scores';
+import { add_part, weigh_1, weigh_2 } from './weighted-sum';
+
+/** End of a hidden range around key s for a query at `position`, 0 if there is none. ranges [count] of (start, end, from). */
+function hidden_until(s: u32, position: u32, ranges: usize, count: i32): i32 {
+  for (const end = ranges + count * 12; ranges < end; ranges += 12) {
+    if (load<u32>(ranges) <= s && s < load<u32>(ranges, 4) && position >= load<u32>(ranges, 8)) return load<u32>(ranges, 4);
+  }
+  return 0;
+}
+
+/** The next key in (s, stop] at which some range starts or ends. */
+function next_border(s: i32, stop: i32, ranges: usize, count: i32): i32 {
+  for (const end = ranges + count * 12; ranges < end; ranges += 12) {
+    const first = load<i32>(ranges), last = load<i32>(ranges, 4);
+    if (first > s) stop = min(stop, first);
+    if (last > s) stop = min(stop, last);
+  }
+  return stop;
+}
+
+/** Marks the hidden keys of a row of n logits by -infinity; returns how many are visible. */
+function hide(row: usize, n: i32, position: u32, ranges: usize, count: i32): i32 {
+  let visible = 0;
+  for (let s = 0; s < n; ) {
+    const next = next_border(s, n, ranges, count);
+    if (!hidden_until(s, position, ranges, count)) visible += next - s, s = next;
+    else for (; s < next; s++) store<f32>(row + (s << 2), -Infinity);
+  }
+  return visible;
+}
+
+/**
+ * o = softmax(scale * q . k + bias) v for `rows` query rows that share the key/value head kv: row i is query
+ * (first + i) / group in head kv * group + (first + i) % group. The result of a row does not depend on the other rows.
+ * q, o [T, H, dh]; k, v [S, Hkv, dh]; qPositions [T]; kPositions, bias (or 0) [S]; hidden [hiddenCount] of (start, end, from).
+ * scratch: rows * (S rounded up to 4, plus 4) + 2 * (dh rounded up to 4) + 3 * hiddenCount numbers.
+ */
+export function attention(
+  o: usize, q: usize, k: usize, v: usize, qPositions: usize, kPositions: usize, bias: usize, hidden: usize, hiddenCount: i32,
+  kv: i32, first: i32, rows: i32, S: i32, H: i32, Hkv: i32, dh: i32, scale: f32, causal: i32, scratch: usize,
+): void {
+  const group = H / Hkv, bytes = dh << 2, stride = bytes * Hkv, pitch = ((S + 3) & ~3) << 2;
+  const parts = scratch + rows * pitch, partBytes = (bytes + 15) & ~15;
+  const table = parts + 2 * partBytes; // per row: visible prefix, position, whether all visible weights are positive, place in q and o
+  const ranges = table + (rows << 4);
+  k += kv * bytes, v += kv * bytes;
+  for (let i = 0; i < hiddenCount * 12; i += 12) {
+    store<i32>(ranges + i, count_below(kPositions, S, load<u32>(hidden + i)));
+    store<i32>(ranges + i, count_below(kPositions, S, load<u32>(hidden + i, 4)), 4);
+    store<u32>(ranges + i, load<u32>(hidden + i, 8), 8);
+  }
+  let reach = 0;
+  for (let r = 0; r < rows; r++) {
+    const entry = table + (r << 4), t = (first + r) / group, position = load<u32>(qPositions + (t << 2));
+    const prefix = causal ? count_below(kPositions, S, <u64>position + 1) : S;
+    const place = (t * H + kv * group + (first + r) % group) * bytes;
+    store<i32>(entry, prefix), store<u32>(entry, position, 4), store<i32>(entry, place, 12);
+    memory.fill(o + place, 0, bytes);
+    reach = max(reach, prefix);
+  }
+  for (let s = 0; s < reach; s += 4) {
+    const skip = hidden_until(s, load<u32>(table, 4), ranges, hiddenCount); // positions ascend: hidden from row 0 is hidden from all
+    if (skip > s + 3) {
+      s = (skip & ~3) - 4;
+      continue;
+    }
+    const k0 = k + s * stride, k1 = k + min(s + 1, S - 1) * stride, k2 = k + min(s + 2, S - 1) * stride, k3 = k + min(s + 3, S - 1) * stride;
+    for (let r = 0; r < rows; r += 2) {
+      const r1 = min(r + 1, rows - 1), row = scratch + (s << 2);
+      const q0 = q + load<i32>(table + (r << 4), 12), q1 = q + load<i32>(table + (r1 << 4), 12);
+      dots_2x4(q0, q1, k0, k1, k2, k3, dh, row + r * pitch, row + r1 * pitch);
+    }
+  }
+  for (let r = 0; r < rows; r++) {
+    const entry = table + (r << 4), row = scratch + r * pitch, prefix = load<i32>(entry);
+    scale_logits(row, bias, prefix, scale);
+    const visible = hide(row, prefix, load<u32>(entry, 4), ranges, hiddenCount);
+    if (visible) store<i32>(entry, <i32>(softmax(row, prefix) == ((prefix + 3) & ~3) - visible), 8);
+    else store<i32>(entry, 0);
+  }
+  for (let block = 0; block < reach; block += BLOCK) {
+    const stop = min(block + BLOCK, reach);
+    for (let r = 0; r < rows; r += 2) {
+      const a = table + (r << 4), b = table + (min(r + 1, rows - 1) << 4), p = scratch + r * pitch;
+      const prefix0 = load<i32>(a), prefix1 = r + 1 < rows ? load<i32>(b) : 0, clean = load<i32>(a, 8) & load<i32>(b, 8);
+      memory.fill(parts, 0, 2 * partBytes);
+      for (let s = block; s < stop; ) {
+        let next = next_border(s, stop, ranges, hiddenCount);
+        if (s < prefix0) next = min(next, prefix0);
+        if (s < prefix1) next = min(next, prefix1);
+        const sees0 = s < prefix0 && !hidden_until(s, load<u32>(a, 4), ranges, hiddenCount);
+        const sees1 = s < prefix1 && !hidden_until(s, load<u32>(b, 4), ranges, hiddenCount);
+        const from = p + (s << 2), to = p + (next << 2), values = v + s * stride;
+        if (sees0 && sees1 && clean) weigh_2(parts, parts + partBytes, from, to, pitch, values, stride, dh);
+        else {
+          if (sees0) weigh_1(parts, from, to, values, stride, dh);
+          if (sees1) weigh_1(parts + partBytes, from + pitch, to + pitch, values, stride, dh);
+        }
+        s = next;
+      }
+      add_part(o + load<i32>(a, 12), parts, dh);
+      if (prefix1) add_part(o + load<i32>(b, 12), parts + partBytes, dh);
+    }
+  }
+}

@@ -1,0 +1,75 @@
+/** y = act(A W^T + bias) and its variants, over tiles.ts. */
+import { activate4 } from './simd';
+import { last_tile, tile_rows } from './tiles';
+
+/**
+ * y[outRows[r]][0..N) = (or += with `accumulate`) rowGate[r] * act(a W^T + bias) for `rows` rows of packed A in groups of
+ * `group` (4 or 6); without outRows row r of y. bias, outRows, rowGate are 0 when absent. aStride: bytes per group of A.
+ * b: the panel of the first of the N columns. yStride: bytes per row of y. c: 192 bytes of scratch.
+ */
+export function matmul_f32(
+  c: usize, a: usize, aStride: usize, rows: i32, group: i32, K: usize, b: usize, N: i32,
+  y: usize, yStride: usize, outRows: usize, bias: usize, activation: i32, accumulate: i32, rowGate: usize,
+): void {
+  const panel = K << 5;
+  const last = rows % group;
+  const whole = rows - last;
+  for (let n = 0, p = b; whole && n < N; n += 8, p += panel) {
+    const to = y + (n << 2), add = bias ? bias + (n << 2) : 0;
+    for (let r = 0, at = a; r < whole; r += group, at += aStride) {
+      tile_rows(c, at, p, K, group);
+      store_tile(c, 8, r, group, N - n, to, yStride, outRows, add, activation, accumulate, rowGate);
+    }
+  }
+  if (!last) return;
+  const at = a + <usize>(whole / group) * aStride;
+  for (let n = 0; n < N; ) {
+    const width = last_tile(c, at, b + <usize>(n >> 3) * panel, K, last, N - n);
+    const add = bias ? bias + (n << 2) : 0;
+    store_tile(c, width, whole, last, N - n, y + (n << 2), yStride, outRows, add, activation, accumulate, rowGate);
+    n += width;
+  }
+}
+
+/** The tile in c into rows r .. r + count of the list; y and bias are those of its first column, `columns` are left there. */
+function store_tile(
+  c: usize, width: i32, r: i32, count: i32, columns: i32,
+  y: usize, yStride: usize, outRows: usize, bias: usize, activation: i32, accumulate: i32, rowGate: usize,
+): void {
+  for (const end = r + count; r < end; r++, c += width << 2) {
+    const row = outRows ? load<u32>(outRows + (r << 2)) : r;
+    const gate = f32x4.splat(rowGate ? load<f32>(rowGate + (r << 2)) : 1);
+    let to = y + <usize>row * yStride, from = c, add = bias;
+    for (let left = min(columns, width); left > 0; left -= 4, from += 16, to += 16) {
+      let x = v128.load(from);
+      if (bias) {
+        x = f32x4.add(x, load_part(add, left));
+        add += 16;
+      }
+      if (activation) x = activated(activation, x);
+      if (rowGate) x = f32x4.mul(x, gate);
+      if (accumulate) x = f32x4.add(load_part(to, left), x);
+      if (left >= 4) v128.store(to, x);
+      else store_part(to, x, left);
+    }
+  }
+}
+
+/** A function of its own: the activations inlined at every use would be most of the binary. */
+export function activated(code: i32, x: v128): v128 {
+  return activate4(code, x);
+}
+
+/** The first n of four floats, further lanes 0. Reads no further: what follows may not be ours, or the end of memory. */
+export function load_part(from: usize, n: i32): v128 {
+  if (n >= 4) return v128.load(from);
+  let x = n > 1 ? v128.load64_zero(from) : v128.load32_zero(from);
+  if (n == 3) x = v128.load_lane<f32>(from, x, 2, 8);
+  return x;
+}
+
+function store_part(to: usize, x: v128, n: i32): void {
+  v128.store_lane<f32>(to, x, 0);
+  if (n > 1) v128.store_lane<f32>(to, x, 1, 4);
+  if (n > 2) v128.store_lane<f32>(to, x, 2, 8);
+}

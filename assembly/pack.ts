@@ -1,0 +1,145 @@
+/**
+ * Packing for the matrix products: weights into panels once; rows of A into groups of `group` (4 or 6) rows for each
+ * product, out[group][k][rows of the group]. A last group of up to 4 rows is one of 4, of 5 rows one of 6.
+ */
+import { madd, sum_lanes } from './simd';
+import { group_of } from './tiles';
+
+/**
+ * Half a panel of a weight: lanes[k][0..4) of a [K, 8] panel from `rows` <= 4 rows of a row-major [rows, K] matrix.
+ * Lanes without a row become zero. `panel` points at the first lane of the half.
+ */
+export function pack_half_panel_f32(panel: usize, matrix: usize, rows: i32, K: i32): void {
+  const stride = <usize>K << 2;
+  for (let k: usize = 0; k < stride; k += 4, panel += 32) {
+    let lanes = f32x4.splat(0);
+    if (rows > 0) lanes = v128.load32_zero(matrix + k);
+    if (rows > 1) lanes = v128.load_lane<f32>(matrix + stride + k, lanes, 1);
+    if (rows > 2) lanes = v128.load_lane<f32>(matrix + 2 * stride + k, lanes, 2);
+    if (rows > 3) lanes = v128.load_lane<f32>(matrix + 3 * stride + k, lanes, 3);
+    v128.store(panel, lanes);
+  }
+}
+
+/** Packed rows, filler included: 3 rows fill a group of 4 and 5 one of 6 with the last row; 1 and 2 have tiles of their own. */
+// @ts-ignore: decorator
+@inline
+export function filled(count: i32, group: i32): i32 {
+  const last = count % group;
+  return last == 3 || last == 5 ? count + 1 : count;
+}
+
+/** Address of column 0 of packed row i. */
+// @ts-ignore: decorator
+@inline
+export function packed_address(out: usize, i: i32, group: i32, K: usize): usize {
+  return out + <usize>(i - (i % group)) * (K << 2) + <usize>((i % group) << 2);
+}
+
+/** Bytes from one column of packed row i to the next. */
+// @ts-ignore: decorator
+@inline
+export function packed_step(i: i32, count: i32, group: i32): usize {
+  const first = i - (i % group);
+  return count - first >= group ? group << 2 : group_of(count - first) << 2;
+}
+
+/** Row min(i, count - 1) of the list, or of x itself without one. */
+// @ts-ignore: decorator
+@inline
+function row_address(x: usize, rows: usize, i: i32, count: i32, stride: usize): usize {
+  const at = min(i, count - 1);
+  return x + <usize>(rows ? load<u32>(rows + (at << 2)) : at) * stride;
+}
+
+/** The `count` rows of x [., K] that `rows` lists, or the first `count` without a list (rows = 0), in groups. */
+export function pack_rows_f32(out: usize, x: usize, rows: usize, count: i32, K: usize, group: i32): void {
+  for (let i = 0, end = filled(count, group); i < end; i++) {
+    pack_row(packed_address(out, i, group, K), packed_step(i, count, group), row_address(x, rows, i, count, K << 2), K);
+  }
+}
+
+/** One row into every `step`-th byte of out. */
+function pack_row(out: usize, step: usize, x: usize, K: usize): void {
+  const end = x + (K << 2);
+  for (; x + 16 <= end; x += 16) out = scatter_lanes(out, step, v128.load(x));
+  for (; x < end; x += 4, out += step) store<f32>(out, load<f32>(x));
+}
+
+// @ts-ignore: decorator
+@inline
+function scatter_lanes(out: usize, step: usize, x: v128): usize {
+  const to1 = out + step, to2 = to1 + step, to3 = to2 + step;
+  v128.store_lane<f32>(out, x, 0);
+  v128.store_lane<f32>(to1, x, 1);
+  v128.store_lane<f32>(to2, x, 2);
+  v128.store_lane<f32>(to3, x, 3);
+  return to3 + step;
+}
+
+/**
+ * Like pack_rows_f32, of normalised rows: (x - mean) / sqrt(mean((x - mean)^2) + eps) * weight + bias, where the mean is
+ * taken as 0 without `layer` (RMSNorm). bias may be 0 (absent).
+ */
+export function pack_normed_rows_f32(
+  out: usize, x: usize, rows: usize, count: i32, K: usize, group: i32, layer: i32, eps: f32, weight: usize, bias: usize,
+): void {
+  for (let i = 0, end = filled(count, group); i < end; i++) {
+    const row = row_address(x, rows, i, count, K << 2);
+    pack_normed_row(packed_address(out, i, group, K), packed_step(i, count, group), row, K, layer, eps, weight, bias);
+  }
+}
+
+function pack_normed_row(out: usize, step: usize, x: usize, K: usize, layer: i32, eps: f32, weight: usize, bias: usize): void {
+  const bytes = K << 2;
+  const mean: f32 = layer ? row_sum(x, bytes) / <f32>K : 0;
+  const scale: f32 = 1.0 / sqrt<f32>(row_squares(x, bytes, mean) / <f32>K + eps);
+  const means = f32x4.splat(mean), scales = f32x4.splat(scale);
+  let k: usize = 0;
+  for (; k + 16 <= bytes; k += 16) {
+    let v = f32x4.mul(f32x4.mul(f32x4.sub(v128.load(x + k), means), scales), v128.load(weight + k));
+    if (bias) v = f32x4.add(v, v128.load(bias + k));
+    out = scatter_lanes(out, step, v);
+  }
+  for (; k < bytes; k += 4, out += step) {
+    let v = (load<f32>(x + k) - mean) * scale * load<f32>(weight + k);
+    if (bias) v += load<f32>(bias + k);
+    store<f32>(out, v);
+  }
+}
+
+/** Sums in 16 chains: rounding grows with n / 16. */
+function row_sum(x: usize, bytes: usize): f32 {
+  let a = f32x4.splat(0), b = a, c = a, d = a;
+  const end = x + bytes;
+  for (; x + 64 <= end; x += 64) {
+    a = f32x4.add(a, v128.load(x));
+    b = f32x4.add(b, v128.load(x, 16));
+    c = f32x4.add(c, v128.load(x, 32));
+    d = f32x4.add(d, v128.load(x, 48));
+  }
+  let sum = sum_lanes(f32x4.add(f32x4.add(a, b), f32x4.add(c, d)));
+  for (; x < end; x += 4) sum += load<f32>(x);
+  return sum;
+}
+
+/** Sum of (x - mean)^2. */
+function row_squares(x: usize, bytes: usize, mean: f32): f32 {
+  let a = f32x4.splat(0), b = a, c = a, d = a;
+  const m = f32x4.splat(mean);
+  const end = x + bytes;
+  for (; x + 64 <= end; x += 64) {
+    const v0 = f32x4.sub(v128.load(x), m), v1 = f32x4.sub(v128.load(x, 16), m);
+    const v2 = f32x4.sub(v128.load(x, 32), m), v3 = f32x4.sub(v128.load(x, 48), m);
+    a = madd(v0, v0, a);
+    b = madd(v1, v1, b);
+    c = madd(v2, v2, c);
+    d = madd(v3, v3, d);
+  }
+  let sum = sum_lanes(f32x4.add(f32x4.add(a, b), f32x4.add(c, d)));
+  for (; x < end; x += 4) {
+    const v = load<f32>(x) - mean;
+    sum += v * v;
+  }
+  return sum;
+}

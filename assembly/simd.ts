@@ -1,0 +1,142 @@
+/**
+ * The only helpers that kernels share. Everything is inlined into its caller.
+ * f32 in, f32 out; error bounds hold for both binaries (fused and unfused multiply-add).
+ */
+
+/** a * b + c; one rounding in the relaxed binary where the CPU has FMA, else two. The same within one machine and binary. */
+// @ts-ignore: decorator
+@inline
+export function madd(a: v128, b: v128, c: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);
+  else return f32x4.add(f32x4.mul(a, b), c);
+}
+
+/** Sum of the four lanes: (l0 + l2) + (l1 + l3). */
+// @ts-ignore: decorator
+@inline
+export function sum_lanes(x: v128): f32 {
+  const pair = f32x4.add(x, v128.shuffle<f32>(x, x, 2, 3, 0, 1));
+  return f32x4.extract_lane(pair, 0) + f32x4.extract_lane(pair, 1);
+}
+
+/** Largest lane; NaN when a lane is NaN. */
+// @ts-ignore: decorator
+@inline
+export function max_lanes(x: v128): f32 {
+  const pair = f32x4.max(x, v128.shuffle<f32>(x, x, 2, 3, 0, 1));
+  return max(f32x4.extract_lane(pair, 0), f32x4.extract_lane(pair, 1));
+}
+
+/**
+ * exp, relative error < 2e-7 on [-87, 88]. Below -87 (result < 1.7e-38) exactly 0, so subnormals are flushed; above
+ * 88.37 infinity (the true limit is 88.72). exp(-infinity) = 0, NaN stays NaN.
+ * x = n ln 2 + r with |r| <= 0.35; ln 2 in two parts, so that n * high is exact; Cephes' polynomial for exp(r).
+ */
+// @ts-ignore: decorator
+@inline
+export function exp4(x: v128): v128 {
+  // pmin and pmax return their first operand when it is NaN.
+  const clamped = f32x4.pmin(f32x4.pmax(x, f32x4.splat(-87)), f32x4.splat(89));
+  // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits.
+  const magic = f32x4.splat(12582912);
+  const shifted = madd(clamped, f32x4.splat(1.44269504), magic);
+  const n = f32x4.sub(shifted, magic);
+  let r = madd(n, f32x4.splat(-0.693359375), clamped);
+  r = madd(n, f32x4.splat(2.12194440e-4), r);
+  let p = madd(f32x4.splat(1.9875691500e-4), r, f32x4.splat(1.3981999507e-3));
+  p = madd(p, r, f32x4.splat(8.3334519073e-3));
+  p = madd(p, r, f32x4.splat(4.1665795894e-2));
+  p = madd(p, r, f32x4.splat(1.6666665459e-1));
+  p = madd(p, r, f32x4.splat(5.0000001201e-1));
+  p = f32x4.add(madd(p, f32x4.mul(r, r), r), f32x4.splat(1));
+  const power = i32x4.shl(i32x4.add(shifted, i32x4.splat(127)), 23);
+  return v128.andnot(f32x4.mul(p, power), f32x4.lt(x, f32x4.splat(-87)));
+}
+
+/** exp of one number, by the vector one. */
+// @ts-ignore: decorator
+@inline
+export function exp1(x: f32): f32 {
+  return f32x4.extract_lane(exp4(f32x4.splat(x)), 0);
+}
+
+/** 1 / (1 + exp(-x)) from exp of a non-positive number: no overflow; relative error < 6e-7, 0 below -87. */
+// @ts-ignore: decorator
+@inline
+export function sigmoid4(x: v128): v128 {
+  const one = f32x4.splat(1);
+  const e = exp4(f32x4.neg(f32x4.abs(x)));
+  const top = v128.bitselect(e, one, f32x4.lt(x, f32x4.splat(0)));
+  return f32x4.div(top, f32x4.add(one, e));
+}
+
+/**
+ * erfc of a non-negative number: t exp(-a^2 + P(t)), t = 1 / (1 + a / 2) (Numerical Recipes, erfcc). Absolute error
+ * < 4e-7, relative error < 2e-6 up to a = 4 (the square's rounding grows with a^2).
+ */
+// @ts-ignore: decorator
+@inline
+export function erfc4(a: v128): v128 {
+  const one = f32x4.splat(1);
+  const t = f32x4.div(one, madd(a, f32x4.splat(0.5), one));
+  let p = madd(f32x4.splat(0.17087277), t, f32x4.splat(-0.82215223));
+  p = madd(p, t, f32x4.splat(1.48851587));
+  p = madd(p, t, f32x4.splat(-1.13520398));
+  p = madd(p, t, f32x4.splat(0.27886807));
+  p = madd(p, t, f32x4.splat(-0.18628806));
+  p = madd(p, t, f32x4.splat(0.09678418));
+  p = madd(p, t, f32x4.splat(0.37409196));
+  p = madd(p, t, f32x4.splat(1.00002368));
+  p = madd(p, t, f32x4.splat(-1.26551223));
+  return f32x4.mul(t, exp4(f32x4.sub(p, f32x4.mul(a, a))));
+}
+
+// The activations of src/ops/activation.ts. At -infinity silu, gelu and their kin give NaN (0 * infinity), like the reference.
+
+// @ts-ignore: decorator
+@inline
+export function silu4(x: v128): v128 {
+  return f32x4.mul(x, sigmoid4(x));
+}
+
+/** x / 2 * erfc(-x / sqrt 2), so that the negative tail keeps its relative accuracy. */
+// @ts-ignore: decorator
+@inline
+export function gelu4(x: v128): v128 {
+  const tail = erfc4(f32x4.mul(f32x4.abs(x), f32x4.splat(0.70710678)));
+  const both = v128.bitselect(tail, f32x4.sub(f32x4.splat(2), tail), f32x4.lt(x, f32x4.splat(0)));
+  return f32x4.mul(f32x4.mul(x, f32x4.splat(0.5)), both);
+}
+
+/** (1 + tanh u) / 2 is sigmoid(2u). */
+// @ts-ignore: decorator
+@inline
+export function gelu_tanh4(x: v128): v128 {
+  const cubic = madd(f32x4.mul(f32x4.mul(x, x), x), f32x4.splat(0.044715), x);
+  return f32x4.mul(x, sigmoid4(f32x4.mul(cubic, f32x4.splat(1.5957691216))));
+}
+
+// @ts-ignore: decorator
+@inline
+export function quick_gelu4(x: v128): v128 {
+  return f32x4.mul(x, sigmoid4(f32x4.mul(x, f32x4.splat(1.702))));
+}
+
+/** 0 where x <= 0; NaN passes through. */
+// @ts-ignore: decorator
+@inline
+export function relu4(x: v128): v128 {
+  return v128.andnot(x, f32x4.le(x, f32x4.splat(0)));
+}
+
+/** The activation whose index in ACTIVATIONS is `code`; 0 is the identity. */
+// @ts-ignore: decorator
+@inline
+export function activate4(code: i32, x: v128): v128 {
+  if (code == 0) return x;
+  if (code == 1) return silu4(x);
+  if (code == 2) return gelu4(x);
+  if (code == 3) return gelu_tanh4(x);
+  if (code == 4) return quick_gelu4(x);
+  return relu4(x);
+}

@@ -1,0 +1,178 @@
+/**
+ * The tiles of the matrix products: sums of packed A (groups of 4 or 6 rows, a[k][group]) times panels of W (b[k][8]).
+ *
+ * Every element is the chain madd(a[k], b[k], sum) over ascending k from 0, in every tile: a row's bits depend neither on
+ * how many rows run with it nor on where its column lies. 4x8, 2x16 and 1x32 fill the 15 registers that V8 allocates
+ * from with mul and add; 6x8 does so only in engines whose multiply-add needs no temporary, and is faster there.
+ * A loop body is one k step: JITs hoist the loads of an unrolled one and spill. Sums go to `c`, row-major [rows][width].
+ */
+import { madd } from './simd';
+
+function tile_4x8(c: usize, a: usize, b: usize, K: usize): void {
+  let c00 = f32x4.splat(0), c10 = c00, c20 = c00, c30 = c00;
+  let c01 = c00, c11 = c00, c21 = c00, c31 = c00;
+  const end = b + (K << 5);
+  while (b < end) {
+    const b0 = v128.load(b), b1 = v128.load(b, 16);
+    let x = v128.load32_splat(a, 0);
+    c00 = madd(x, b0, c00);
+    c01 = madd(x, b1, c01);
+    x = v128.load32_splat(a, 4);
+    c10 = madd(x, b0, c10);
+    c11 = madd(x, b1, c11);
+    x = v128.load32_splat(a, 8);
+    c20 = madd(x, b0, c20);
+    c21 = madd(x, b1, c21);
+    x = v128.load32_splat(a, 12);
+    c30 = madd(x, b0, c30);
+    c31 = madd(x, b1, c31);
+    a += 16;
+    b += 32;
+  }
+  v128.store(c, c00, 0);
+  v128.store(c, c01, 16);
+  v128.store(c, c10, 32);
+  v128.store(c, c11, 48);
+  v128.store(c, c20, 64);
+  v128.store(c, c21, 80);
+  v128.store(c, c30, 96);
+  v128.store(c, c31, 112);
+}
+
+function tile_6x8(c: usize, a: usize, b: usize, K: usize): void {
+  let c00 = f32x4.splat(0), c10 = c00, c20 = c00, c30 = c00, c40 = c00, c50 = c00;
+  let c01 = c00, c11 = c00, c21 = c00, c31 = c00, c41 = c00, c51 = c00;
+  const end = b + (K << 5);
+  while (b < end) {
+    const b0 = v128.load(b), b1 = v128.load(b, 16);
+    let x = v128.load32_splat(a, 0);
+    c00 = madd(x, b0, c00);
+    c01 = madd(x, b1, c01);
+    x = v128.load32_splat(a, 4);
+    c10 = madd(x, b0, c10);
+    c11 = madd(x, b1, c11);
+    x = v128.load32_splat(a, 8);
+    c20 = madd(x, b0, c20);
+    c21 = madd(x, b1, c21);
+    x = v128.load32_splat(a, 12);
+    c30 = madd(x, b0, c30);
+    c31 = madd(x, b1, c31);
+    x = v128.load32_splat(a, 16);
+    c40 = madd(x, b0, c40);
+    c41 = madd(x, b1, c41);
+    x = v128.load32_splat(a, 20);
+    c50 = madd(x, b0, c50);
+    c51 = madd(x, b1, c51);
+    a += 24;
+    b += 32;
+  }
+  v128.store(c, c00, 0);
+  v128.store(c, c01, 16);
+  v128.store(c, c10, 32);
+  v128.store(c, c11, 48);
+  v128.store(c, c20, 64);
+  v128.store(c, c21, 80);
+  v128.store(c, c30, 96);
+  v128.store(c, c31, 112);
+  v128.store(c, c40, 128);
+  v128.store(c, c41, 144);
+  v128.store(c, c50, 160);
+  v128.store(c, c51, 176);
+}
+
+/** Two rows by two panels; `panel` is the byte length of a panel. */
+function tile_2x16(c: usize, a: usize, b: usize, panel: usize): void {
+  let c00 = f32x4.splat(0), c01 = c00, c02 = c00, c03 = c00;
+  let c10 = c00, c11 = c00, c12 = c00, c13 = c00;
+  const end = b + panel;
+  let b2 = end;
+  while (b < end) {
+    const x = v128.load32_splat(a, 0), y = v128.load32_splat(a, 4);
+    let w = v128.load(b);
+    c00 = madd(x, w, c00);
+    c10 = madd(y, w, c10);
+    w = v128.load(b, 16);
+    c01 = madd(x, w, c01);
+    c11 = madd(y, w, c11);
+    w = v128.load(b2);
+    c02 = madd(x, w, c02);
+    c12 = madd(y, w, c12);
+    w = v128.load(b2, 16);
+    c03 = madd(x, w, c03);
+    c13 = madd(y, w, c13);
+    a += 16;
+    b += 32;
+    b2 += 32;
+  }
+  v128.store(c, c00, 0);
+  v128.store(c, c01, 16);
+  v128.store(c, c02, 32);
+  v128.store(c, c03, 48);
+  v128.store(c, c10, 64);
+  v128.store(c, c11, 80);
+  v128.store(c, c12, 96);
+  v128.store(c, c13, 112);
+}
+
+/** One row by four panels: eight chains hide the latency that one panel's two would wait for. */
+function tile_1x32(c: usize, a: usize, b: usize, panel: usize): void {
+  let c0 = f32x4.splat(0), c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0, c6 = c0, c7 = c0;
+  const end = b + panel;
+  let b1 = end, b2 = b1 + panel, b3 = b2 + panel;
+  while (b < end) {
+    const x = v128.load32_splat(a);
+    c0 = madd(x, v128.load(b), c0);
+    c1 = madd(x, v128.load(b, 16), c1);
+    c2 = madd(x, v128.load(b1), c2);
+    c3 = madd(x, v128.load(b1, 16), c3);
+    c4 = madd(x, v128.load(b2), c4);
+    c5 = madd(x, v128.load(b2, 16), c5);
+    c6 = madd(x, v128.load(b3), c6);
+    c7 = madd(x, v128.load(b3, 16), c7);
+    a += 16;
+    b += 32;
+    b1 += 32;
+    b2 += 32;
+    b3 += 32;
+  }
+  v128.store(c, c0, 0);
+  v128.store(c, c1, 16);
+  v128.store(c, c2, 32);
+  v128.store(c, c3, 48);
+  v128.store(c, c4, 64);
+  v128.store(c, c5, 80);
+  v128.store(c, c6, 96);
+  v128.store(c, c7, 112);
+}
+
+/**
+ * Runs the tile for the last `rows` <= 6 rows of A and up to `left` columns from panel b on; returns its width. Rows
+ * beyond the last are filler that the epilogue ignores. The narrow rest of 1 or 2 rows runs as 4x8.
+ */
+export function last_tile(c: usize, a: usize, b: usize, K: usize, rows: i32, left: i32): i32 {
+  if (rows == 1 && left > 24) {
+    tile_1x32(c, a, b, K << 5);
+    return 32;
+  }
+  if (rows == 2 && left > 8) {
+    tile_2x16(c, a, b, K << 5);
+    return 16;
+  }
+  tile_rows(c, a, b, K, group_of(rows));
+  return 8;
+}
+
+/** Rows of the group that holds `rows` <= 6 rows. */
+// @ts-ignore: decorator
+@inline
+export function group_of(rows: i32): i32 {
+  return rows > 4 ? 6 : 4;
+}
+
+/** One panel of 8 columns for a group of 4 or 6 rows. */
+// @ts-ignore: decorator
+@inline
+export function tile_rows(c: usize, a: usize, b: usize, K: usize, group: i32): void {
+  if (group == 6) tile_6x8(c, a, b, K);
+  else tile_4x8(c, a, b, K);
+}

@@ -1,0 +1,74 @@
+/**
+ * AssemblyScript -> build/wasm/kernels-simd.wasm and kernels-relaxed.wasm: one source, two binaries.
+ * Run: node build/compile.ts [--force]. Does nothing when both are newer than every input.
+ */
+import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+
+export interface Variant {
+  name: 'simd' | 'relaxed';
+  file: string;
+  flags: readonly string[];
+}
+
+export const VARIANTS: readonly Variant[] = [
+  { name: 'simd', file: 'build/wasm/kernels-simd.wasm', flags: ['--enable', 'simd'] },
+  { name: 'relaxed', file: 'build/wasm/kernels-relaxed.wasm', flags: ['--enable', 'simd', '--enable', 'relaxed-simd'] },
+];
+
+const FLAGS = ['--importMemory', '--noExportMemory', '-O3', '--converge', '--noAssert', '--runtime', 'stub'];
+
+/** Compiles what is older than its inputs; returns the paths written. */
+export async function compileKernels(force = false): Promise<string[]> {
+  const sources = readdirSync(join(root, 'assembly')).map((file) => join(root, 'assembly', file));
+  const inputs = [...sources, fileURLToPath(import.meta.url), join(root, 'node_modules/assemblyscript/package.json')];
+  const newest = Math.max(...inputs.map((file) => statSync(file).mtimeMs));
+  const stale = VARIANTS.filter(({ file }) => force || (statSync(join(root, file), { throwIfNoEntry: false })?.mtimeMs ?? 0) <= newest);
+  if (!stale.length) return [];
+  mkdirSync(join(root, 'build/wasm'), { recursive: true });
+  const { default: asc } = await import('assemblyscript/asc');
+  for (const { file, flags } of stale) {
+    const start = new Date();
+    const { error, stderr } = await asc.main(['assembly/index.ts', '--baseDir', root, ...FLAGS, ...flags, '-o', file]);
+    if (error) throw new Error(`asc failed for ${file}\n${stderr.toString()}`, { cause: error });
+    checkBinary(join(root, file));
+    utimesSync(join(root, file), start, start); // so that an input edited during the compile counts as newer
+  }
+  return stale.map(({ file }) => file);
+}
+
+/**
+ * The allocator owns all of linear memory but the first 64 bytes, so a binary may bring neither data nor a start
+ * function, and it may ask for nothing but the memory.
+ */
+function checkBinary(path: string): void {
+  const bytes = readFileSync(path);
+  const wanted = WebAssembly.Module.imports(new WebAssembly.Module(bytes)).map(({ module, name }) => `${module}.${name}`);
+  if (wanted.join() !== 'env.memory') throw new Error(`${path} imports ${wanted.join(', ')}, expected env.memory only`);
+  for (const [id, what] of [[8, 'start'], [11, 'data']] as const) {
+    if (sectionIds(bytes).includes(id)) throw new Error(`${path} has a ${what} section: keep strings, arrays and top-level code out of assembly/`);
+  }
+}
+
+/** The ids of a binary's sections: each is one byte of id, a LEB128 length and that many bytes. */
+function sectionIds(bytes: Uint8Array): number[] {
+  const ids: number[] = [];
+  for (let at = 8; at < bytes.length; ) {
+    ids.push(bytes[at++]);
+    let length = 0;
+    for (let shift = 0, more = true; more; shift += 7) {
+      length |= (bytes[at] & 0x7f) << shift;
+      more = (bytes[at++] & 0x80) !== 0;
+    }
+    at += length;
+  }
+  return ids;
+}
+
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const written = await compileKernels(process.argv.includes('--force'));
+  process.stdout.write(written.length ? `compiled ${written.join(', ')}\n` : 'build/wasm is up to date\n');
+}

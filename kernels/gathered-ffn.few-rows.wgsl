@@ -1,0 +1,190 @@
+// The same as gathered-ffn.wgsl for 1 to 8 rows: bound by reading the weights, which all rows share. A workgroup owns
+// QUADS vec4 of channels; its threads split the inputs and meet in workgroup memory. Needs activation.wgsl in front.
+struct Params {
+  R: u32, // rows of h, 1 to ROWS
+  quads: u32, // vec4 per row of x
+  steps: u32, // 16-deep steps over the inputs
+  first: u32, // column of h where the weight slice begins, a multiple of 4
+  M: u32, // columns of h that are not padding
+  pitch: u32, // vec4 per row of the weight slice
+  hQuads: u32, // vec4 per row of h
+  flags: u32, // 1 rows, 2 stats, 4 gateBias, 8 upBias, 16 normBias
+  activation: u32,
+  start: u32, // added to i in rows
+}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [T][quads]
+@group(0) @binding(2) var<storage, read> rows: array<u32>; // [start + R], or with stats [start + R][row, mean, scale, -]
+@group(0) @binding(3) var<storage, read> normWeight: array<vec4<f32>>; // [quads]
+@group(0) @binding(4) var<storage, read> normBias: array<vec4<f32>>; // [quads]
+@group(0) @binding(5) var<storage, read> weight: array<vec4<f32>>; // [steps * 16][pitch / PARTS][PARTS], padding is zero
+@group(0) @binding(6) var<storage, read> gateBias: array<f32>; // [M]
+@group(0) @binding(7) var<storage, read> upBias: array<f32>; // [M]
+@group(0) @binding(8) var<storage, read_write> h: array<vec4<f32>>; // [R][hQuads]
+
+override PARTS: u32 = 2; // 2 gate and up, 1 up alone
+override ROWS: u32 = 8; // 1, 2, 4 or 8: accumulators in use
+override QUADS: u32 = 16; // a power of two
+override THREADS: u32 = 256; // a power of two, at least QUADS
+override LANES: u32 = THREADS / QUADS; // threads that share the inputs of one vec4 of channels
+
+var<workgroup> partial: array<vec4<f32>, THREADS>; // [LANES][QUADS]
+
+struct Row {
+  start: u32, // vec4 where the row begins
+  mean: f32,
+  scale: f32,
+}
+
+// Rows past the end repeat the last one and are not stored.
+fn row_at(index: u32) -> Row {
+  let i = p.start + min(index, p.R - 1u);
+  if ((p.flags & 2u) != 0u) {
+    return Row(rows[4u * i] * p.quads, bitcast<f32>(rows[4u * i + 1u]), bitcast<f32>(rows[4u * i + 2u]));
+  }
+  if ((p.flags & 1u) != 0u) { return Row(rows[i] * p.quads, 0.0, 1.0); }
+  return Row(i * p.quads, 0.0, 1.0);
+}
+
+// norm(x[row]) at vec4 k.
+fn input(row: Row, k: u32) -> vec4<f32> {
+  var value = x[row.start + k];
+  if ((p.flags & 2u) != 0u) {
+    value = (value - row.mean) * row.scale * normWeight[k];
+    if ((p.flags & 16u) != 0u) { value += normBias[k]; }
+  }
+  return value;
+}
+
+fn bias_at(column: u32, flag: u32) -> vec4<f32> {
+  var value = vec4<f32>();
+  if ((p.flags & flag) == 0u) { return value; }
+  for (var c = 0u; c < 4u; c++) {
+    let m = column + c;
+    if (m < p.M) {
+      if (flag == 4u) { value[c] = gateBias[m]; } else { value[c] = upBias[m]; }
+    }
+  }
+  return value;
+}
+
+struct Four {
+  a: vec4<f32>,
+  b: vec4<f32>,
+  c: vec4<f32>,
+  d: vec4<f32>,
+}
+
+fn product(v: vec4<f32>, w: Four, sum: vec4<f32>) -> vec4<f32> {
+  return fma(vec4(v.w), w.d, fma(vec4(v.z), w.c, fma(vec4(v.y), w.b, fma(vec4(v.x), w.a, sum))));
+}
+
+// Sum over the lanes, for the threads of lane 0. Every thread calls it.
+fn total(sum: vec4<f32>, thread: u32) -> vec4<f32> {
+  partial[thread] = sum;
+  workgroupBarrier();
+  for (var step = LANES / 2u; step > 0u; step /= 2u) {
+    if (thread < step * QUADS) { partial[thread] += partial[thread + step * QUADS]; }
+    workgroupBarrier();
+  }
+  let value = partial[thread % QUADS];
+  workgroupBarrier();
+  return value;
+}
+
+// Adds up the lanes and stores row i. Every thread calls it.
+fn finish(i: u32, first: vec4<f32>, second: vec4<f32>, thread: u32, left: u32) {
+  var value = total(first, thread);
+  var up = vec4<f32>();
+  if (PARTS == 2u) { up = total(second, thread); }
+  let column = p.first / 4u + left + thread;
+  if (thread >= QUADS || i >= p.R || column >= p.hQuads || (left + thread) * PARTS >= p.pitch) { return; }
+  if (PARTS == 2u) {
+    value = activate4(p.activation, value + bias_at(column * 4u, 4u)) * (up + bias_at(column * 4u, 8u));
+  } else {
+    value = activate4(p.activation, value + bias_at(column * 4u, 8u));
+  }
+  h[i * p.hQuads + column] = value;
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let left = group.x * QUADS;
+  let column = (left + thread % QUADS) * PARTS;
+  let r0 = row_at(0u);
+  let r1 = row_at(1u);
+  let r2 = row_at(2u);
+  let r3 = row_at(3u);
+  let r4 = row_at(4u);
+  let r5 = row_at(5u);
+  let r6 = row_at(6u);
+  let r7 = row_at(7u);
+  var g0 = vec4<f32>();
+  var g1 = vec4<f32>();
+  var g2 = vec4<f32>();
+  var g3 = vec4<f32>();
+  var g4 = vec4<f32>();
+  var g5 = vec4<f32>();
+  var g6 = vec4<f32>();
+  var g7 = vec4<f32>();
+  var u0 = vec4<f32>();
+  var u1 = vec4<f32>();
+  var u2 = vec4<f32>();
+  var u3 = vec4<f32>();
+  var u4 = vec4<f32>();
+  var u5 = vec4<f32>();
+  var u6 = vec4<f32>();
+  var u7 = vec4<f32>();
+  if (column < p.pitch) {
+    for (var k = thread / QUADS; k < p.quads; k += LANES) {
+      let at = 4u * k * p.pitch + column;
+      let gate = Four(weight[at], weight[at + p.pitch], weight[at + 2u * p.pitch], weight[at + 3u * p.pitch]);
+      var up = gate;
+      if (PARTS == 2u) {
+        up = Four(weight[at + 1u], weight[at + p.pitch + 1u], weight[at + 2u * p.pitch + 1u], weight[at + 3u * p.pitch + 1u]);
+      }
+      var v = input(r0, k);
+      g0 = product(v, gate, g0);
+      if (PARTS == 2u) { u0 = product(v, up, u0); }
+      if (ROWS > 1u) {
+        v = input(r1, k);
+        g1 = product(v, gate, g1);
+        if (PARTS == 2u) { u1 = product(v, up, u1); }
+      }
+      if (ROWS > 2u) {
+        v = input(r2, k);
+        g2 = product(v, gate, g2);
+        if (PARTS == 2u) { u2 = product(v, up, u2); }
+        v = input(r3, k);
+        g3 = product(v, gate, g3);
+        if (PARTS == 2u) { u3 = product(v, up, u3); }
+      }
+      if (ROWS > 4u) {
+        v = input(r4, k);
+        g4 = product(v, gate, g4);
+        if (PARTS == 2u) { u4 = product(v, up, u4); }
+        v = input(r5, k);
+        g5 = product(v, gate, g5);
+        if (PARTS == 2u) { u5 = product(v, up, u5); }
+        v = input(r6, k);
+        g6 = product(v, gate, g6);
+        if (PARTS == 2u) { u6 = product(v, up, u6); }
+        v = input(r7, k);
+        g7 = product(v, gate, g7);
+        if (PARTS == 2u) { u7 = product(v, up, u7); }
+      }
+    }
+  }
+  finish(0u, g0, u0, thread, left);
+  if (ROWS > 1u) { finish(1u, g1, u1, thread, left); }
+  if (ROWS > 2u) {
+    finish(2u, g2, u2, thread, left);
+    finish(3u, g3, u3, thread, left);
+  }
+  if (ROWS > 4u) {
+    finish(4u, g4, u4, thread, left);
+    finish(5u, g5, u5, thread, left);
+    finish(6u, g6, u6, thread, left);
+    finish(7u, g7, u7, thread, left);
+  }
+}

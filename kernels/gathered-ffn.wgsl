@@ -1,0 +1,172 @@
+// The inner layer of a gathered FFN: h[i] = act(norm(x[row(i)]) Wg^T + bg) * (norm(x[row(i)]) Wu^T + bu), or without a gate
+// act(norm(x[row(i)]) Wu^T + bu). A tile of BM x BN results per workgroup; a thread owns gate and up of its channels.
+// Needs activation.wgsl in front. The outer layer is linear.wgsl.
+struct Params {
+  R: u32, // rows of h, at least 1
+  quads: u32, // vec4 per row of x
+  steps: u32, // BK-deep steps over the inputs
+  first: u32, // column of h where the weight slice begins, a multiple of 4
+  M: u32, // columns of h that are not padding
+  pitch: u32, // vec4 per row of the weight slice
+  hQuads: u32, // vec4 per row of h
+  flags: u32, // 1 rows, 2 stats, 4 gateBias, 8 upBias, 16 normBias
+  activation: u32,
+  start: u32, // added to i in rows
+}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [T][quads]
+@group(0) @binding(2) var<storage, read> rows: array<u32>; // [start + R], or with stats [start + R][row, mean, scale, -]
+@group(0) @binding(3) var<storage, read> normWeight: array<vec4<f32>>; // [quads]
+@group(0) @binding(4) var<storage, read> normBias: array<vec4<f32>>; // [quads]
+@group(0) @binding(5) var<storage, read> weight: array<vec4<f32>>; // [steps * BK][pitch / PARTS][PARTS], padding is zero
+@group(0) @binding(6) var<storage, read> gateBias: array<f32>; // [M]
+@group(0) @binding(7) var<storage, read> upBias: array<f32>; // [M]
+@group(0) @binding(8) var<storage, read_write> h: array<vec4<f32>>; // [R][hQuads]
+
+const TM = 4u; // rows per thread: as many as there are accumulators below
+const BK = 16u; // the depth to which weights are padded (pack.ts)
+const BK4 = BK / 4u;
+const PITCH = BK4 + 1u; // vec4 per row of a_tile; odd, so that rows lie in different banks
+override PARTS: u32 = 2; // 2 gate and up, 1 up alone
+override NX: u32 = 16; // threads across, a vec4 of columns each
+override NY: u32 = 16; // threads down
+override THREADS: u32 = NX * NY;
+override BM: u32 = NY * TM;
+override WIDTH: u32 = NX * PARTS; // vec4 per row of b_tile
+
+var<workgroup> a_tile: array<vec4<f32>, BM * PITCH>; // [BM][BK4 (+1)]
+var<workgroup> b_tile: array<vec4<f32>, BK * WIDTH>; // [BK][PARTS][NX]
+var<workgroup> from_row: array<u32, BM>;
+var<workgroup> row_stats: array<vec2<f32>, BM>; // mean, scale
+
+fn bias_at(column: u32, flag: u32) -> vec4<f32> {
+  var value = vec4<f32>();
+  if ((p.flags & flag) == 0u) { return value; }
+  for (var c = 0u; c < 4u; c++) {
+    let m = column + c;
+    if (m < p.M) {
+      if (flag == 4u) { value[c] = gateBias[m]; } else { value[c] = upBias[m]; }
+    }
+  }
+  return value;
+}
+
+fn store(i: u32, quad: u32, first: vec4<f32>, second: vec4<f32>) {
+  let column = p.first / 4u + quad;
+  if (i >= p.R || column >= p.hQuads || quad * PARTS >= p.pitch) { return; }
+  if (PARTS == 2u) {
+    let gate = activate4(p.activation, first + bias_at(column * 4u, 4u));
+    h[i * p.hQuads + column] = gate * (second + bias_at(column * 4u, 8u));
+  } else {
+    h[i * p.hQuads + column] = activate4(p.activation, first + bias_at(column * 4u, 8u));
+  }
+}
+
+@compute @workgroup_size(NX, NY)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+  let thread = local.y * NX + local.x;
+  let top = group.y * BM;
+  for (var m = thread; m < BM; m += THREADS) {
+    let i = p.start + min(top + m, p.R - 1u);
+    var row = i;
+    var stats = vec2(0.0, 1.0);
+    if ((p.flags & 2u) != 0u) {
+      row = rows[4u * i];
+      stats = vec2(bitcast<f32>(rows[4u * i + 1u]), bitcast<f32>(rows[4u * i + 2u]));
+    } else if ((p.flags & 1u) != 0u) {
+      row = rows[i];
+    }
+    from_row[m] = row;
+    row_stats[m] = stats;
+  }
+  var g0 = vec4<f32>();
+  var g1 = vec4<f32>();
+  var g2 = vec4<f32>();
+  var g3 = vec4<f32>();
+  var u0 = vec4<f32>();
+  var u1 = vec4<f32>();
+  var u2 = vec4<f32>();
+  var u3 = vec4<f32>();
+  let left = group.x * NX;
+  let a0 = local.y * TM * PITCH;
+  for (var step = 0u; step < p.steps; step++) {
+    workgroupBarrier();
+    for (var i = thread; i < BM * BK4; i += THREADS) {
+      let m = i / BK4;
+      let k = step * BK4 + i % BK4;
+      var value = vec4<f32>();
+      if (k < p.quads) {
+        value = x[from_row[m] * p.quads + k];
+        if ((p.flags & 2u) != 0u) {
+          value = (value - row_stats[m].x) * row_stats[m].y * normWeight[k];
+          if ((p.flags & 16u) != 0u) { value += normBias[k]; }
+        }
+      }
+      a_tile[m * PITCH + i % BK4] = value;
+    }
+    for (var i = thread; i < BK * WIDTH; i += THREADS) {
+      let k = i / WIDTH;
+      let c = i % WIDTH;
+      let column = left * PARTS + c;
+      var value = vec4<f32>();
+      if (column < p.pitch) { value = weight[(step * BK + k) * p.pitch + column]; }
+      b_tile[k * WIDTH + c % PARTS * NX + c / PARTS] = value;
+    }
+    workgroupBarrier();
+    for (var k = 0u; k < BK4; k++) {
+      let a = a_tile[a0 + k];
+      let b = a_tile[a0 + PITCH + k];
+      let c = a_tile[a0 + 2u * PITCH + k];
+      let d = a_tile[a0 + 3u * PITCH + k];
+      let at = 4u * k * WIDTH + local.x;
+      var w = b_tile[at];
+      g0 = fma(vec4(a.x), w, g0);
+      g1 = fma(vec4(b.x), w, g1);
+      g2 = fma(vec4(c.x), w, g2);
+      g3 = fma(vec4(d.x), w, g3);
+      w = b_tile[at + WIDTH];
+      g0 = fma(vec4(a.y), w, g0);
+      g1 = fma(vec4(b.y), w, g1);
+      g2 = fma(vec4(c.y), w, g2);
+      g3 = fma(vec4(d.y), w, g3);
+      w = b_tile[at + 2u * WIDTH];
+      g0 = fma(vec4(a.z), w, g0);
+      g1 = fma(vec4(b.z), w, g1);
+      g2 = fma(vec4(c.z), w, g2);
+      g3 = fma(vec4(d.z), w, g3);
+      w = b_tile[at + 3u * WIDTH];
+      g0 = fma(vec4(a.w), w, g0);
+      g1 = fma(vec4(b.w), w, g1);
+      g2 = fma(vec4(c.w), w, g2);
+      g3 = fma(vec4(d.w), w, g3);
+      if (PARTS == 2u) {
+        w = b_tile[at + NX];
+        u0 = fma(vec4(a.x), w, u0);
+        u1 = fma(vec4(b.x), w, u1);
+        u2 = fma(vec4(c.x), w, u2);
+        u3 = fma(vec4(d.x), w, u3);
+        w = b_tile[at + WIDTH + NX];
+        u0 = fma(vec4(a.y), w, u0);
+        u1 = fma(vec4(b.y), w, u1);
+        u2 = fma(vec4(c.y), w, u2);
+        u3 = fma(vec4(d.y), w, u3);
+        w = b_tile[at + 2u * WIDTH + NX];
+        u0 = fma(vec4(a.z), w, u0);
+        u1 = fma(vec4(b.z), w, u1);
+        u2 = fma(vec4(c.z), w, u2);
+        u3 = fma(vec4(d.z), w, u3);
+        w = b_tile[at + 3u * WIDTH + NX];
+        u0 = fma(vec4(a.w), w, u0);
+        u1 = fma(vec4(b.w), w, u1);
+        u2 = fma(vec4(c.w), w, u2);
+        u3 = fma(vec4(d.w), w, u3);
+      }
+    }
+  }
+  let i = top + local.y * TM;
+  let quad = left + local.x;
+  store(i, quad, g0, u0);
+  store(i + 1u, quad, g1, u1);
+  store(i + 2u, quad, g2, u2);
+  store(i + 3u, quad, g3, u3);
+}

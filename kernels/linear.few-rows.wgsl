@@ -1,0 +1,124 @@
+// The same as linear.wgsl for 1 to 8 rows: bound by reading the weights, which all rows share. A workgroup owns QUADS
+// vec4 of columns; its threads split the inputs and meet in workgroup memory. Needs activation.wgsl in front.
+struct Params {
+  R: u32, // result rows, 1 to ROWS
+  quads: u32, // vec4 per row of x
+  steps: u32, // 16-deep steps over the inputs
+  count: u32, // columns of this weight slice
+  first: u32, // column of y where the slice begins
+  N: u32, // columns of y
+  pitch: u32, // vec4 per row of the weight slice
+  rowOffset: u32, // row of y of result 0, where outRows is absent
+  flags: u32, // 1 rows, 2 bias, 4 outRows, 8 rowGate, 16 accumulate
+  activation: u32,
+  start: u32, // added to i in rows, outRows and rowGate
+}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [T][quads]
+@group(0) @binding(2) var<storage, read> rows: array<u32>; // [start + R]
+@group(0) @binding(3) var<storage, read> weight: array<vec4<f32>>; // [steps * 16][pitch], padding is zero
+@group(0) @binding(4) var<storage, read> bias: array<f32>; // [N]
+@group(0) @binding(5) var<storage, read> outRows: array<u32>; // [start + R]
+@group(0) @binding(6) var<storage, read> rowGate: array<f32>; // [start + R]
+@group(0) @binding(7) var<storage, read_write> y: array<f32>; // [U, N]
+
+override ROWS: u32 = 8; // 1, 2, 4 or 8: accumulators in use
+override QUADS: u32 = 16; // a power of two
+override THREADS: u32 = 256; // a power of two, at least QUADS
+override LANES: u32 = THREADS / QUADS; // threads that share the inputs of one vec4 of columns
+
+var<workgroup> partial: array<vec4<f32>, THREADS>; // [LANES][QUADS]
+
+// x[row i] at vec4 k; rows past the end repeat the last one and are not stored.
+fn row_start(i: u32) -> u32 {
+  let at = min(i, p.R - 1u);
+  var row = at;
+  if ((p.flags & 1u) != 0u) { row = rows[p.start + at]; }
+  return row * p.quads;
+}
+
+fn product(a: vec4<f32>, b0: vec4<f32>, b1: vec4<f32>, b2: vec4<f32>, b3: vec4<f32>, sum: vec4<f32>) -> vec4<f32> {
+  return fma(vec4(a.w), b3, fma(vec4(a.z), b2, fma(vec4(a.y), b1, fma(vec4(a.x), b0, sum))));
+}
+
+// Adds up the lanes and stores row i. Every thread of the workgroup calls it.
+fn finish(i: u32, sum: vec4<f32>, thread: u32, left: u32) {
+  partial[thread] = sum;
+  workgroupBarrier();
+  for (var step = LANES / 2u; step > 0u; step /= 2u) {
+    if (thread < step * QUADS) { partial[thread] += partial[thread + step * QUADS]; }
+    workgroupBarrier();
+  }
+  // One thread per column.
+  if (thread < QUADS * 4u && i < p.R) {
+    let column = left * 4u + thread;
+    if (column < p.count) {
+      let n = p.first + column;
+      var value = partial[thread / 4u][thread % 4u];
+      if ((p.flags & 2u) != 0u) { value += bias[n]; }
+      value = activate(p.activation, value);
+      if ((p.flags & 8u) != 0u) { value *= rowGate[p.start + i]; }
+      var row = p.rowOffset + i;
+      if ((p.flags & 4u) != 0u) { row = outRows[p.start + i]; }
+      let at = row * p.N + n;
+      if ((p.flags & 16u) != 0u) { value += y[at]; }
+      y[at] = value;
+    }
+  }
+  workgroupBarrier();
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let left = group.x * QUADS;
+  let column = left + thread % QUADS;
+  let r0 = row_start(0u);
+  let r1 = row_start(1u);
+  let r2 = row_start(2u);
+  let r3 = row_start(3u);
+  let r4 = row_start(4u);
+  let r5 = row_start(5u);
+  let r6 = row_start(6u);
+  let r7 = row_start(7u);
+  var c0 = vec4<f32>();
+  var c1 = vec4<f32>();
+  var c2 = vec4<f32>();
+  var c3 = vec4<f32>();
+  var c4 = vec4<f32>();
+  var c5 = vec4<f32>();
+  var c6 = vec4<f32>();
+  var c7 = vec4<f32>();
+  if (column < p.pitch) {
+    for (var k = thread / QUADS; k < p.quads; k += LANES) {
+      let at = 4u * k * p.pitch + column;
+      let b0 = weight[at];
+      let b1 = weight[at + p.pitch];
+      let b2 = weight[at + 2u * p.pitch];
+      let b3 = weight[at + 3u * p.pitch];
+      c0 = product(x[r0 + k], b0, b1, b2, b3, c0);
+      if (ROWS > 1u) { c1 = product(x[r1 + k], b0, b1, b2, b3, c1); }
+      if (ROWS > 2u) {
+        c2 = product(x[r2 + k], b0, b1, b2, b3, c2);
+        c3 = product(x[r3 + k], b0, b1, b2, b3, c3);
+      }
+      if (ROWS > 4u) {
+        c4 = product(x[r4 + k], b0, b1, b2, b3, c4);
+        c5 = product(x[r5 + k], b0, b1, b2, b3, c5);
+        c6 = product(x[r6 + k], b0, b1, b2, b3, c6);
+        c7 = product(x[r7 + k], b0, b1, b2, b3, c7);
+      }
+    }
+  }
+  finish(0u, c0, thread, left);
+  if (ROWS > 1u) { finish(1u, c1, thread, left); }
+  if (ROWS > 2u) {
+    finish(2u, c2, thread, left);
+    finish(3u, c3, thread, left);
+  }
+  if (ROWS > 4u) {
+    finish(4u, c4, thread, left);
+    finish(5u, c5, thread, left);
+    finish(6u, c6, thread, left);
+    finish(7u, c7, thread, left);
+  }
+}

@@ -1,0 +1,123 @@
+// y[out(i)] = act(x[row(i)] W^T + bias) * rowGate[i], or += : a tile of BM x BN results per workgroup, TM x 4 per thread.
+// Needs activation.wgsl in front.
+struct Params {
+  R: u32, // result rows, at least 1
+  quads: u32, // vec4 per row of x
+  steps: u32, // BK-deep steps over the inputs
+  count: u32, // columns of this weight slice
+  first: u32, // column of y where the slice begins
+  N: u32, // columns of y
+  pitch: u32, // vec4 per row of the weight slice
+  rowOffset: u32, // row of y of result 0, where outRows is absent
+  flags: u32, // 1 rows, 2 bias, 4 outRows, 8 rowGate, 16 accumulate
+  activation: u32,
+  start: u32, // added to i in rows, outRows and rowGate
+}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [T][quads]
+@group(0) @binding(2) var<storage, read> rows: array<u32>; // [start + R]
+@group(0) @binding(3) var<storage, read> weight: array<vec4<f32>>; // [steps * BK][pitch], padding is zero
+@group(0) @binding(4) var<storage, read> bias: array<f32>; // [N]
+@group(0) @binding(5) var<storage, read> outRows: array<u32>; // [start + R]
+@group(0) @binding(6) var<storage, read> rowGate: array<f32>; // [start + R]
+@group(0) @binding(7) var<storage, read_write> y: array<f32>; // [U, N]
+
+const TM = 4u; // result rows per thread: as many as there are accumulators below
+const BK = 16u; // the depth to which weights are padded (pack.ts)
+const BK4 = BK / 4u;
+const PITCH = BK4 + 1u; // vec4 per row of a_tile; odd, so that rows lie in different banks
+override NX: u32 = 16; // threads across, a vec4 of columns each
+override NY: u32 = 16; // threads down
+override THREADS: u32 = NX * NY;
+override BM: u32 = NY * TM;
+
+var<workgroup> a_tile: array<vec4<f32>, BM * PITCH>; // [BM][BK4 (+1)]
+var<workgroup> b_tile: array<vec4<f32>, BK * NX>; // [BK][NX]
+var<workgroup> from_row: array<u32, BM>;
+
+fn store(i: u32, quad: u32, sum: vec4<f32>) {
+  if (i >= p.R) { return; }
+  var row = p.rowOffset + i;
+  if ((p.flags & 4u) != 0u) { row = outRows[p.start + i]; }
+  var gate = 1.0;
+  if ((p.flags & 8u) != 0u) { gate = rowGate[p.start + i]; }
+  for (var c = 0u; c < 4u; c++) {
+    let column = quad * 4u + c;
+    if (column < p.count) {
+      let n = p.first + column;
+      var value = sum[c];
+      if ((p.flags & 2u) != 0u) { value += bias[n]; }
+      value = activate(p.activation, value) * gate;
+      let at = row * p.N + n;
+      if ((p.flags & 16u) != 0u) { value += y[at]; }
+      y[at] = value;
+    }
+  }
+}
+
+@compute @workgroup_size(NX, NY)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+  let thread = local.y * NX + local.x;
+  let top = group.y * BM;
+  for (var m = thread; m < BM; m += THREADS) {
+    let i = min(top + m, p.R - 1u);
+    var row = i;
+    if ((p.flags & 1u) != 0u) { row = rows[p.start + i]; }
+    from_row[m] = row;
+  }
+  var c0 = vec4<f32>();
+  var c1 = vec4<f32>();
+  var c2 = vec4<f32>();
+  var c3 = vec4<f32>();
+  let left = group.x * NX;
+  let a0 = local.y * TM * PITCH;
+  for (var step = 0u; step < p.steps; step++) {
+    workgroupBarrier();
+    for (var i = thread; i < BM * BK4; i += THREADS) {
+      let m = i / BK4;
+      let k = step * BK4 + i % BK4;
+      var value = vec4<f32>();
+      if (k < p.quads) { value = x[from_row[m] * p.quads + k]; }
+      a_tile[m * PITCH + i % BK4] = value;
+    }
+    for (var i = thread; i < BK * NX; i += THREADS) {
+      let column = left + i % NX;
+      var value = vec4<f32>();
+      if (column < p.pitch) { value = weight[(step * BK + i / NX) * p.pitch + column]; }
+      b_tile[i] = value;
+    }
+    workgroupBarrier();
+    for (var k = 0u; k < BK4; k++) {
+      let u0 = a_tile[a0 + k];
+      let u1 = a_tile[a0 + PITCH + k];
+      let u2 = a_tile[a0 + 2u * PITCH + k];
+      let u3 = a_tile[a0 + 3u * PITCH + k];
+      var b = b_tile[4u * k * NX + local.x];
+      c0 = fma(vec4(u0.x), b, c0);
+      c1 = fma(vec4(u1.x), b, c1);
+      c2 = fma(vec4(u2.x), b, c2);
+      c3 = fma(vec4(u3.x), b, c3);
+      b = b_tile[(4u * k + 1u) * NX + local.x];
+      c0 = fma(vec4(u0.y), b, c0);
+      c1 = fma(vec4(u1.y), b, c1);
+      c2 = fma(vec4(u2.y), b, c2);
+      c3 = fma(vec4(u3.y), b, c3);
+      b = b_tile[(4u * k + 2u) * NX + local.x];
+      c0 = fma(vec4(u0.z), b, c0);
+      c1 = fma(vec4(u1.z), b, c1);
+      c2 = fma(vec4(u2.z), b, c2);
+      c3 = fma(vec4(u3.z), b, c3);
+      b = b_tile[(4u * k + 3u) * NX + local.x];
+      c0 = fma(vec4(u0.w), b, c0);
+      c1 = fma(vec4(u1.w), b, c1);
+      c2 = fma(vec4(u2.w), b, c2);
+      c3 = fma(vec4(u3.w), b, c3);
+    }
+  }
+  let i = top + local.y * TM;
+  let quad = left + local.x;
+  store(i, quad, c0);
+  store(i + 1u, quad, c1);
+  store(i + 2u, quad, c2);
+  store(i + 3u, quad, c3);
+}

@@ -1,0 +1,65 @@
+/** WebGPU in Node: the `webgpu` package (Dawn) on a Vulkan driver that is found here. Node only. */
+import { existsSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+
+/** Software drivers, with the word by which Dawn's `adapter=` option finds each. */
+const ADAPTER_NAMES = { lavapipe: 'llvmpipe', swiftshader: 'SwiftShader' } as const;
+export type SoftwareAdapter = keyof typeof ADAPTER_NAMES;
+
+const ROOT = path.resolve(import.meta.dirname, '..');
+const CHROMIUM_FOLDERS = ['/usr/lib/chromium', '/opt/google/chrome', '/usr/lib/chromium-browser'];
+const DRIVERS: Readonly<Record<SoftwareAdapter, readonly string[]>> = {
+  lavapipe: [path.join(ROOT, '.gpu/lvp_icd.json')],
+  swiftshader: CHROMIUM_FOLDERS.map((folder) => path.join(folder, 'vk_swiftshader_icd.json')),
+};
+
+/** Drivers that the user named: they win over those found here. */
+const CHOSEN = process.env.VK_ICD_FILENAMES;
+
+/** True when VK_ICD_FILENAMES says which driver to use, a real GPU's for instance. */
+export const driverIsChosen = CHOSEN !== undefined && CHOSEN !== '';
+
+/** Path of the Vulkan manifest of a software driver, if it is installed. */
+export function softwareDriver(adapter: SoftwareAdapter): string | undefined {
+  return DRIVERS[adapter].find((each) => existsSync(each));
+}
+
+export function installedAdapters(): SoftwareAdapter[] {
+  return (Object.keys(DRIVERS) as SoftwareAdapter[]).filter((adapter) => softwareDriver(adapter));
+}
+
+/** Environment in which a child process finds a Vulkan loader: Chromium brings one, for machines that have none. */
+export function loaderEnvironment(): Record<string, string> {
+  const folder = CHROMIUM_FOLDERS.find((each) => existsSync(path.join(each, 'libvulkan.so.1')));
+  const own = (process.env.LD_LIBRARY_PATH ?? '').split(path.delimiter).filter(Boolean);
+  const folders = folder && !own.includes(folder) ? [...own, folder] : own;
+  // XDG_RUNTIME_DIR only silences a warning of the driver.
+  return { XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR || os.tmpdir(), ...(folders.length && { LD_LIBRARY_PATH: folders.join(path.delimiter) }) };
+}
+
+/** The same, with the driver that other WebGPU implementations than Dawn are to use. */
+export function driverEnvironment(adapter: SoftwareAdapter): Record<string, string> {
+  const driver = CHOSEN || softwareDriver(adapter);
+  return { ...loaderEnvironment(), ...(driver && { VK_ICD_FILENAMES: driver }) };
+}
+
+/** Dawn's entry objects: a device dies with the object that it came from, so they stay referenced. */
+const instances = new Map<string, Promise<GPU>>();
+
+/** The `GPU` object of the `webgpu` package for one driver: the chosen one, the named one, or the fastest installed. */
+export function nodeGpu(adapter: SoftwareAdapter | undefined = installedAdapters()[0]): Promise<GPU> {
+  const name = driverIsChosen || !adapter ? '' : ADAPTER_NAMES[adapter];
+  let gpu = instances.get(name);
+  if (!gpu) instances.set(name, (gpu = createGpu(name)));
+  return gpu;
+}
+
+async function createGpu(name: string): Promise<GPU> {
+  const { create, globals } = await import('webgpu');
+  // The Vulkan loader reads this when an adapter is asked for.
+  process.env.VK_ICD_FILENAMES = CHOSEN || installedAdapters().map(softwareDriver).join(path.delimiter);
+  process.env.XDG_RUNTIME_DIR ||= os.tmpdir();
+  for (const [key, value] of Object.entries(globals)) if (!(key in globalThis)) Object.assign(globalThis, { [key]: value });
+  return create(name ? [`adapter=${name}`] : []) as GPU;
+}

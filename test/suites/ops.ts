@@ -1,0 +1,66 @@
+/** Every op on every backend against the reference backend, at the sizes and row lists where loops turn over. */
+import type { Backend } from '../../src/backend/backend.ts';
+import { createReferenceBackend } from '../../src/backend/reference/driver.ts';
+import * as ops from '../../src/ops/index.ts';
+import { close, deepEqual, equal, identical, type BackendCase, type Suite } from '../harness.ts';
+import { apply, type Results } from '../operands.ts';
+import { Random } from '../random.ts';
+import type { OpCase, OpRow } from '../table/row.ts';
+import { OP_ROWS } from '../table/rows.ts';
+import { tolerance } from '../tolerance.ts';
+
+export function opsSuite(t: Suite): void {
+  t.test('the table has a row for every op', () => {
+    const names = Object.values(ops).flatMap((value) => (typeof value === 'object' && 'reference' in value ? [value.name] : []));
+    deepEqual(OP_ROWS.map(({ op }) => op.name).sort(), names.sort(), 'ops of the table');
+  });
+  for (const backendCase of t.platform.backends) {
+    if (backendCase.kind === 'reference') t.skip('reference', 'the reference is what the others are compared with; conformance checks it');
+    else compareBackend(t, backendCase);
+  }
+}
+
+function compareBackend(t: Suite, { name, create }: BackendCase): void {
+  let opened: Promise<Backend> | undefined;
+  const open = () => (opened ??= create());
+  for (const row of OP_ROWS) {
+    t.test(`${row.op.name} [${name}]`, async () => {
+      await using reference = createReferenceBackend();
+      await compareRow(row, await open(), reference);
+    });
+  }
+  t.test(`all memory is back [${name}]`, async () => {
+    await using backend = await open();
+    const { tensors, weights } = backend.memory();
+    equal(tensors, 0, 'bytes of tensors');
+    equal(weights, 0, 'bytes of weights');
+  });
+}
+
+/** Runs all cases of a row and throws one error for those that fail: which sizes fail says where the fault is. */
+async function compareRow({ op, cases }: OpRow, backend: Backend, reference: Backend): Promise<void> {
+  const failures: string[] = [];
+  let count = 0;
+  for (const opCase of cases(new Random(0x5eed))) {
+    count++;
+    try {
+      const { values, attrs } = opCase;
+      compareResults(await apply(backend, op, values, attrs), await apply(reference, op, values, attrs), opCase);
+    } catch (error) {
+      failures.push(`${opCase.title}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  if (failures.length) {
+    const more = failures.length > 12 ? `\n  and ${failures.length - 12} more` : '';
+    throw new Error(`${failures.length} of ${count} cases of ${op.name} fail\n  ${failures.slice(0, 12).join('\n  ')}${more}`);
+  }
+}
+
+function compareResults(actual: Results, expected: Results, { sums, exact, defined = {} }: OpCase): void {
+  for (const [name, everything] of Object.entries(expected)) {
+    const part = defined[name] as ((array: Float32Array | Uint32Array) => Float32Array | Uint32Array) | undefined;
+    const [got, want] = part ? [part(actual[name]!), part(everything)] : [actual[name]!, everything];
+    if (exact || want instanceof Uint32Array) identical(got, want, name);
+    else close(got, want, tolerance(sums, want), name);
+  }
+}

@@ -1,0 +1,79 @@
+import { type AttentionAttrs, type AttentionScoresAttrs, attention, attentionScores } from '../../src/ops/index.ts';
+import { type F32, f32, out, type U32, u32 } from '../operands.ts';
+import type { Random } from '../random.ts';
+import { NONEMPTY, type OpRow, star, TURNING_POINTS } from './row.ts';
+
+type Sizes = {
+  T: number;
+  S: number;
+  /** Cache rows beyond S, which must not be read as keys. */
+  spare: number;
+  Hkv: number;
+  group: number;
+  dh: number;
+};
+
+const BASE: Sizes = { T: 5, S: 13, spare: 0, Hkv: 2, group: 2, dh: 12 };
+
+function operands(random: Random, { T, S, spare, Hkv, group, dh }: Sizes): Record<'q' | 'k' | 'v' | 'o', F32> & Record<'qPositions' | 'kPositions', U32> {
+  const C = S + spare;
+  const kPositions = random.ascending(S);
+  // The queries are the last rows of a sequence, as in a chunk of prefill: they see most keys, not all.
+  const start = Math.max(0, (kPositions[S - 1] ?? 0) - T);
+  return {
+    q: f32(random.normal(T * Hkv * group * dh), T, Hkv * group, dh),
+    k: f32(random.normal(C * Hkv * dh), C, Hkv, dh),
+    v: f32(random.normal(C * Hkv * dh), C, Hkv, dh),
+    qPositions: u32(random.ascending(T, 2, start)),
+    kPositions: u32(kPositions),
+    o: out(T, Hkv * group, dh),
+  };
+}
+
+export const attentionRow: OpRow = {
+  op: attention,
+  *cases(random) {
+    const axes = { T: TURNING_POINTS, S: [...TURNING_POINTS, 300], spare: [1, 5], Hkv: [1, 3, 4, 5, 8, 9], group: [1, 3, 4, 7, 8], dh: [...TURNING_POINTS, 128] };
+    for (const { title, ...sizes } of star(BASE, axes)) {
+      for (const causal of [true, false]) {
+        const attrs: AttentionAttrs = { scale: 1 / Math.sqrt(sizes.dh || 1), causal };
+        yield { title: `${title}${causal ? ', causal' : ''}`, values: operands(random, sizes), attrs, sums: sizes.dh + sizes.S };
+      }
+    }
+    const square = { ...BASE, T: 19, S: 19 };
+    const positions = u32(Uint32Array.from({ length: 19 }, (_, i) => i));
+    const inOrder = () => ({ ...operands(random, square), qPositions: positions, kPositions: positions });
+    const attrs: AttentionAttrs = { scale: 0.3, causal: true };
+    yield { title: 'prefill', values: inOrder(), attrs, sums: 40 };
+    yield { title: 'one hidden block', values: inOrder(), attrs: { ...attrs, hiddenKeys: [[3, 9, 11]] }, sums: 40 };
+    yield { title: 'two hidden blocks', values: inOrder(), attrs: { ...attrs, hiddenKeys: [[0, 4, 6], [8, 12, 13]] }, sums: 40 };
+    yield { title: 'all keys hidden from some', values: inOrder(), attrs: { ...attrs, hiddenKeys: [[0, 19, 15]] }, sums: 40 };
+    yield { title: 'key bias', values: { ...inOrder(), keyBias: f32(random.normal(19, 2), 19) }, attrs, sums: 40 };
+    yield { title: 'sharp logits', values: inOrder(), attrs: { ...attrs, scale: 40 }, sums: 40 * 40 ** 2 };
+    const late = u32(random.ascending(19, 3, 1000));
+    yield { title: 'no visible key', values: { ...inOrder(), kPositions: late }, attrs, sums: 40 };
+  },
+};
+
+export const attentionScoresRow: OpRow = {
+  op: attentionScores,
+  *cases(random) {
+    const axes = { S: [...TURNING_POINTS, 300], spare: [1, 5], Hkv: [1, 3, 4, 8], group: [1, 3, 4, 7], dh: [...NONEMPTY, 128] };
+    for (const { title, ...sizes } of star(BASE, axes)) {
+      for (const reduce of ['mean', 'sum'] as const) {
+        const { q, k, kPositions } = operands(random, { ...sizes, T: 1 });
+        const { S, dh, Hkv, group } = sizes;
+        const keyBias = S % 2 ? f32(random.normal(S), S) : undefined;
+        const causal = reduce === 'mean';
+        const attrs: AttentionScoresAttrs = { qPosition: S, causal, scale: 1 / Math.sqrt(dh), reduce };
+        const query = { ...q, shape: [Hkv * group, dh] };
+        yield { title: `${title}, ${reduce}`, values: { q: query, k, kPositions, keyBias, scores: out(S) }, attrs, sums: dh + S + Hkv * group };
+      }
+    }
+    const { q, k } = operands(random, { ...BASE, T: 1 });
+    const kPositions = u32(random.ascending(BASE.S, 3, 100));
+    const attrs: AttentionScoresAttrs = { qPosition: 7, causal: true, scale: 1, reduce: 'mean' };
+    const values = { q: { ...q, shape: [4, 12] }, k, kPositions, scores: out(BASE.S) };
+    yield { title: 'no visible key', values, attrs, sums: 1 };
+  },
+};

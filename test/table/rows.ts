@@ -1,0 +1,26 @@
+/** THE table: one row per op. A new op needs one here; the ops suite fails without it. */
+import { attentionRow, attentionScoresRow } from './attention.ts';
+import { appendKvRow, compactKvRow, embeddingRow } from './copies.ts';
+import { gatheredFfnRow } from './gathered-ffn.ts';
+import { linearRow, patchEmbeddingRow } from './linear.ts';
+import { layerNormRow, rmsNormRow, ropeRow } from './norms.ts';
+import { argmaxRow, mergeRow, summaryRow, topKRowsRow } from './selection.ts';
+import type { OpRow } from './row.ts';
+
+export const OP_ROWS: readonly OpRow[] = [
+  rmsNormRow,
+  layerNormRow,
+  ropeRow,
+  linearRow,
+  gatheredFfnRow,
+  patchEmbeddingRow,
+  attentionRow,
+  attentionScoresRow,
+  appendKvRow,
+  compactKvRow,
+  embeddingRow,
+  argmaxRow,
+  topKRowsRow,
+  mergeRow,
+  summaryRow,
+];

@@ -1,4 +1,5 @@
-import { exp4, madd, sum_lanes } from './simd';
+import { madd, sum_lanes } from './simd';
+import { add_row } from './weighted-sum';
 
 /** Numbers per partial sum of a long sum, so that its error grows with their count and not with the length. */
 export const BLOCK: i32 = 128;
@@ -44,15 +45,31 @@ function add_across(a: v128, b: v128, c: v128, d: v128): v128 {
   return f32x4.add(v128.shuffle<f32>(ab, cd, 0, 1, 4, 5), v128.shuffle<f32>(ab, cd, 2, 3, 6, 7));
 }
 
-/** row = scale * row + bias. row [n] with room up to the next multiple of four, bias [n] or 0. */
-export function scale_logits(row: usize, bias: usize, n: i32, scale: f32): void {
-  const end = row + (n << 2), factor = f32x4.splat(scale);
-  if (!bias) {
-    for (; row < end; row += 16) v128.store(row, f32x4.mul(v128.load(row), factor));
-    return;
-  }
-  for (; row + 16 <= end; row += 16, bias += 16) v128.store(row, f32x4.add(f32x4.mul(v128.load(row), factor), v128.load(bias)));
-  for (; row < end; row += 4, bias += 4) store<f32>(row, load<f32>(row) * scale + load<f32>(bias));
+/** out = scale * x; x, out [n]. */
+export function scale_query(out: usize, x: usize, n: i32, scale: f32): void {
+  const end = x + (n << 2), factor = f32x4.splat(scale);
+  for (; x + 16 <= end; x += 16, out += 16) v128.store(out, f32x4.mul(v128.load(x), factor));
+  for (; x < end; x += 4, out += 4) store<f32>(out, load<f32>(x) * scale);
+}
+
+/**
+ * exp of a number that is not positive, relative error < 2e-7 + 6e-8 |x|; 0 below -87 and for -infinity, NaN for NaN. Two
+ * thirds of the cost of exp4: what large |x| lose by the short reduction is lost in the sum of a softmax anyway.
+ */
+// @ts-ignore: decorator
+@inline
+function exp_down(x: v128): v128 {
+  const clamped = f32x4.pmax(x, f32x4.splat(-87)); // NaN stays: pmax returns its first operand then
+  const magic = f32x4.splat(12582912), log2e = f32x4.splat(1.44269504);
+  const shifted = madd(clamped, log2e, magic); // 1.5 * 2^23 rounds to an integer, which then stands in the low bits
+  const f = madd(clamped, log2e, f32x4.sub(magic, shifted));
+  let p = madd(f32x4.splat(0.0013264727), f, f32x4.splat(0.009671513)); // 2^f on [-1/2, 1/2]: minimax, 1 at 0, error < 1e-7
+  p = madd(p, f, f32x4.splat(0.055507336));
+  p = madd(p, f, f32x4.splat(0.24022242));
+  p = madd(p, f, f32x4.splat(0.693147));
+  p = madd(p, f, f32x4.splat(1));
+  const power = i32x4.shl(i32x4.add(shifted, i32x4.splat(127)), 23);
+  return v128.andnot(f32x4.mul(p, power), f32x4.lt(x, f32x4.splat(-87)));
 }
 
 /**
@@ -62,16 +79,20 @@ export function scale_logits(row: usize, bias: usize, n: i32, scale: f32): void 
 export function softmax(row: usize, n: i32): i32 {
   const end = row + (((n + 3) & ~3) << 2);
   for (let tail = row + (n << 2); tail < end; tail += 4) store<f32>(tail, -Infinity);
-  let peaks = f32x4.splat(-Infinity);
-  for (let x = row; x < end; x += 16) peaks = f32x4.pmax(peaks, v128.load(x)); // passes over NaN: exp brings it back
+  let peaks = f32x4.splat(-Infinity), peaks1 = peaks, x = row;
+  for (; x + 32 <= end; x += 32) { // passes over NaN: exp brings it back
+    peaks = f32x4.pmax(peaks, v128.load(x)), peaks1 = f32x4.pmax(peaks1, v128.load(x, 16));
+  }
+  if (x < end) peaks = f32x4.pmax(peaks, v128.load(x));
+  peaks = f32x4.pmax(peaks, peaks1);
   peaks = f32x4.pmax(peaks, v128.shuffle<f32>(peaks, peaks, 2, 3, 0, 1));
   peaks = f32x4.pmax(peaks, v128.shuffle<f32>(peaks, peaks, 1, 0, 3, 2));
   let total = f32x4.splat(0);
-  for (let x = row; x < end; ) {
+  for (x = row; x < end; ) {
     const stop = min(end, x + (BLOCK << 2));
     let sum = f32x4.splat(0);
     for (; x < stop; x += 16) {
-      const e = exp4(f32x4.sub(v128.load(x), peaks));
+      const e = exp_down(f32x4.sub(v128.load(x), peaks));
       v128.store(x, e);
       sum = f32x4.add(sum, e);
     }
@@ -79,7 +100,7 @@ export function softmax(row: usize, n: i32): i32 {
   }
   const inverse = f32x4.splat(1 / sum_lanes(total));
   let zeros = i32x4.splat(0);
-  for (let x = row; x < end; x += 16) {
+  for (x = row; x < end; x += 16) {
     const p = f32x4.mul(v128.load(x), inverse);
     v128.store(x, p);
     zeros = i32x4.sub(zeros, f32x4.eq(p, f32x4.splat(0)));
@@ -101,7 +122,7 @@ export function count_below(positions: usize, n: i32, limit: u64): i32 {
 
 /**
  * scores [S] = sum over the heads of softmax(scale * q . k + bias) for one query at qPosition, divided by `divisor`.
- * q [H, dh]; k [S, Hkv, dh]; positions, bias (or 0) [S]. scratch: two rows of S rounded up to a multiple of four.
+ * q [H, dh]; k [S, Hkv, dh]; positions, bias (or 0) [S]. scratch: two rows of S rounded up to a multiple of four, and 2 dh.
  */
 export function attention_scores(
   scores: usize, q: usize, k: usize, positions: usize, bias: usize, S: i32, H: i32, Hkv: i32, dh: i32,
@@ -109,27 +130,25 @@ export function attention_scores(
 ): void {
   const visible = causal ? count_below(positions, S, <u64>qPosition + 1) : S, last = visible - 1, group = H / Hkv;
   const bytes = dh << 2, stride = bytes * Hkv;
-  const row0 = scratch, row1 = scratch + (((S + 3) & ~3) << 2);
+  const pitch = ((S + 3) & ~3) << 2, row0 = scratch, row1 = row0 + pitch, q0 = row1 + pitch, q1 = q0 + bytes;
   memory.fill(scores, 0, S << 2);
   for (let h = 0; h < H; ) {
-    const q0 = q + h * bytes, keys = k + (h / group) * bytes;
-    const paired = h % group + 1 < group; // the two heads share their keys
-    const q1 = paired ? q0 + bytes : q0;
+    const keys = k + (h / group) * bytes, paired = h % group + 1 < group; // paired: the next head has the same keys
+    scale_query(q0, q + h * bytes, dh, scale);
+    scale_query(q1, q + (paired ? h + 1 : h) * bytes, dh, scale);
     for (let s = 0; s < visible; s += 4) {
       const b1 = keys + min(s + 1, last) * stride, b2 = keys + min(s + 2, last) * stride, b3 = keys + min(s + 3, last) * stride;
       dots_2x4(q0, q1, keys + s * stride, b1, b2, b3, dh, row0 + (s << 2), row1 + (s << 2));
     }
-    add_softmax(scores, row0, bias, visible, scale);
-    if (paired) add_softmax(scores, row1, bias, visible, scale);
+    add_softmax(scores, row0, bias, visible);
+    if (paired) add_softmax(scores, row1, bias, visible);
     h += paired ? 2 : 1;
   }
   for (let s = 0; s < visible; s++) store<f32>(scores + (s << 2), load<f32>(scores + (s << 2)) / divisor);
 }
 
-function add_softmax(scores: usize, row: usize, bias: usize, n: i32, scale: f32): void {
-  scale_logits(row, bias, n, scale);
+function add_softmax(scores: usize, row: usize, bias: usize, n: i32): void {
+  if (bias) add_row(row, bias, n);
   softmax(row, n);
-  const end = scores + (n << 2);
-  for (; scores + 16 <= end; scores += 16, row += 16) v128.store(scores, f32x4.add(v128.load(scores), v128.load(row)));
-  for (; scores < end; scores += 4, row += 4) store<f32>(scores, load<f32>(scores) + load<f32>(row));
+  add_row(scores, row, n);
 }

@@ -1,5 +1,5 @@
-import { BLOCK, count_below, dots_2x4, scale_logits, softmax } from './attention-scores';
-import { add_part, weigh_1, weigh_2 } from './weighted-sum';
+import { BLOCK, count_below, dots_2x4, scale_query, softmax } from './attention-scores';
+import { add_row, weigh_1, weigh_2 } from './weighted-sum';
 
 /** End of a hidden range around key s for a query at `position`, 0 if there is none. ranges [count] of (start, end, from). */
 function hidden_until(s: u32, position: u32, ranges: usize, count: i32): i32 {
@@ -34,15 +34,15 @@ function hide(row: usize, n: i32, position: u32, ranges: usize, count: i32): i32
  * o = softmax(scale * q . k + bias) v for `rows` query rows that share the key/value head kv: row i is query
  * (first + i) / group in head kv * group + (first + i) % group. The result of a row does not depend on the other rows.
  * q, o [T, H, dh]; k, v [S, Hkv, dh]; qPositions [T]; kPositions, bias (or 0) [S]; hidden [hiddenCount] of (start, end, from).
- * scratch: rows * (S rounded up to 4, plus 4) + 2 * (dh rounded up to 4) + 3 * hiddenCount numbers.
+ * scratch: rows * (S rounded up to 4, dh and 4) + 2 * (dh rounded up to 4) + 3 * hiddenCount numbers.
  */
 export function attention(
   o: usize, q: usize, k: usize, v: usize, qPositions: usize, kPositions: usize, bias: usize, hidden: usize, hiddenCount: i32,
   kv: i32, first: i32, rows: i32, S: i32, H: i32, Hkv: i32, dh: i32, scale: f32, causal: i32, scratch: usize,
 ): void {
   const group = H / Hkv, bytes = dh << 2, stride = bytes * Hkv, pitch = ((S + 3) & ~3) << 2;
-  const parts = scratch + rows * pitch, partBytes = (bytes + 15) & ~15;
-  const table = parts + 2 * partBytes; // per row: visible prefix, position, whether all visible weights are positive, place in q and o
+  const parts = scratch + rows * pitch, partBytes = (bytes + 15) & ~15, queries = parts + 2 * partBytes;
+  const table = queries + rows * bytes; // per row: visible prefix, position, whether all visible weights are positive, place in q and o
   const ranges = table + (rows << 4);
   k += kv * bytes, v += kv * bytes;
   for (let i = 0; i < hiddenCount * 12; i += 12) {
@@ -57,6 +57,7 @@ export function attention(
     const place = (t * H + kv * group + (first + r) % group) * bytes;
     store<i32>(entry, prefix), store<u32>(entry, position, 4), store<i32>(entry, place, 12);
     memory.fill(o + place, 0, bytes);
+    scale_query(queries + r * bytes, q + place, dh, scale);
     reach = max(reach, prefix);
   }
   for (let s = 0; s < reach; s += 4) {
@@ -65,16 +66,16 @@ export function attention(
       s = (skip & ~3) - 4;
       continue;
     }
-    const k0 = k + s * stride, k1 = k + min(s + 1, S - 1) * stride, k2 = k + min(s + 2, S - 1) * stride, k3 = k + min(s + 3, S - 1) * stride;
+    const k0 = k + s * stride, k1 = k + min(s + 1, S - 1) * stride; // past the end the last key serves as filler
+    const k2 = k + min(s + 2, S - 1) * stride, k3 = k + min(s + 3, S - 1) * stride;
     for (let r = 0; r < rows; r += 2) {
       const r1 = min(r + 1, rows - 1), row = scratch + (s << 2);
-      const q0 = q + load<i32>(table + (r << 4), 12), q1 = q + load<i32>(table + (r1 << 4), 12);
-      dots_2x4(q0, q1, k0, k1, k2, k3, dh, row + r * pitch, row + r1 * pitch);
+      dots_2x4(queries + r * bytes, queries + r1 * bytes, k0, k1, k2, k3, dh, row + r * pitch, row + r1 * pitch);
     }
   }
   for (let r = 0; r < rows; r++) {
     const entry = table + (r << 4), row = scratch + r * pitch, prefix = load<i32>(entry);
-    scale_logits(row, bias, prefix, scale);
+    if (bias) add_row(row, bias, prefix);
     const visible = hide(row, prefix, load<u32>(entry, 4), ranges, hiddenCount);
     if (visible) store<i32>(entry, <i32>(softmax(row, prefix) == ((prefix + 3) & ~3) - visible), 8);
     else store<i32>(entry, 0);
@@ -99,8 +100,8 @@ export function attention(
         }
         s = next;
       }
-      add_part(o + load<i32>(a, 12), parts, dh);
-      if (prefix1) add_part(o + load<i32>(b, 12), parts + partBytes, dh);
+      add_row(o + load<i32>(a, 12), parts, dh);
+      if (prefix1) add_row(o + load<i32>(b, 12), parts + partBytes, dh);
     }
   }
 }

@@ -1,9 +1,9 @@
 /** Every kernel of the binary, one line per file. Pointers are byte addresses, strides and counts are in elements unless named bytes. */
 export { fill_f32, uses_relaxed_simd } from './fill';
-export { matmul_f32 } from './matmul';
-export { matmul_inner_f32 } from './matmul-inner';
+export { matmul_f32 } from './linear';
+export { matmul_inner_f32 } from './gathered-ffn';
 export { pack_half_panel_f32, pack_normed_rows_f32, pack_rows_f32 } from './pack';
-export { pack_patches_f32, start_patch_rows_f32 } from './patches';
+export { pack_patches_f32, start_patch_rows_f32 } from './patch-embedding';
 export { attention } from './attention';
 export { attention_scores } from './attention-scores';
 export { append_kv } from './append-kv';

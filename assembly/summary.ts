@@ -1,7 +1,7 @@
 import { BLOCK, softmax } from './attention-scores';
 import { inverse_deviation, row_mean } from './layer-norm';
 import { madd, sum_lanes } from './simd';
-import { add_part, weigh_1 } from './weighted-sum';
+import { add_row, weigh_1 } from './weighted-sum';
 
 /**
  * y = sum of softmax(scoreWeight . LayerNorm(token) + scoreBias) * token; zeros without tokens.
@@ -17,7 +17,7 @@ export function summary(
   for (let t = 0; t < n; t += BLOCK) {
     memory.fill(part, 0, bytes);
     weigh_1(part, scratch + (t << 2), scratch + (min(t + BLOCK, n) << 2), tokens + t * bytes, bytes, D);
-    add_part(y, part, D);
+    add_row(y, part, D);
   }
 }
 

@@ -65,9 +65,9 @@ export function weigh_2(o0: usize, o1: usize, p: usize, end: usize, second: usiz
   weigh_1(o1, p + second, end + second, v, stride, rest);
 }
 
-/** o[0..n) += part. */
-export function add_part(o: usize, part: usize, n: i32): void {
+/** o += x; o, x [n]. */
+export function add_row(o: usize, x: usize, n: i32): void {
   const end = o + (n << 2);
-  for (; o + 16 <= end; o += 16, part += 16) v128.store(o, f32x4.add(v128.load(o), v128.load(part)));
-  for (; o < end; o += 4, part += 4) store<f32>(o, load<f32>(o) + load<f32>(part));
+  for (; o + 16 <= end; o += 16, x += 16) v128.store(o, f32x4.add(v128.load(o), v128.load(x)));
+  for (; o < end; o += 4, x += 4) store<f32>(o, load<f32>(o) + load<f32>(x));
 }

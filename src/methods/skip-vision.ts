@@ -62,11 +62,21 @@ async function compose(image: ImageFeatures, context: ComposeContext, options: C
     throw invalidArgument('skipVision', 'skipped', `${options.skipped}`, `1 to ${others}, the patches that are not retained`);
   }
   const [retainedRows, otherRows] = await selectByCls(image, options.retained, context);
-  const retained = copyRows(backend, image.rows, retainedRows);
-  const skipped = mergeTo(backend, copyRows(backend, image.rows, otherRows), options.skipped);
-  const q1 = summarise(retained, context, options.summaryNormEps);
-  const q2 = summarise(skipped, context, options.summaryNormEps);
-  return layOut(backend, { retained, q1, skipped, q2 }, options.passLast);
+  const made: Tensor<'f32'>[] = [];
+  const keep = (rows: Tensor<'f32'>) => {
+    made.push(rows);
+    return rows;
+  };
+  try {
+    const retained = keep(copyRows(backend, image.rows, retainedRows));
+    const skipped = keep(mergeTo(backend, copyRows(backend, image.rows, otherRows), options.skipped));
+    const q1 = keep(summarise(retained, context, options.summaryNormEps));
+    const q2 = keep(summarise(skipped, context, options.summaryNormEps));
+    return layOut(backend, { retained, q1, skipped, q2 }, options.passLast);
+  } catch (error) {
+    for (const rows of made) rows.dispose();
+    throw error;
+  }
 }
 
 /**
@@ -113,10 +123,10 @@ function mergeTo(backend: Backend, rows: Tensor<'f32'>, count: number): Tensor<'
 /** tokens [n, D] -> summary token [1, D]. (spec 1.2, step 3) */
 function summarise(tokens: Tensor<'f32'>, { backend, parameter }: ComposeContext, eps: number): Tensor<'f32'> {
   const D = tokens.shape[1]!;
-  const y = backend.empty({ dtype: 'f32', shape: [1, D] });
   const normWeight = parameter('skip_vision.summary.norm.weight', [D]);
   const normBias = parameter('skip_vision.summary.norm.bias', [D]);
   const scoreWeight = parameter('skip_vision.summary.score.weight', [1, D]).view([D]);
+  const y = backend.empty({ dtype: 'f32', shape: [1, D] });
   // the score bias shifts all scores alike and cannot change a softmax
   backend.run(summary, { tokens, normWeight, normBias, scoreWeight, y }, { eps, scoreBias: 0 });
   return y;

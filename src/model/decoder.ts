@@ -75,6 +75,8 @@ export class Decoder implements Disposable {
    * Rows that a method evicts never enter the cache when the prompt runs in one chunk: a layer attends over its fresh
    * keys and stores the kept ones, so the full-length keys and values of one layer only are ever alive. In several
    * chunks later rows still need them, and eviction waits for the end of the prompt (spec 1.8, points 8 and 9).
+   *
+   * An error or an abort, here as in `decode`, leaves the cache with the rows it had.
    */
   async prefill(sequence: Sequence, options: PrefillOptions): Promise<Tensor<'f32'>> {
     const { backend } = this;
@@ -84,6 +86,7 @@ export class Decoder implements Disposable {
     const chunkSize = Math.max(1, options.chunkSize ?? length);
     const evicted = method?.evict?.(sequence) ?? [];
     const inOneChunk = chunkSize >= length;
+    const firstPosition = cache.nextPosition;
     const outputs = backend.empty({ dtype: 'f32', shape: [outputRows.length, this.config.hiddenSize] });
     try {
       for (let start = 0; start < length; start += chunkSize) {
@@ -107,6 +110,7 @@ export class Decoder implements Disposable {
       return outputs;
     } catch (error) {
       outputs.dispose();
+      cache.trim(firstPosition);
       throw error;
     }
   }
@@ -117,7 +121,12 @@ export class Decoder implements Disposable {
     const rows = range(0, count);
     using x = copyRows(this.backend, embeds, rows);
     const positions = range(cache.nextPosition, cache.nextPosition + count);
-    await this.#run(x, positions, cache, rows, { ...options, plan: () => ({}), evicted: [] });
+    try {
+      await this.#run(x, positions, cache, rows, { ...options, plan: () => ({}), evicted: [] });
+    } catch (error) {
+      cache.trim(cache.nextPosition);
+      throw error;
+    }
     cache.nextPosition += count;
     return this.#finish(x, rows);
   }

@@ -39,7 +39,12 @@ export class KvCache implements Disposable {
     this.#shape = [config.kvHeads, config.headDim];
     this.#width = config.kvHeads * config.headDim;
     this.#layers = [];
-    for (let i = 0; i < config.layers; i++) this.#layers.push(this.#makeLayer(config.capacity));
+    try {
+      for (let i = 0; i < config.layers; i++) this.#layers.push(this.#makeLayer(config.capacity));
+    } catch (error) {
+      this.#layers.forEach(freeLayer);
+      throw error;
+    }
   }
 
   get layers(): number {
@@ -110,7 +115,7 @@ export class KvCache implements Disposable {
         expected: `at most ${held.capacity - at} rows`,
       });
     }
-    checkAscending(held.positions.at(-1), entering);
+    checkAscending('KvCache.append', 'positions', entering, held.positions.at(-1));
     const [n, W] = [positions.length, this.#width];
     const [kNew, vNew] = [k.view([1, n, W]), v.view([1, n, W])];
     if (rows) {
@@ -129,6 +134,7 @@ export class KvCache implements Disposable {
    */
   compact(layer: number, keep: Uint32Array, options: { capacity?: number } = {}): void {
     const held = this.#layers[layer]!;
+    checkAscending('KvCache.compact', 'keep', keep);
     const last = keep.at(-1);
     if (last !== undefined && last >= held.positions.length) {
       throw invalidArgument('KvCache.compact', 'keep', `row ${last}`, `rows below ${held.positions.length}`);
@@ -224,11 +230,11 @@ function freeLayer(layer: Layer): void {
   layer.v.dispose();
 }
 
-function checkAscending(last: number | undefined, entering: Uint32Array): void {
-  let previous = last ?? -1;
-  for (const position of entering) {
-    if (position <= previous) throw invalidArgument('KvCache.append', 'positions', `${position} after ${previous}`, 'strictly ascending positions');
-    previous = position;
+function checkAscending(op: string, argument: string, list: Uint32Array, last = -1): void {
+  let previous = last;
+  for (const each of list) {
+    if (each <= previous) throw invalidArgument(op, argument, `${each} after ${previous}`, `strictly ascending ${argument === 'keep' ? 'rows' : argument}`);
+    previous = each;
   }
 }
 

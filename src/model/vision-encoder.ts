@@ -63,10 +63,10 @@ export class VisionEncoder implements Disposable {
     backend.run(patchEmbedding, { pixels, weight, bias, classEmbedding, positionEmbedding, y: embedded }, { patchSize: config.patchSize });
 
     const hidden = backend.empty({ dtype: 'f32', shape });
+    let clsScores: Tensor<'f32'> | undefined;
     try {
       norm(backend, this.#input.norm, embedded, hidden, config.layerNormEps);
       using positions = backend.upload(range(0, rows));
-      let clsScores: Tensor<'f32'> | undefined;
       for (const [index, layer] of this.#layers.entries()) {
         const wantsScores = options.clsScores && index === this.#layers.length - 1;
         clsScores = runLayer(backend, config, layer, hidden, positions, wantsScores);
@@ -75,6 +75,7 @@ export class VisionEncoder implements Disposable {
       return { hidden, clsScores };
     } catch (error) {
       hidden.dispose();
+      clsScores?.dispose();
       throw error;
     }
   }

@@ -50,7 +50,7 @@ export const attentionScores = defineOp<AttentionScoresAttrs>()({
     for (let s = 0; s < S; s++) scores[s] = reduce === 'mean' ? sums[s]! / H : sums[s]!;
   },
   wasm({ kernels, scratch }, { q, k, kPositions, keyBias, scores }, { S, H, Hkv, dh }, { qPosition, causal, scale, reduce }) {
-    const rows = scratch(2 * 4 * (S + 3));
+    const rows = scratch(2 * 4 * (S + 3 + dh));
     const position = Math.min(qPosition, 0xffffffff); // positions of keys are u32
     const divisor = reduce === 'mean' ? H : 1;
     kernels.attention_scores!(scores, q, k, kPositions, keyBias, S, H, Hkv, dh, position, Number(causal), scale, divisor, rows);

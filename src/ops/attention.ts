@@ -81,7 +81,7 @@ export const attention = defineOp<AttentionAttrs>()({
     const hidden = u32(hiddenKeys.flat().map((position) => Math.min(position, 0xffffffff))); // positions are u32
     const count = hiddenKeys.length;
     const total = (T * H) / Hkv; // query rows that share a key/value head
-    const space = scratch(4 * (WASM_ROWS * (S + 3 + 4) + 2 * (dh + 3) + 3 * count));
+    const space = scratch(4 * (WASM_ROWS * (S + 3 + dh + 4) + 2 * (dh + 3) + 3 * count));
     for (let kv = 0; kv < Hkv; kv++) {
       for (let first = 0; first < total; first += WASM_ROWS) {
         const rows = Math.min(WASM_ROWS, total - first);

@@ -1,5 +1,5 @@
 /** The first half of an FFN: its product ends as packed A of the second half, so it never takes a pass of its own. */
-import { activated, load_part } from './matmul';
+import { activated, load_part } from './linear';
 import { group_of, last_tile, tile_rows } from './tiles';
 
 /**

@@ -39,18 +39,35 @@ function store_tile(
   for (const end = r + count; r < end; r++, c += width << 2) {
     const row = outRows ? load<u32>(outRows + (r << 2)) : r;
     const gate = f32x4.splat(rowGate ? load<f32>(rowGate + (r << 2)) : 1);
-    let to = y + <usize>row * yStride, from = c, add = bias;
-    for (let left = min(columns, width); left > 0; left -= 4, from += 16, to += 16) {
-      let x = v128.load(from);
+    let to = y + <usize>row * yStride, from = c, add = bias, left = min(columns, width);
+    for (; left >= 8; left -= 8, from += 32, to += 32, add += 32) {
+      let x0 = v128.load(from), x1 = v128.load(from, 16);
       if (bias) {
-        x = f32x4.add(x, load_part(add, left));
-        add += 16;
+        x0 = f32x4.add(x0, v128.load(add));
+        x1 = f32x4.add(x1, v128.load(add, 16));
       }
+      if (activation) {
+        x0 = activated(activation, x0);
+        x1 = activated(activation, x1);
+      }
+      if (rowGate) {
+        x0 = f32x4.mul(x0, gate);
+        x1 = f32x4.mul(x1, gate);
+      }
+      if (accumulate) {
+        x0 = f32x4.add(v128.load(to), x0);
+        x1 = f32x4.add(v128.load(to, 16), x1);
+      }
+      v128.store(to, x0);
+      v128.store(to, x1, 16);
+    }
+    for (; left > 0; left -= 4, from += 16, to += 16, add += 16) {
+      let x = v128.load(from);
+      if (bias) x = f32x4.add(x, load_part(add, left));
       if (activation) x = activated(activation, x);
       if (rowGate) x = f32x4.mul(x, gate);
       if (accumulate) x = f32x4.add(load_part(to, left), x);
-      if (left >= 4) v128.store(to, x);
-      else store_part(to, x, left);
+      store_part(to, x, left);
     }
   }
 }
@@ -68,7 +85,12 @@ export function load_part(from: usize, n: i32): v128 {
   return x;
 }
 
+/** The first n of four floats. */
 function store_part(to: usize, x: v128, n: i32): void {
+  if (n >= 4) {
+    v128.store(to, x);
+    return;
+  }
   v128.store_lane<f32>(to, x, 0);
   if (n > 1) v128.store_lane<f32>(to, x, 1, 4);
   if (n > 2) v128.store_lane<f32>(to, x, 2, 8);

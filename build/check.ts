@@ -1,0 +1,67 @@
+/**
+ * Checks that the house is in order: one op, one stem in src/ops, assembly and kernels; and prints what the kernels weigh.
+ * Run: node build/check.ts, after build/compile.ts. Exits with 1 and a list when something is out of place.
+ */
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { VARIANTS } from './compile.ts';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+/** The largest binary that is still small beside the JavaScript around it. */
+const SIZE_LIMIT = 40_000;
+
+/** Files that are no op, each for a reason. */
+const HELPERS = {
+  'src/ops': ['index', 'activation', 'pending'],
+  assembly: [
+    'index', // the list of exports
+    'simd', // what kernels share
+    'tiles', 'pack', // the matrix product behind linear, gathered-ffn and patch-embedding
+    'weighted-sum', // the value side of attention and summary
+    'fill',
+  ],
+  kernels: ['activation'],
+} as const;
+
+/** Stems of a folder's files without the helpers; `name.part.wgsl` belongs to `name`. */
+function stems(folder: keyof typeof HELPERS, extension: string): Set<string> {
+  const files = readdirSync(join(root, folder)).filter((file) => file.endsWith(extension));
+  const names = files.map((file) => basename(file, extension).split('.')[0]!);
+  return new Set(names.filter((name) => !(HELPERS[folder] as readonly string[]).includes(name)));
+}
+
+function checkStems(): string[] {
+  const ops = stems('src/ops', '.ts');
+  const faults: string[] = [];
+  for (const [folder, extension] of [['assembly', '.ts'], ['kernels', '.wgsl']] as const) {
+    const kernels = stems(folder, extension);
+    for (const op of ops) if (!kernels.has(op)) faults.push(`src/ops/${op}.ts has no ${folder}/${op}${extension}`);
+    for (const kernel of kernels) if (!ops.has(kernel)) faults.push(`${folder}/${kernel}${extension} has no src/ops/${kernel}.ts and is no helper`);
+  }
+  for (const op of ops) {
+    if (/\bpending\b/.test(readFileSync(join(root, 'src/ops', `${op}.ts`), 'utf8'))) faults.push(`src/ops/${op}.ts has a binding that is still pending`);
+  }
+  return faults;
+}
+
+function checkSizes(): string[] {
+  const faults: string[] = [];
+  for (const { file } of VARIANTS) {
+    const path = join(root, file);
+    if (!existsSync(path)) {
+      faults.push(`${file} is missing: run node build/compile.ts`);
+      continue;
+    }
+    const { size } = statSync(path);
+    process.stdout.write(`${file}  ${size} bytes, ${gzipSync(readFileSync(path)).length} gzipped\n`);
+    if (size > SIZE_LIMIT) faults.push(`${file} has ${size} bytes, more than ${SIZE_LIMIT}`);
+  }
+  return faults;
+}
+
+const faults = [...checkStems(), ...checkSizes()];
+for (const fault of faults) process.stderr.write(`${fault}\n`);
+process.stdout.write(faults.length ? `${faults.length} faults\n` : 'stems and sizes in order\n');
+process.exitCode = faults.length ? 1 : 0;

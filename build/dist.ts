@@ -1,0 +1,37 @@
+/**
+ * src -> dist. Run: node build/dist.ts [--force]. Does nothing when dist is newer than every input, so that `npm start` and the
+ * tests can always build first.
+ */
+import { spawnSync } from 'node:child_process';
+import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const INPUTS = ['src', 'kernels', 'build/wasm', 'build/dist.ts', 'tsup.config.ts', 'tsconfig.json', 'package.json'];
+const stamp = join(root, 'dist/.built');
+
+function modified(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+}
+
+/** Time of the newest file under the inputs; a folder's own time tells of files that are gone. */
+function newestInput(): number {
+  const times = INPUTS.flatMap((input) => {
+    const path = join(root, input);
+    if (!statSync(path).isDirectory()) return [modified(path)];
+    return [path, ...readdirSync(path, { recursive: true }).map((file) => join(path, String(file)))].map(modified);
+  });
+  return Math.max(...times);
+}
+
+if (!process.argv.includes('--force') && modified(stamp) > newestInput()) {
+  console.log('dist is up to date');
+} else {
+  rmSync(stamp, { force: true });
+  const start = new Date();
+  const { status } = spawnSync(process.execPath, [join(root, 'node_modules/tsup/dist/cli-default.js')], { cwd: root, stdio: 'inherit' });
+  if (status !== 0) process.exit(status ?? 1);
+  writeFileSync(stamp, `${start.toISOString()}\n`);
+  console.log(`wrote dist in ${Date.now() - start.getTime()} ms`);
+}

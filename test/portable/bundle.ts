@@ -1,0 +1,12 @@
+/** Bundles the portable suites into one file that runs in every runtime: build/test/portable.js. */
+import path from 'node:path';
+import { build } from 'tsup';
+import { everywhere } from '../../tsup.config.ts';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+
+export async function bundleSuites(): Promise<string> {
+  const folder = path.join(ROOT, 'build/test');
+  await build({ ...everywhere, config: false, entry: { portable: path.join(ROOT, 'test/portable/main.ts') }, outDir: folder, dts: false, splitting: false, clean: false });
+  return path.join(folder, 'portable.js');
+}

@@ -1,0 +1,48 @@
+/** Runs the bundle in a page of Chromium, served as the target says. */
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { chromium } from 'playwright-core';
+import type { PageTarget } from './targets.ts';
+
+const CANDIDATES = [process.env.CHROMIUM_PATH, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+
+export function findChromium(): string | undefined {
+  return CANDIDATES.find((path) => path && existsSync(path));
+}
+
+/** Opens the page and passes on each line that it logs, until one of them ends the run or the time is up. */
+export async function runInPage(executablePath: string, bundle: string, { page: kind, claim }: PageTarget, timeout: number, onLine: (line: string) => void): Promise<void> {
+  const server = await serve(bundle, kind.headers);
+  const browser = await chromium.launch({ executablePath, chromiumSandbox: false, args: ['--no-sandbox', ...kind.browserArguments] });
+  try {
+    const page = await browser.newPage();
+    const ended = new Promise<void>((resolve, reject) => {
+      page.on('console', (message) => {
+        onLine(message.text());
+        if (message.text().includes('"done":true')) resolve();
+      });
+      page.on('pageerror', reject);
+      page.on('crash', () => reject(new Error('the page crashed')));
+      setTimeout(() => reject(new Error(`the page took longer than ${timeout / 1000} s`)), timeout).unref();
+    });
+    const { port } = server.address() as AddressInfo;
+    await page.goto(`http://127.0.0.1:${port}/?claim=${encodeURIComponent(JSON.stringify(claim))}`);
+    await ended;
+  } finally {
+    await browser.close();
+    server.close();
+  }
+}
+
+async function serve(bundle: string, headers: Readonly<Record<string, string>>): Promise<Server> {
+  const script = await readFile(bundle);
+  const server = createServer((request, response) => {
+    const isScript = request.url === '/portable.js';
+    response.writeHead(200, { ...headers, 'content-type': isScript ? 'text/javascript' : 'text/html' });
+    response.end(isScript ? script : '<!doctype html><title>portable suites</title><script type="module" src="/portable.js"></script>');
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return server;
+}

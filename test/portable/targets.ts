@@ -1,0 +1,88 @@
+/** Where the portable suites run, and what each place must have. */
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { driverEnvironment, driverIsChosen, loaderEnvironment, softwareDriver } from '../gpu.ts';
+import type { PortableClaim } from './main.ts';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+const BIN = path.join(ROOT, 'node_modules/.bin');
+
+export interface Missing {
+  name: string;
+  /** Why this place is skipped. */
+  missing: string;
+}
+export interface CommandTarget {
+  name: string;
+  command: readonly string[];
+  env: Readonly<Record<string, string>>;
+  claim: PortableClaim;
+}
+export interface PageTarget {
+  name: string;
+  page: PageKind;
+  claim: PortableClaim;
+}
+export type Target = Missing | CommandTarget | PageTarget;
+
+/** How the page is served. */
+export interface PageKind {
+  headers: Readonly<Record<string, string>>;
+  browserArguments: readonly string[];
+}
+
+export function targets(): Target[] {
+  return [node20(), deno(), bun(), ...chromium()];
+}
+
+const PORTABLE_WASM = ['reference', 'wasm simd128', 'wasm relaxed'];
+
+/** The oldest Node that is supported: the machine's own, as npm puts a newer one in front of it. */
+function node20(): Target {
+  const name = 'node 20';
+  const folders = (process.env.PATH ?? '').split(path.delimiter).filter((folder) => !folder.includes('node_modules'));
+  const candidates = [...folders.map((folder) => path.join(folder, 'node')), path.join(ROOT, 'node_modules/node20/bin/node')];
+  const node = candidates.find((each) => existsSync(each) && spawnSync(each, ['--version'], { encoding: 'utf8' }).stdout?.startsWith('v20.'));
+  if (!node) return { name, missing: 'no node 20 on the PATH' };
+  return { name, command: [node], env: {}, claim: { runtime: 'node', version: '20.', isolated: true, backends: ['reference', 'wasm simd128'] } };
+}
+
+/** Deno brings a WebGPU of its own (wgpu), which needs a Vulkan driver. */
+function deno(): Target {
+  const withGpu = driverIsChosen || softwareDriver('lavapipe') !== undefined;
+  return {
+    name: withGpu ? 'deno' : 'deno, without WebGPU as lavapipe is missing',
+    command: [path.join(BIN, 'deno'), 'run', '--allow-all', '--no-check'],
+    env: { ...driverEnvironment('lavapipe'), DENO_NO_UPDATE_CHECK: '1' },
+    claim: { runtime: 'deno', version: '2.', isolated: true, backends: withGpu ? [...PORTABLE_WASM, 'webgpu'] : PORTABLE_WASM },
+  };
+}
+
+function bun(): Target {
+  const claim = { runtime: 'bun', version: '1.', isolated: true, backends: PORTABLE_WASM } as const;
+  return { name: 'bun', command: [path.join(BIN, 'bun'), 'run'], env: loaderEnvironment(), claim };
+}
+
+const ISOLATION = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' };
+const GPU = ['--enable-unsafe-webgpu'];
+
+/** SwiftShader is slow: WebGPU runs all suites on one page, and on another only those that tell about the platform. */
+function chromium(): Target[] {
+  const claim = { runtime: 'chromium', version: '', isolated: false, backends: PORTABLE_WASM } as const;
+  const withGpu = [...PORTABLE_WASM, 'webgpu'];
+  return [
+    { name: 'chromium, isolated', page: { headers: ISOLATION, browserArguments: GPU }, claim: { ...claim, isolated: true, backends: withGpu } },
+    { name: 'chromium, not isolated', page: { headers: {}, browserArguments: GPU }, claim: { ...claim, backends: withGpu, suites: ['platform', 'errors'] } },
+    {
+      name: 'chromium, strict CSP, no WebGPU',
+      page: { headers: { 'content-security-policy': "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'" }, browserArguments: [] },
+      claim,
+    },
+    {
+      name: 'chromium, CSP without Wasm, no WebGPU',
+      page: { headers: { 'content-security-policy': "default-src 'none'; script-src 'self'" }, browserArguments: [] },
+      claim: { ...claim, backends: ['reference'] },
+    },
+  ];
+}

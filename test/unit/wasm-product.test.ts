@@ -1,0 +1,77 @@
+/** Laws of the Wasm matrix products that other backends need not obey: bits depend neither on the tile nor on the row count. */
+import { describe, expect, test } from 'vitest';
+import type { TileRows, WasmVariant } from '../../src/backend/wasm/binary.ts';
+import { createWasmBackend } from '../../src/backend/wasm/driver.ts';
+import { packedBytes, rowBlocks } from '../../src/backend/wasm/product.ts';
+import { gatheredFfn } from '../../src/ops/gathered-ffn.ts';
+import { linear } from '../../src/ops/linear.ts';
+import { Random } from '../random.ts';
+
+const T = 26;
+const D = 37;
+const M = 75;
+
+/** x + FFN(norm(x)) of the listed rows, as bits [T, D]. */
+async function ffnBits(variant: WasmVariant, tileRows: TileRows, rows?: readonly number[]): Promise<Uint32Array> {
+  const random = new Random(3);
+  await using backend = await createWasmBackend({ variant, tileRows });
+  const matrix = (N: number, K: number) => ({ data: random.normal(N * K, 0.2), shape: [N, K] }) as const;
+  const x = backend.upload(random.normal(T * D), [T, D]);
+  const up = await backend.pack({ gate: matrix(M, D), up: matrix(M, D) });
+  const down = await backend.pack(matrix(D, M));
+  const normWeight = backend.upload(random.normal(D));
+  const list = rows && backend.upload(Uint32Array.from(rows));
+  backend.run(gatheredFfn, { x, rows: list, up, down, normWeight }, { activation: 'silu', norm: 'rms', eps: 1e-6 });
+  return new Uint32Array((await backend.read(x)).buffer);
+}
+
+/** act(x W^T) of the first `count` rows, as bits. */
+async function linearBits(variant: WasmVariant, tileRows: TileRows, count: number): Promise<Uint32Array> {
+  const random = new Random(5);
+  await using backend = await createWasmBackend({ variant, tileRows });
+  const x = backend.upload(random.normal(T * D), [T, D]);
+  const weight = await backend.pack({ data: random.normal(M * D), shape: [M, D] });
+  const bias = backend.upload(random.normal(M));
+  const y = backend.empty({ dtype: 'f32', shape: [count, M] });
+  const rows = backend.upload(Uint32Array.from({ length: count }, (_, i) => i));
+  backend.run(linear, { x, weight, bias, rows, y }, { activation: 'gelu' });
+  return new Uint32Array((await backend.read(y)).buffer);
+}
+
+describe.each(['simd128', 'relaxed'] as const)('products of the %s binary', (variant) => {
+  test.each([4, 6] as const)('linear, tiles of %i rows: a row has the same bits whatever runs with it', async (tileRows) => {
+    const all = await linearBits(variant, 4, T);
+    for (let count = 0; count <= 14; count++) expect(await linearBits(variant, tileRows, count)).toEqual(all.subarray(0, count * M));
+    expect(await linearBits(variant, tileRows, T)).toEqual(all);
+  });
+
+  test.each([4, 6] as const)('gathered_ffn, tiles of %i rows: listed rows have the bits of the dense call, others their own', async (tileRows) => {
+    const dense = await ffnBits(variant, 4);
+    const before = await ffnBits(variant, 4, []);
+    for (const stride of [1, 2, 3, 5, 9, 13]) {
+      const rows = Array.from({ length: T }, (_, t) => t).filter((t) => t % stride === 0);
+      const bits = await ffnBits(variant, tileRows, rows);
+      for (let t = 0; t < T; t++) {
+        const want = (t % stride ? before : dense).subarray(t * D, (t + 1) * D);
+        expect(bits.subarray(t * D, (t + 1) * D)).toEqual(want);
+      }
+    }
+  });
+});
+
+test('row blocks cover every row once, and packed A has room for each with its filler', () => {
+  for (let rows = 0; rows < 1000; rows += rows < 40 ? 1 : 31) {
+    const blocks = rowBlocks(rows);
+    expect(blocks.reduce((end, { first, count }) => (first === end && count > 0 ? end + count : Number.NaN), 0)).toBe(rows);
+    for (const { first, count } of blocks) {
+      expect(first % 12).toBe(0);
+      for (const group of [4, 6]) {
+        const last = count % group;
+        const filled = count + (last === 3 || last === 5 ? 1 : 0);
+        // 1 or 2 rows lie in a group of 4.
+        const span = (last === 1 || last === 2 ? count - last + 4 : filled) * 8 * 4;
+        expect(span).toBeLessThanOrEqual(packedBytes(rows, 8));
+      }
+    }
+  }
+});

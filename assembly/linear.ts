@@ -8,14 +8,28 @@ import { last_tile, tile_rows } from './tiles';
  * b: the panel of the first of the N columns. yStride: bytes per row of y. c: 192 bytes of scratch.
  */
 export function matmul_f32(
-  c: usize, a: usize, aStride: usize, rows: i32, group: i32, K: usize, b: usize, N: i32,
-  y: usize, yStride: usize, outRows: usize, bias: usize, activation: i32, accumulate: i32, rowGate: usize,
+  c: usize,
+  a: usize,
+  aStride: usize,
+  rows: i32,
+  group: i32,
+  K: usize,
+  b: usize,
+  N: i32,
+  y: usize,
+  yStride: usize,
+  outRows: usize,
+  bias: usize,
+  activation: i32,
+  accumulate: i32,
+  rowGate: usize,
 ): void {
   const panel = K << 5;
   const last = rows % group;
   const whole = rows - last;
   for (let n = 0, p = b; whole && n < N; n += 8, p += panel) {
-    const to = y + (n << 2), add = bias ? bias + (n << 2) : 0;
+    const to = y + (n << 2),
+      add = bias ? bias + (n << 2) : 0;
     for (let r = 0, at = a; r < whole; r += group, at += aStride) {
       tile_rows(c, at, p, K, group);
       store_tile(c, 8, r, group, N - n, to, yStride, outRows, add, activation, accumulate, rowGate);
@@ -33,15 +47,29 @@ export function matmul_f32(
 
 /** The tile in c into rows r .. r + count of the list; y and bias are those of its first column, `columns` are left there. */
 function store_tile(
-  c: usize, width: i32, r: i32, count: i32, columns: i32,
-  y: usize, yStride: usize, outRows: usize, bias: usize, activation: i32, accumulate: i32, rowGate: usize,
+  c: usize,
+  width: i32,
+  r: i32,
+  count: i32,
+  columns: i32,
+  y: usize,
+  yStride: usize,
+  outRows: usize,
+  bias: usize,
+  activation: i32,
+  accumulate: i32,
+  rowGate: usize,
 ): void {
   for (const end = r + count; r < end; r++, c += width << 2) {
     const row = outRows ? load<u32>(outRows + (r << 2)) : r;
     const gate = f32x4.splat(rowGate ? load<f32>(rowGate + (r << 2)) : 1);
-    let to = y + <usize>row * yStride, from = c, add = bias, left = min(columns, width);
+    let to = y + <usize>row * yStride,
+      from = c,
+      add = bias,
+      left = min(columns, width);
     for (; left >= 8; left -= 8, from += 32, to += 32, add += 32) {
-      let x0 = v128.load(from), x1 = v128.load(from, 16);
+      let x0 = v128.load(from),
+        x1 = v128.load(from, 16);
       if (bias) {
         x0 = f32x4.add(x0, v128.load(add));
         x1 = f32x4.add(x1, v128.load(add, 16));

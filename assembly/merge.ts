@@ -50,7 +50,8 @@ export function merge_units(x: usize, units: usize, total: usize, N: i32, C: i32
  * units [N, C], total [C] f64; redundancy [N] f64; order, other, assignment [N]; destinations [M].
  */
 export function merge_order(
-  units: usize, total: usize, redundancy: usize, order: usize, other: usize, destinations: usize, assignment: usize, N: i32, M: i32, C: i32,
+  units: usize, total: usize, redundancy: usize, order: usize, other: usize, destinations: usize, assignment: usize,
+  N: i32, M: i32, C: i32,
 ): void {
   for (let i = 0; i < N; i++, units += C << 2) {
     let s0 = f64x2.splat(0), s1 = s0, c = 0;
@@ -89,7 +90,9 @@ export function merge_order(
  * assignment of the sources order[first..last): the destination (one of the last M of order) with the largest cosine, the
  * first on ties; 0 where every cosine is NaN. units [N, C]; tile: 8 numbers.
  */
-export function merge_assign(units: usize, order: usize, assignment: usize, N: i32, M: i32, C: i32, first: i32, last: i32, tile: usize): void {
+export function merge_assign(
+  units: usize, order: usize, assignment: usize, N: i32, M: i32, C: i32, first: i32, last: i32, tile: usize,
+): void {
   const bytes = C << 2, kept = order + ((N - M) << 2);
   for (let s = first; s < last; s += 2) {
     const a = load<u32>(order + (s << 2)), b = load<u32>(order + (min(s + 1, last - 1) << 2));

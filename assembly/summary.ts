@@ -11,7 +11,9 @@ export function summary(
   tokens: usize, normWeight: usize, normBias: usize, scoreWeight: usize, y: usize, n: i32, D: i32, eps: f32, scoreBias: f32, scratch: usize,
 ): void {
   const bytes = D << 2, part = scratch + (((n + 3) & ~3) << 2);
-  for (let t = 0; t < n; t++) store<f32>(scratch + (t << 2), scoreBias + score(tokens + t * bytes, normWeight, normBias, scoreWeight, D, eps));
+  for (let t = 0; t < n; t++) {
+    store<f32>(scratch + (t << 2), scoreBias + score(tokens + t * bytes, normWeight, normBias, scoreWeight, D, eps));
+  }
   softmax(scratch, n);
   memory.fill(y, 0, bytes);
   for (let t = 0; t < n; t += BLOCK) {

@@ -18,7 +18,8 @@ const HELPERS = {
   assembly: [
     'index', // the list of exports
     'simd', // what kernels share
-    'tiles', 'pack', // the matrix product behind linear, gathered-ffn and patch-embedding
+    'tiles',
+    'pack', // the matrix product behind linear, gathered-ffn and patch-embedding
     'weighted-sum', // the value side of attention and summary
     'fill',
   ],
@@ -35,13 +36,18 @@ function stems(folder: keyof typeof HELPERS, extension: string): Set<string> {
 function checkStems(): string[] {
   const ops = stems('src/ops', '.ts');
   const faults: string[] = [];
-  for (const [folder, extension] of [['assembly', '.ts'], ['kernels', '.wgsl']] as const) {
+  for (const [folder, extension] of [
+    ['assembly', '.ts'],
+    ['kernels', '.wgsl'],
+  ] as const) {
     const kernels = stems(folder, extension);
     for (const op of ops) if (!kernels.has(op)) faults.push(`src/ops/${op}.ts has no ${folder}/${op}${extension}`);
-    for (const kernel of kernels) if (!ops.has(kernel)) faults.push(`${folder}/${kernel}${extension} has no src/ops/${kernel}.ts and is no helper`);
+    for (const kernel of kernels)
+      if (!ops.has(kernel)) faults.push(`${folder}/${kernel}${extension} has no src/ops/${kernel}.ts and is no helper`);
   }
   for (const op of ops) {
-    if (/\bpending\b/.test(readFileSync(join(root, 'src/ops', `${op}.ts`), 'utf8'))) faults.push(`src/ops/${op}.ts has a binding that is still pending`);
+    if (/\bpending\b/.test(readFileSync(join(root, 'src/ops', `${op}.ts`), 'utf8')))
+      faults.push(`src/ops/${op}.ts has a binding that is still pending`);
   }
   return faults;
 }

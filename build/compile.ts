@@ -2,7 +2,7 @@
  * AssemblyScript -> build/wasm/kernels-simd.wasm and kernels-relaxed.wasm: one source, two binaries.
  * Run: node build/compile.ts [--force]. Does nothing when both are newer than every input.
  */
-import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, utimesSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -32,10 +32,12 @@ export async function compileKernels(force = false): Promise<string[]> {
   const { default: asc } = await import('assemblyscript/asc');
   for (const { file, flags } of stale) {
     const start = new Date();
-    const { error, stderr } = await asc.main(['assembly/index.ts', '--baseDir', root, ...FLAGS, ...flags, '-o', file]);
+    const draft = file.replace('.wasm', `.${process.pid}.wasm`);
+    const { error, stderr } = await asc.main(['assembly/index.ts', '--baseDir', root, ...FLAGS, ...flags, '-o', draft]);
     if (error) throw new Error(`asc failed for ${file}\n${stderr.toString()}`, { cause: error });
-    checkBinary(join(root, file));
-    utimesSync(join(root, file), start, start); // so that an input edited during the compile counts as newer
+    checkBinary(join(root, draft));
+    utimesSync(join(root, draft), start, start); // so that an input edited during the compile counts as newer
+    renameSync(join(root, draft), join(root, file)); // at once, as tests may be reading it
   }
   return stale.map(({ file }) => file);
 }
@@ -48,8 +50,12 @@ function checkBinary(path: string): void {
   const bytes = readFileSync(path);
   const wanted = WebAssembly.Module.imports(new WebAssembly.Module(bytes)).map(({ module, name }) => `${module}.${name}`);
   if (wanted.join() !== 'env.memory') throw new Error(`${path} imports ${wanted.join(', ')}, expected env.memory only`);
-  for (const [id, what] of [[8, 'start'], [11, 'data']] as const) {
-    if (sectionIds(bytes).includes(id)) throw new Error(`${path} has a ${what} section: keep strings, arrays and top-level code out of assembly/`);
+  for (const [id, what] of [
+    [8, 'start'],
+    [11, 'data'],
+  ] as const) {
+    if (sectionIds(bytes).includes(id))
+      throw new Error(`${path} has a ${what} section: keep strings, arrays and top-level code out of assembly/`);
   }
 }
 

@@ -20,12 +20,12 @@ struct Params {
 @group(0) @binding(5) var<storage, read> weight: array<vec4<f32>>; // [steps * 16][pitch / PARTS][PARTS], padding is zero
 @group(0) @binding(6) var<storage, read> gateBias: array<f32>; // [M]
 @group(0) @binding(7) var<storage, read> upBias: array<f32>; // [M]
-@group(0) @binding(8) var<storage, read_write> h: array<vec4<f32>>; // [R][hQuads]
+@group(0) @binding(8) var<storage, read_write> h: array<f32>; // [R][4 * hQuads]
 
 override PARTS: u32 = 2; // 2 gate and up, 1 up alone
 override ROWS: u32 = 8; // 1, 2, 4 or 8: accumulators in use
 override QUADS: u32 = 16; // a power of two
-override THREADS: u32 = 256; // a power of two, at least QUADS
+override THREADS: u32 = 256; // a power of two, at least 4 * QUADS
 override LANES: u32 = THREADS / QUADS; // threads that share the inputs of one vec4 of channels
 
 var<workgroup> partial: array<vec4<f32>, THREADS>; // [LANES][QUADS]
@@ -56,15 +56,18 @@ fn input(row: Row, k: u32) -> vec4<f32> {
   return value;
 }
 
-fn bias_at(column: u32, flag: u32) -> vec4<f32> {
-  var value = vec4<f32>();
-  if ((p.flags & flag) == 0u) { return value; }
-  for (var c = 0u; c < 4u; c++) {
-    let m = column + c;
-    if (m < p.M) {
-      if (flag == 4u) { value[c] = gateBias[m]; } else { value[c] = upBias[m]; }
+// Channel m of h from its sums. Padding (m >= M) becomes 0, as act(0) is.
+fn inner(m: u32, first: f32, second: f32) -> f32 {
+  var value = first;
+  var up = second;
+  if (m < p.M) {
+    if (PARTS == 2u && (p.flags & 4u) != 0u) { value += gateBias[m]; }
+    if ((p.flags & 8u) != 0u) {
+      if (PARTS == 2u) { up += upBias[m]; } else { value += upBias[m]; }
     }
   }
+  value = activate(p.activation, value);
+  if (PARTS == 2u) { value *= up; }
   return value;
 }
 
@@ -79,32 +82,15 @@ fn product(v: vec4<f32>, w: Four, sum: vec4<f32>) -> vec4<f32> {
   return fma(vec4(v.w), w.d, fma(vec4(v.z), w.c, fma(vec4(v.y), w.b, fma(vec4(v.x), w.a, sum))));
 }
 
-// Sum over the lanes, for the threads of lane 0. Every thread calls it.
-fn total(sum: vec4<f32>, thread: u32) -> vec4<f32> {
+// Adds up the lanes: the sum of column c is in partial[c / 4][c % 4] afterwards. Every thread calls it.
+fn reduce(sum: vec4<f32>, thread: u32) {
+  workgroupBarrier();
   partial[thread] = sum;
   workgroupBarrier();
   for (var step = LANES / 2u; step > 0u; step /= 2u) {
     if (thread < step * QUADS) { partial[thread] += partial[thread + step * QUADS]; }
     workgroupBarrier();
   }
-  let value = partial[thread % QUADS];
-  workgroupBarrier();
-  return value;
-}
-
-// Adds up the lanes and stores row i. Every thread calls it.
-fn finish(i: u32, first: vec4<f32>, second: vec4<f32>, thread: u32, left: u32) {
-  var value = total(first, thread);
-  var up = vec4<f32>();
-  if (PARTS == 2u) { up = total(second, thread); }
-  let column = p.first / 4u + left + thread;
-  if (thread >= QUADS || i >= p.R || column >= p.hQuads || (left + thread) * PARTS >= p.pitch) { return; }
-  if (PARTS == 2u) {
-    value = activate4(p.activation, value + bias_at(column * 4u, 4u)) * (up + bias_at(column * 4u, 8u));
-  } else {
-    value = activate4(p.activation, value + bias_at(column * 4u, 8u));
-  }
-  h[i * p.hQuads + column] = value;
 }
 
 @compute @workgroup_size(THREADS)
@@ -175,16 +161,30 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       }
     }
   }
-  finish(0u, g0, u0, thread, left);
-  if (ROWS > 1u) { finish(1u, g1, u1, thread, left); }
-  if (ROWS > 2u) {
-    finish(2u, g2, u2, thread, left);
-    finish(3u, g3, u3, thread, left);
-  }
-  if (ROWS > 4u) {
-    finish(4u, g4, u4, thread, left);
-    finish(5u, g5, u5, thread, left);
-    finish(6u, g6, u6, thread, left);
-    finish(7u, g7, u7, thread, left);
+  // A loop with a bound unknown to the compiler: unrolled, it would repeat all of this 8 times and compile for minutes.
+  for (var i = 0u; i < p.R; i++) {
+    var first = g0;
+    var second = u0;
+    switch i {
+      case 1u: { first = g1; second = u1; }
+      case 2u: { first = g2; second = u2; }
+      case 3u: { first = g3; second = u3; }
+      case 4u: { first = g4; second = u4; }
+      case 5u: { first = g5; second = u5; }
+      case 6u: { first = g6; second = u6; }
+      case 7u: { first = g7; second = u7; }
+      default: {}
+    }
+    reduce(first, thread);
+    let c = thread % (4u * QUADS); // one thread per column
+    let value = partial[c / 4u][c % 4u];
+    var up = 0.0;
+    if (PARTS == 2u) {
+      reduce(second, thread);
+      up = partial[c / 4u][c % 4u];
+    }
+    let m = p.first + 4u * left + c;
+    let inside = m < 4u * p.hQuads && (left + c / 4u) * PARTS < p.pitch;
+    if (thread == c && inside) { h[i * p.hQuads * 4u + m] = inner(m, value, up); }
   }
 }

@@ -21,7 +21,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read> weight: array<vec4<f32>>; // [steps * BK][pitch / PARTS][PARTS], padding is zero
 @group(0) @binding(6) var<storage, read> gateBias: array<f32>; // [M]
 @group(0) @binding(7) var<storage, read> upBias: array<f32>; // [M]
-@group(0) @binding(8) var<storage, read_write> h: array<vec4<f32>>; // [R][hQuads]
+@group(0) @binding(8) var<storage, read_write> h: array<f32>; // [R][4 * hQuads]
 
 const TM = 4u; // rows per thread: as many as there are accumulators below
 const BK = 16u; // the depth to which weights are padded (pack.ts)
@@ -39,27 +39,19 @@ var<workgroup> b_tile: array<vec4<f32>, BK * WIDTH>; // [BK][PARTS][NX]
 var<workgroup> from_row: array<u32, BM>;
 var<workgroup> row_stats: array<vec2<f32>, BM>; // mean, scale
 
-fn bias_at(column: u32, flag: u32) -> vec4<f32> {
-  var value = vec4<f32>();
-  if ((p.flags & flag) == 0u) { return value; }
-  for (var c = 0u; c < 4u; c++) {
-    let m = column + c;
-    if (m < p.M) {
-      if (flag == 4u) { value[c] = gateBias[m]; } else { value[c] = upBias[m]; }
+// Channel m of h from its sums. Padding (m >= M) becomes 0, as act(0) is.
+fn inner(m: u32, first: f32, second: f32) -> f32 {
+  var value = first;
+  var up = second;
+  if (m < p.M) {
+    if (PARTS == 2u && (p.flags & 4u) != 0u) { value += gateBias[m]; }
+    if ((p.flags & 8u) != 0u) {
+      if (PARTS == 2u) { up += upBias[m]; } else { value += upBias[m]; }
     }
   }
+  value = activate(p.activation, value);
+  if (PARTS == 2u) { value *= up; }
   return value;
-}
-
-fn store(i: u32, quad: u32, first: vec4<f32>, second: vec4<f32>) {
-  let column = p.first / 4u + quad;
-  if (i >= p.R || column >= p.hQuads || quad * PARTS >= p.pitch) { return; }
-  if (PARTS == 2u) {
-    let gate = activate4(p.activation, first + bias_at(column * 4u, 4u));
-    h[i * p.hQuads + column] = gate * (second + bias_at(column * 4u, 8u));
-  } else {
-    h[i * p.hQuads + column] = activate4(p.activation, first + bias_at(column * 4u, 8u));
-  }
 }
 
 @compute @workgroup_size(NX, NY)
@@ -163,10 +155,22 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
       }
     }
   }
-  let i = top + local.y * TM;
+  // Loops with bounds unknown to the compiler: unrolled, they would repeat `activate` 16 times and compile for seconds.
   let quad = left + local.x;
-  store(i, quad, g0, u0);
-  store(i + 1u, quad, g1, u1);
-  store(i + 2u, quad, g2, u2);
-  store(i + 3u, quad, g3, u3);
+  let i0 = top + local.y * TM;
+  let columns = select(0u, 4u, quad * PARTS < p.pitch && p.first / 4u + quad < p.hQuads);
+  for (var r = 0u; r < TM && i0 + r < p.R; r++) {
+    var first = g0;
+    var second = u0;
+    switch r {
+      case 1u: { first = g1; second = u1; }
+      case 2u: { first = g2; second = u2; }
+      case 3u: { first = g3; second = u3; }
+      default: {}
+    }
+    for (var c = 0u; c < columns; c++) {
+      let m = p.first + 4u * quad + c;
+      h[(i0 + r) * p.hQuads * 4u + m] = inner(m, first[c], second[c]);
+    }
+  }
 }

@@ -24,7 +24,7 @@ struct Params {
 
 override ROWS: u32 = 8; // 1, 2, 4 or 8: accumulators in use
 override QUADS: u32 = 16; // a power of two
-override THREADS: u32 = 256; // a power of two, at least QUADS
+override THREADS: u32 = 256; // a power of two, at least 4 * QUADS
 override LANES: u32 = THREADS / QUADS; // threads that share the inputs of one vec4 of columns
 
 var<workgroup> partial: array<vec4<f32>, THREADS>; // [LANES][QUADS]
@@ -39,33 +39,6 @@ fn row_start(i: u32) -> u32 {
 
 fn product(a: vec4<f32>, b0: vec4<f32>, b1: vec4<f32>, b2: vec4<f32>, b3: vec4<f32>, sum: vec4<f32>) -> vec4<f32> {
   return fma(vec4(a.w), b3, fma(vec4(a.z), b2, fma(vec4(a.y), b1, fma(vec4(a.x), b0, sum))));
-}
-
-// Adds up the lanes and stores row i. Every thread of the workgroup calls it.
-fn finish(i: u32, sum: vec4<f32>, thread: u32, left: u32) {
-  partial[thread] = sum;
-  workgroupBarrier();
-  for (var step = LANES / 2u; step > 0u; step /= 2u) {
-    if (thread < step * QUADS) { partial[thread] += partial[thread + step * QUADS]; }
-    workgroupBarrier();
-  }
-  // One thread per column.
-  if (thread < QUADS * 4u && i < p.R) {
-    let column = left * 4u + thread;
-    if (column < p.count) {
-      let n = p.first + column;
-      var value = partial[thread / 4u][thread % 4u];
-      if ((p.flags & 2u) != 0u) { value += bias[n]; }
-      value = activate(p.activation, value);
-      if ((p.flags & 8u) != 0u) { value *= rowGate[p.start + i]; }
-      var row = p.rowOffset + i;
-      if ((p.flags & 4u) != 0u) { row = outRows[p.start + i]; }
-      let at = row * p.N + n;
-      if ((p.flags & 16u) != 0u) { value += y[at]; }
-      y[at] = value;
-    }
-  }
-  workgroupBarrier();
 }
 
 @compute @workgroup_size(THREADS)
@@ -109,16 +82,37 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       }
     }
   }
-  finish(0u, c0, thread, left);
-  if (ROWS > 1u) { finish(1u, c1, thread, left); }
-  if (ROWS > 2u) {
-    finish(2u, c2, thread, left);
-    finish(3u, c3, thread, left);
-  }
-  if (ROWS > 4u) {
-    finish(4u, c4, thread, left);
-    finish(5u, c5, thread, left);
-    finish(6u, c6, thread, left);
-    finish(7u, c7, thread, left);
+  // A loop with a bound unknown to the compiler: unrolled, it would repeat all of this 8 times and compile for minutes.
+  for (var i = 0u; i < p.R; i++) {
+    var sum = c0;
+    switch i {
+      case 1u: { sum = c1; }
+      case 2u: { sum = c2; }
+      case 3u: { sum = c3; }
+      case 4u: { sum = c4; }
+      case 5u: { sum = c5; }
+      case 6u: { sum = c6; }
+      case 7u: { sum = c7; }
+      default: {}
+    }
+    partial[thread] = sum;
+    workgroupBarrier();
+    for (var step = LANES / 2u; step > 0u; step /= 2u) {
+      if (thread < step * QUADS) { partial[thread] += partial[thread + step * QUADS]; }
+      workgroupBarrier();
+    }
+    let offset = 4u * left + thread; // one thread per column
+    if (thread < 4u * QUADS && offset < p.count) {
+      let n = p.first + offset;
+      var value = partial[thread / 4u][thread % 4u];
+      if ((p.flags & 2u) != 0u) { value += bias[n]; }
+      value = activate(p.activation, value);
+      if ((p.flags & 8u) != 0u) { value *= rowGate[p.start + i]; }
+      var row = p.rowOffset + i;
+      if ((p.flags & 4u) != 0u) { row = outRows[p.start + i]; }
+      if ((p.flags & 16u) != 0u) { value += y[row * p.N + n]; }
+      y[row * p.N + n] = value;
+    }
+    workgroupBarrier();
   }
 }

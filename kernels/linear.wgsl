@@ -35,26 +35,6 @@ var<workgroup> a_tile: array<vec4<f32>, BM * PITCH>; // [BM][BK4 (+1)]
 var<workgroup> b_tile: array<vec4<f32>, BK * NX>; // [BK][NX]
 var<workgroup> from_row: array<u32, BM>;
 
-fn store(i: u32, quad: u32, sum: vec4<f32>) {
-  if (i >= p.R) { return; }
-  var row = p.rowOffset + i;
-  if ((p.flags & 4u) != 0u) { row = outRows[p.start + i]; }
-  var gate = 1.0;
-  if ((p.flags & 8u) != 0u) { gate = rowGate[p.start + i]; }
-  for (var c = 0u; c < 4u; c++) {
-    let column = quad * 4u + c;
-    if (column < p.count) {
-      let n = p.first + column;
-      var value = sum[c];
-      if ((p.flags & 2u) != 0u) { value += bias[n]; }
-      value = activate(p.activation, value) * gate;
-      let at = row * p.N + n;
-      if ((p.flags & 16u) != 0u) { value += y[at]; }
-      y[at] = value;
-    }
-  }
-}
-
 @compute @workgroup_size(NX, NY)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
   let thread = local.y * NX + local.x;
@@ -114,10 +94,30 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
       c3 = fma(vec4(u3.w), b, c3);
     }
   }
-  let i = top + local.y * TM;
+  // Loops with bounds unknown to the compiler: unrolled, they would repeat `activate` 16 times and compile for seconds.
   let quad = left + local.x;
-  store(i, quad, c0);
-  store(i + 1u, quad, c1);
-  store(i + 2u, quad, c2);
-  store(i + 3u, quad, c3);
+  let i0 = top + local.y * TM;
+  let columns = min(4u, p.count - min(4u * quad, p.count));
+  for (var m = 0u; m < TM && i0 + m < p.R; m++) {
+    let i = p.start + i0 + m;
+    var sum = c0;
+    switch m {
+      case 1u: { sum = c1; }
+      case 2u: { sum = c2; }
+      case 3u: { sum = c3; }
+      default: {}
+    }
+    var row = p.rowOffset + i0 + m;
+    if ((p.flags & 4u) != 0u) { row = outRows[i]; }
+    var gate = 1.0;
+    if ((p.flags & 8u) != 0u) { gate = rowGate[i]; }
+    for (var c = 0u; c < columns; c++) {
+      let n = p.first + 4u * quad + c;
+      var value = sum[c];
+      if ((p.flags & 2u) != 0u) { value += bias[n]; }
+      value = activate(p.activation, value) * gate;
+      if ((p.flags & 16u) != 0u) { value += y[row * p.N + n]; }
+      y[row * p.N + n] = value;
+    }
+  }
 }

@@ -44,5 +44,5 @@ try {
   const isOurs = error instanceof SkipVisionError;
   const isUsage = error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS');
   if (!isOurs && !isUsage) throw error;
-  print(`skip-vision: ${error.message}${isUsage ? `\n\n${USAGE}` : ''}`, isUsage ? 2 : 1);
+  process.exitCode = print(`skip-vision: ${error.message}${isUsage ? `\n\n${USAGE}` : ''}`, isUsage ? 2 : 1);
 }

@@ -1,5 +1,5 @@
 /** skip-vision: kernels and methods that make vision-language models spend less work on visual tokens. */
-export { BACKEND_NAMES, type Backend, type BackendName, type Feature, type Limits, type LossInfo, type MemoryInfo, type Rejection, type TraceEvent } from './backend/backend.ts';
+export { BACKEND_NAMES, type Backend, type BackendName, type Feature, type Limits, type LossInfo, type MemoryInfo, type Rejection, type SignalOption, type TraceEvent } from './backend/backend.ts';
 export { type ErrorCode, SkipVisionError } from './backend/errors.ts';
 export { type SelectOptions, selectBackend } from './backend/select.ts';
 export type { DType, Tensor, TensorDesc } from './backend/tensor.ts';

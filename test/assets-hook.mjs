@@ -14,7 +14,11 @@ registerHooks({
   load(url, context, nextLoad) {
     const path = url.split('?')[0];
     if (path.endsWith('.wgsl')) {
-      return { format: 'module', shortCircuit: true, source: `export default ${JSON.stringify(readFileSync(fileURLToPath(path), 'utf8'))};` };
+      return {
+        format: 'module',
+        shortCircuit: true,
+        source: `export default ${JSON.stringify(readFileSync(fileURLToPath(path), 'utf8'))};`,
+      };
     }
     if (path.endsWith('.wasm')) return { format: 'module', shortCircuit: true, source: bytesModule(fileURLToPath(path)) };
     return nextLoad(url, context);

@@ -35,7 +35,10 @@ export function loaderEnvironment(): Record<string, string> {
   const own = (process.env.LD_LIBRARY_PATH ?? '').split(path.delimiter).filter(Boolean);
   const folders = folder && !own.includes(folder) ? [...own, folder] : own;
   // XDG_RUNTIME_DIR only silences a warning of the driver.
-  return { XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR || os.tmpdir(), ...(folders.length && { LD_LIBRARY_PATH: folders.join(path.delimiter) }) };
+  return {
+    XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR || os.tmpdir(),
+    ...(folders.length && { LD_LIBRARY_PATH: folders.join(path.delimiter) }),
+  };
 }
 
 /** The same, with the driver that other WebGPU implementations than Dawn are to use. */
@@ -50,8 +53,8 @@ const instances = new Map<string, Promise<GPU>>();
 /** The `GPU` object of the `webgpu` package for one driver: the chosen one, the named one, or the fastest installed. */
 export function nodeGpu(adapter: SoftwareAdapter | undefined = installedAdapters()[0]): Promise<GPU> {
   const name = driverIsChosen || !adapter ? '' : ADAPTER_NAMES[adapter];
-  let gpu = instances.get(name);
-  if (!gpu) instances.set(name, (gpu = createGpu(name)));
+  const gpu = instances.get(name) ?? createGpu(name);
+  instances.set(name, gpu);
   return gpu;
 }
 

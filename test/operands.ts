@@ -2,7 +2,7 @@
 import type { Backend } from '../src/backend/backend.ts';
 import type { Op, Operand } from '../src/backend/op.ts';
 import { Tensor } from '../src/backend/tensor.ts';
-import { Weight } from '../src/backend/weight.ts';
+import type { Weight } from '../src/backend/weight.ts';
 
 export interface F32 {
   f32: Float32Array;

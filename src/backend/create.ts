@@ -1,7 +1,7 @@
 /** Makes a Backend of a Driver: checks, ownership, accounting and tracing, once for all backends. */
 import type { Backend, Driver, MemoryInfo, Rejection, SignalOption, TraceEvent } from './backend.ts';
 import { checkOperands } from './check.ts';
-import { SkipVisionError } from './errors.ts';
+import { invalidArgument, SkipVisionError } from './errors.ts';
 import type { AttrsOf, IoOf, Op } from './op.ts';
 import { type ArrayOf, checkedElementCount, type DType, type Storage, Tensor, type TensorDesc, type TypedArray } from './tensor.ts';
 import { matricesOf, Weight, type WeightDType, type WeightSource } from './weight.ts';
@@ -50,10 +50,10 @@ class CheckedBackend implements Backend {
     this.#alive();
     const dtype: DType = data instanceof Float32Array ? 'f32' : 'u32';
     if (!(data instanceof Float32Array || data instanceof Uint32Array)) {
-      throw this.#badCall('upload', 'data', Object.prototype.toString.call(data), 'a Float32Array or Uint32Array');
+      throw invalidArgument('upload', 'data', Object.prototype.toString.call(data), 'a Float32Array or Uint32Array');
     }
     if (checkedElementCount(shape, 'upload') !== data.length) {
-      throw this.#badCall('upload', 'shape', `[${shape}] for ${data.length} elements`, 'a shape with as many elements as data');
+      throw invalidArgument('upload', 'shape', `[${shape}] for ${data.length} elements`, 'a shape with as many elements as data');
     }
     const tensor = this.#make({ dtype, shape }, data instanceof Uint32Array ? data.slice() : undefined);
     this.#driver.write(tensor.storage.handle, data);
@@ -84,10 +84,10 @@ class CheckedBackend implements Backend {
     const [first] = matrices;
     for (const { data, shape } of matrices) {
       if (shape.length !== 2 || checkedElementCount(shape, 'pack') !== data.length) {
-        throw this.#badCall('pack', 'shape', `[${shape}] for ${data.length} elements`, 'a matrix [N, K] with N * K elements');
+        throw invalidArgument('pack', 'shape', `[${shape}] for ${data.length} elements`, 'a matrix [N, K] with N * K elements');
       }
       if (shape[0] !== first!.shape[0] || shape[1] !== first!.shape[1]) {
-        throw this.#badCall('pack', 'up', `[${shape}]`, `the shape of gate, [${first!.shape}]`);
+        throw invalidArgument('pack', 'up', `[${shape}]`, `the shape of gate, [${first!.shape}]`);
       }
     }
     const { handle, bytes } = await this.#driver.pack(source, dtype);
@@ -172,10 +172,6 @@ class CheckedBackend implements Backend {
   #alive(): void {
     if (this.#disposed) throw new SkipVisionError('disposed', `this ${this.name} backend was disposed`);
     if (this.#lost) throw this.#lost;
-  }
-
-  #badCall(op: string, argument: string, got: string, expected: string): SkipVisionError {
-    return new SkipVisionError('invalid-argument', `${op}: ${argument} is ${got}, expected ${expected}`, { op, argument, got, expected });
   }
 }
 

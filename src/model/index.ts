@@ -10,7 +10,7 @@ export { parsePreprocessorConfig, preprocess } from './preprocess.ts';
 export { Projector } from './projector.ts';
 export { parseSafetensors } from './safetensors.ts';
 export { assemble, type Part, type Segment, type SegmentKind, type Sequence } from './sequence.ts';
-export { type LoadProgress, type ModelSource, openSource } from './source.ts';
+export { type LoadProgress, type ModelSource, type OpenSource, openSource } from './source.ts';
 export { Tokenizer } from './tokenizer.ts';
 export { type EncodedImage, type LoadModelOptions, loadModel, type Vlm } from './vlm.ts';
 export { VisionEncoder } from './vision-encoder.ts';

@@ -77,15 +77,17 @@ export const attention = defineOp<AttentionAttrs>()({
       }
     }
   },
-  wasm({ kernels, scratch, u32 }, { q, k, v, qPositions, kPositions, keyBias, o }, { T, H, dh, Hkv, S }, { scale, causal, hiddenKeys = [] }) {
+  wasm({ kernels, scratch, u32 }, io, { T, H, dh, Hkv, S }, { scale, causal, hiddenKeys = [] }) {
+    const { q, k, v, qPositions, kPositions, keyBias, o } = io;
     const hidden = u32(hiddenKeys.flat().map((position) => Math.min(position, 0xffffffff))); // positions are u32
     const count = hiddenKeys.length;
-    const total = (T * H) / Hkv; // query rows that share a key/value head
+    const operands = [o, q, k, v, qPositions, kPositions, keyBias, hidden, count];
     const space = scratch(4 * (WASM_ROWS * (S + 3 + dh + 4) + 2 * (dh + 3) + 3 * count));
+    const total = (T * H) / Hkv; // query rows that share a key/value head
     for (let kv = 0; kv < Hkv; kv++) {
       for (let first = 0; first < total; first += WASM_ROWS) {
         const rows = Math.min(WASM_ROWS, total - first);
-        kernels.attention!(o, q, k, v, qPositions, kPositions, keyBias, hidden, count, kv, first, rows, S, H, Hkv, dh, scale, Number(causal), space);
+        kernels.attention!(...operands, kv, first, rows, S, H, Hkv, dh, scale, Number(causal), space);
       }
     }
   },
@@ -126,12 +128,12 @@ export function softmaxRow(out: Float64Array, logit: (key: number) => number | u
   let peak = Number.NEGATIVE_INFINITY;
   const logits = Array.from(out, (_, key) => logit(key));
   for (const value of logits) if (value !== undefined && !(value <= peak)) peak = value;
-  let total = 0;
+  const weights = logits.map((value) => (value === undefined ? 0 : Math.exp(value - peak)));
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  // an invisible key stays 0 also when the total is NaN
   logits.forEach((value, key) => {
-    out[key] = value === undefined ? 0 : Math.exp(value - peak);
-    total += out[key]!;
+    out[key] = value === undefined || total === 0 ? 0 : weights[key]! / total;
   });
-  if (total !== 0) for (let key = 0; key < out.length; key++) out[key]! /= total;
 }
 
 /** Pairs of query and key that meet, counted from the position lists. */

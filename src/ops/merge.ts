@@ -44,6 +44,7 @@ export const merge = defineOp()({
     });
     for (const source of order.slice(0, N - M)) {
       let best = Number.NEGATIVE_INFINITY;
+      assignment[source] = 0; // where no cosine is a number
       kept.forEach((token, row) => {
         const similarity = dot(unit, source * C, unit, token * C, C);
         if (similarity > best) {

@@ -12,7 +12,7 @@ export interface TopKRowsAttrs {
 
 /**
  * The k best rows by score and all rows of `alwaysKeep`, ascending. Larger scores first, equal ones by lower index.
- * scores [N], rows [R] with R = forced rows + k (see `topKCount`). NaN ranks below every number.
+ * scores [N], rows [R] with R = forced rows + k (see `topKCount`). NaN counts as -Infinity.
  */
 export const topKRows = defineOp<TopKRowsAttrs>()({
   name: 'top_k_rows',

@@ -23,7 +23,8 @@ export function compareOutputs(expected: ConformanceCase, actual: Arrays): Compa
 
 function compareArray(name: string, got: Array32, want: Array32, { atol, rtol }: ConformanceCase): Comparison {
   if (got.shape.join() !== want.shape.join()) return failure(`${name} has shape [${got.shape}], expected [${want.shape}]`);
-  if (got.data.constructor !== want.data.constructor) return failure(`${name} is a ${got.data.constructor.name}, expected ${want.data.constructor.name}`);
+  if (got.data.constructor !== want.data.constructor)
+    return failure(`${name} is a ${got.data.constructor.name}, expected ${want.data.constructor.name}`);
   if (!(want.data instanceof Float32Array) || (atol === 0 && rtol === 0)) return compareBits(name, got, want);
   let worst = 0;
   let at = -1;
@@ -37,7 +38,11 @@ function compareArray(name: string, got: Array32, want: Array32, { atol, rtol }:
   if (worst <= 1) return { passed: true, worst, message: '' };
   const [a, b] = [got.data[at]!, want.data[at]!];
   const used = `${worst.toPrecision(3)} times what is allowed`;
-  return { passed: false, worst, message: `${where(name, want, at)} is ${a}, expected ${b}: error ${Math.abs(a - b).toExponential(3)}, ${used}` };
+  return {
+    passed: false,
+    worst,
+    message: `${where(name, want, at)} is ${a}, expected ${b}: error ${Math.abs(a - b).toExponential(3)}, ${used}`,
+  };
 }
 
 function compareBits(name: string, got: Array32, want: Array32): Comparison {

@@ -28,7 +28,11 @@ interface Totals {
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { backend: { type: 'string', default: 'reference' }, variant: { type: 'string', default: 'simd128' }, only: { type: 'string' } },
+    options: {
+      backend: { type: 'string', default: 'reference' },
+      variant: { type: 'string', default: 'simd128' },
+      only: { type: 'string' },
+    },
   });
   const backendCase = backendOf(values.backend, values.variant);
   if (positionals.length === 0 || !backendCase) return fail(USAGE);
@@ -56,7 +60,8 @@ async function caseFiles(folders: readonly string[]): Promise<string[]> {
   const files: string[] = [];
   for (const folder of folders) {
     const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-    for (const entry of entries) if (entry.isFile() && entry.name.endsWith('.safetensors')) files.push(path.join(entry.parentPath, entry.name));
+    for (const entry of entries)
+      if (entry.isFile() && entry.name.endsWith('.safetensors')) files.push(path.join(entry.parentPath, entry.name));
   }
   return files.sort();
 }
@@ -76,7 +81,11 @@ async function runAll(backend: Backend, files: readonly string[], only: string |
   return totals;
 }
 
-async function runCase(backend: Backend, file: string, only?: string): Promise<'passed' | 'other op' | { failed: string } | { skipped: string }> {
+async function runCase(
+  backend: Backend,
+  file: string,
+  only?: string,
+): Promise<'passed' | 'other op' | { failed: string } | { skipped: string }> {
   let op = 'unreadable';
   try {
     const expected = await readCase(file);

@@ -7,6 +7,14 @@ const ROOT = path.resolve(import.meta.dirname, '../..');
 
 export async function bundleSuites(): Promise<string> {
   const folder = path.join(ROOT, 'build/test');
-  await build({ ...everywhere, config: false, entry: { portable: path.join(ROOT, 'test/portable/main.ts') }, outDir: folder, dts: false, splitting: false, clean: false });
+  await build({
+    ...everywhere,
+    config: false,
+    entry: { portable: path.join(ROOT, 'test/portable/main.ts') },
+    outDir: folder,
+    dts: false,
+    splitting: false,
+    clean: false,
+  });
   return path.join(folder, 'portable.js');
 }

@@ -13,7 +13,13 @@ export function findChromium(): string | undefined {
 }
 
 /** Opens the page and passes on each line that it logs, until one of them ends the run or the time is up. */
-export async function runInPage(executablePath: string, bundle: string, { page: kind, claim }: PageTarget, timeout: number, onLine: (line: string) => void): Promise<void> {
+export async function runInPage(
+  executablePath: string,
+  bundle: string,
+  { page: kind, claim }: PageTarget,
+  timeout: number,
+  onLine: (line: string) => void,
+): Promise<void> {
   const server = await serve(bundle, kind.headers);
   const browser = await chromium.launch({ executablePath, chromiumSandbox: false, args: ['--no-sandbox', ...kind.browserArguments] });
   try {

@@ -61,7 +61,11 @@ function parseLine(line: string): TestResult | { done: true } | undefined {
 
 function runCommand({ command, env, claim }: CommandTarget, bundle: string, onLine: (line: string) => void): Promise<void> {
   const [executable, ...rest] = command;
-  const child = spawn(executable!, [...rest, bundle, JSON.stringify(claim)], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'], timeout: TIMEOUT });
+  const child = spawn(executable!, [...rest, bundle, JSON.stringify(claim)], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: TIMEOUT,
+  });
   let complaint = '';
   child.stderr.on('data', (data: Buffer) => {
     complaint = (complaint + data.toString()).slice(-2000);
@@ -88,9 +92,14 @@ async function main(): Promise<number> {
     total.failed += failed.length + (trouble ? 1 : 0);
     total.skipped += skipped + (missing ? 1 : 0);
     const seconds = ((Date.now() - start) / 1000).toFixed(1);
-    console.log(missing ? `${target.name}: skipped, ${missing}` : `${target.name}: ${passed} passed, ${failed.length} failed, ${skipped} skipped (${seconds} s)`);
+    console.log(
+      missing
+        ? `${target.name}: skipped, ${missing}`
+        : `${target.name}: ${passed} passed, ${failed.length} failed, ${skipped} skipped (${seconds} s)`,
+    );
     if (trouble) console.log(`FAILED ${target.name}: ${trouble}`);
-    for (const { suite, name, message } of failed) console.log(`FAILED ${target.name}: ${suite}: ${name}: ${message?.split('\n').slice(0, 14).join('\n  ')}`);
+    for (const { suite, name, message } of failed)
+      console.log(`FAILED ${target.name}: ${suite}: ${name}: ${message?.split('\n').slice(0, 14).join('\n  ')}`);
   }
   console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
   return total.failed > 0 || total.passed === 0 ? 1 : 0;

@@ -43,9 +43,16 @@ function node20(): Target {
   const name = 'node 20';
   const folders = (process.env.PATH ?? '').split(path.delimiter).filter((folder) => !folder.includes('node_modules'));
   const candidates = [...folders.map((folder) => path.join(folder, 'node')), path.join(ROOT, 'node_modules/node20/bin/node')];
-  const node = candidates.find((each) => existsSync(each) && spawnSync(each, ['--version'], { encoding: 'utf8' }).stdout?.startsWith('v20.'));
+  const node = candidates.find(
+    (each) => existsSync(each) && spawnSync(each, ['--version'], { encoding: 'utf8' }).stdout?.startsWith('v20.'),
+  );
   if (!node) return { name, missing: 'no node 20 on the PATH' };
-  return { name, command: [node], env: {}, claim: { runtime: 'node', version: '20.', isolated: true, backends: ['reference', 'wasm simd128'] } };
+  return {
+    name,
+    command: [node],
+    env: {},
+    claim: { runtime: 'node', version: '20.', isolated: true, backends: ['reference', 'wasm simd128'] },
+  };
 }
 
 /** Deno brings a WebGPU of its own (wgpu), which needs a Vulkan driver. */
@@ -72,8 +79,16 @@ function chromium(): Target[] {
   const claim = { runtime: 'chromium', version: '', isolated: false, backends: PORTABLE_WASM } as const;
   const withGpu = [...PORTABLE_WASM, 'webgpu'];
   return [
-    { name: 'chromium, isolated', page: { headers: ISOLATION, browserArguments: GPU }, claim: { ...claim, isolated: true, backends: withGpu } },
-    { name: 'chromium, not isolated', page: { headers: {}, browserArguments: GPU }, claim: { ...claim, backends: withGpu, suites: ['platform', 'errors'] } },
+    {
+      name: 'chromium, isolated',
+      page: { headers: ISOLATION, browserArguments: GPU },
+      claim: { ...claim, isolated: true, backends: withGpu },
+    },
+    {
+      name: 'chromium, not isolated',
+      page: { headers: {}, browserArguments: GPU },
+      claim: { ...claim, backends: withGpu, suites: ['platform', 'errors'] },
+    },
     {
       name: 'chromium, strict CSP, no WebGPU',
       page: { headers: { 'content-security-policy': "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'" }, browserArguments: [] },

@@ -20,7 +20,8 @@ export function errorsSuite(t: Suite): void {
   for (const backendCase of t.platform.backends) {
     let opened: Promise<Backend> | undefined;
     const open = () => (opened ??= backendCase.create());
-    const test = (name: string, run: (backend: Backend) => Promise<void>) => t.test(`${name} [${backendCase.name}]`, async () => run(await open()));
+    const test = (name: string, run: (backend: Backend) => Promise<void>) =>
+      t.test(`${name} [${backendCase.name}]`, async () => run(await open()));
     for (const call of BAD_CALLS) test(`${call.op.name}: ${call.title}`, (backend) => refuse(backend, call));
     ownershipTests(test);
     memoryTests(test);
@@ -48,9 +49,20 @@ async function refuse(backend: Backend, { op, good, bad, attrs, badAttrs, argume
 }
 
 /** The call throws at once, with the right error, and leaves every operand and the accounting as they were. */
-async function refusedWith(backend: Backend, op: Op, io: Readonly<Record<string, unknown>>, attrs: object, code: ErrorCode, argument: string): Promise<void> {
+async function refusedWith(
+  backend: Backend,
+  op: Op,
+  io: Readonly<Record<string, unknown>>,
+  attrs: object,
+  code: ErrorCode,
+  argument: string,
+): Promise<void> {
   const readAll = () =>
-    Promise.all(Object.values(io).map((held) => (held instanceof Tensor && held.backend === backend && !held.disposed ? backend.read(held) : undefined)));
+    Promise.all(
+      Object.values(io).map((held) =>
+        held instanceof Tensor && held.backend === backend && !held.disposed ? backend.read(held) : undefined,
+      ),
+    );
   const memory = backend.memory();
   const before = await readAll();
   let returned = false;
@@ -76,7 +88,12 @@ const EPS = { eps: 1e-5 };
 
 /** Faults in what the operands are and whose they are. */
 function ownershipTests(test: Test): void {
-  const withNorm = (name: string, code: ErrorCode, argument: string, spoil: (placed: Placed, backend: Backend) => Promise<Placed> | Placed) =>
+  const withNorm = (
+    name: string,
+    code: ErrorCode,
+    argument: string,
+    spoil: (placed: Placed, backend: Backend) => Promise<Placed> | Placed,
+  ) =>
     test(name, async (backend) => {
       const placed = await place(backend, NORM);
       try {
@@ -99,9 +116,15 @@ function ownershipTests(test: Test): void {
     placed.x!.dispose();
     return { ...placed, x: view };
   });
-  withNorm('a tensor of another backend', 'wrong-backend', 'x', (placed) => ({ ...placed, x: createReferenceBackend().upload(new Float32Array(12), [3, 4]) }));
+  withNorm('a tensor of another backend', 'wrong-backend', 'x', (placed) => ({
+    ...placed,
+    x: createReferenceBackend().upload(new Float32Array(12), [3, 4]),
+  }));
   withNorm('an output that is an input', 'invalid-argument', 'y', (placed) => ({ ...placed, y: placed.x! }));
-  withNorm('an output that is a view of an input', 'invalid-argument', 'y', (placed) => ({ ...placed, y: (placed.x as Tensor).view([3, 4]) }));
+  withNorm('an output that is a view of an input', 'invalid-argument', 'y', (placed) => ({
+    ...placed,
+    y: (placed.x as Tensor).view([3, 4]),
+  }));
   withNorm('an operand nobody knows', 'invalid-argument', 'bias', (placed) => ({ ...placed, bias: placed.weight! }));
   withNorm('an absent operand', 'invalid-argument', 'weight', ({ x, y }) => ({ x, y }) as Placed);
   withNorm('null for an operand', 'invalid-argument', 'weight', (placed) => ({ ...placed, weight: null }) as unknown as Placed);
@@ -135,7 +158,11 @@ function ownershipTests(test: Test): void {
     disposeAll(placed);
   });
   test('tables of the wrong width for rope', async (backend) => {
-    const values: Values = { x: f32(new Random(4).normal(12), 1, 2, 6), cos: f32(new Float32Array(2), 1, 2), sin: f32(new Float32Array(2), 1, 2) };
+    const values: Values = {
+      x: f32(new Random(4).normal(12), 1, 2, 6),
+      cos: f32(new Float32Array(2), 1, 2),
+      sin: f32(new Float32Array(2), 1, 2),
+    };
     const placed = await place(backend, values);
     await refusedWith(backend, rope, placed, { layout: 'neox' }, 'invalid-argument', 'cos');
     disposeAll(placed);
@@ -160,7 +187,9 @@ function memoryTests(test: Test): void {
   refused('empty: a negative extent', 'empty', 'shape', (backend) => backend.empty({ dtype: 'f32', shape: [-1] }));
   refused('empty: NaN for an extent', 'empty', 'shape', (backend) => backend.empty({ dtype: 'f32', shape: [Number.NaN] }));
   refused('empty: an extent beyond all numbers', 'empty', 'shape', (backend) => backend.empty({ dtype: 'f32', shape: [2 ** 40, 2 ** 40] }));
-  refused('borrow: memory that cannot be borrowed', 'borrow', 'handle', (backend) => backend.borrow('nothing', { dtype: 'f32', shape: [4] }));
+  refused('borrow: memory that cannot be borrowed', 'borrow', 'handle', (backend) =>
+    backend.borrow('nothing', { dtype: 'f32', shape: [4] }),
+  );
   refused('pack: a vector', 'pack', 'shape', (backend) => backend.pack({ data: four, shape: [4] as unknown as [number, number] }));
   refused('pack: a shape of another size', 'pack', 'shape', (backend) => backend.pack({ data: four, shape: [2, 3] }));
   refused('pack: gate and up of different shapes', 'pack', 'up', (backend) =>
@@ -173,7 +202,10 @@ function memoryTests(test: Test): void {
 
   test('pack: a dtype nobody knows', async (backend) => {
     const weights = backend.memory().weights;
-    const error = await throwsCode(() => backend.pack({ data: four, shape: [2, 2] }, { dtype: 'q1' as 'f32' }), 'unsupported', { op: 'pack', argument: 'dtype' });
+    const error = await throwsCode(() => backend.pack({ data: four, shape: [2, 2] }, { dtype: 'q1' as 'f32' }), 'unsupported', {
+      op: 'pack',
+      argument: 'dtype',
+    });
     equal(error.got, 'q1', 'got');
     ok(error.expected?.includes('f32'), `expected is ${error.expected}, it should name f32`);
     equal(backend.memory().weights, weights, 'bytes of weights');
@@ -196,7 +228,11 @@ function memoryTests(test: Test): void {
     using tensor = backend.upload(four);
     const reason = new Error('enough');
     const signal = AbortSignal.abort(reason);
-    const reasonOf = (work: Promise<unknown>) => work.then(() => 'no error', (error: unknown) => error);
+    const reasonOf = (work: Promise<unknown>) =>
+      work.then(
+        () => 'no error',
+        (error: unknown) => error,
+      );
     equal(await reasonOf(backend.read(tensor, { signal })), reason, 'reason of read');
     equal(await reasonOf(backend.flush({ signal })), reason, 'reason of flush');
     identical(await backend.read(tensor), four, 'the tensor');

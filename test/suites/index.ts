@@ -5,4 +5,9 @@ import { lawsSuite } from './laws.ts';
 import { opsSuite } from './ops.ts';
 import { platformSuite } from './platform.ts';
 
-export const SUITES: Readonly<Record<string, SuiteFunction>> = { platform: platformSuite, ops: opsSuite, laws: lawsSuite, errors: errorsSuite };
+export const SUITES: Readonly<Record<string, SuiteFunction>> = {
+  platform: platformSuite,
+  ops: opsSuite,
+  laws: lawsSuite,
+  errors: errorsSuite,
+};

@@ -17,7 +17,8 @@ export function lawsSuite(t: Suite): void {
   for (const backendCase of t.platform.backends) {
     let opened: Promise<Backend> | undefined;
     const open = () => (opened ??= backendCase.create());
-    const law = (name: string, run: (backend: Backend) => Promise<void>) => t.test(`${name} [${backendCase.name}]`, async () => run(await open()));
+    const law = (name: string, run: (backend: Backend) => Promise<void>) =>
+      t.test(`${name} [${backendCase.name}]`, async () => run(await open()));
     rowListLaws(law);
     cacheLaws(law);
     poisonLaws(law, backendCase);
@@ -48,7 +49,7 @@ async function ffn(backend: Backend, values: Values): Promise<Float32Array> {
 /** Rows of a matrix, in the order of a list. */
 function take(data: Float32Array, width: number, rows: ArrayLike<number>): Float32Array {
   const taken = new Float32Array(rows.length * width);
-  Array.from(rows).forEach((row, i) => taken.set(data.subarray(row * width, (row + 1) * width), i * width));
+  for (let i = 0; i < rows.length; i++) taken.set(data.subarray(rows[i]! * width, (rows[i]! + 1) * width), i * width);
   return taken;
 }
 
@@ -107,13 +108,22 @@ function rowListLaws(law: Law): void {
     const random = new Random(7);
     const [T, D] = [19, 9];
     const x = random.normal(T * D);
-    const unit = matrix(Float32Array.from({ length: D * D }, (_, i) => (i % (D + 1) === 0 ? 1 : 0)), D, D);
+    const unit = matrix(
+      Float32Array.from({ length: D * D }, (_, i) => (i % (D + 1) === 0 ? 1 : 0)),
+      D,
+      D,
+    );
     for (const [name, list] of Object.entries(rowLists(T))) {
       const rows = u32(list);
       const gathered = await apply(backend, linear, { x: f32(x, T, D), weight: unit, rows, y: out(list.length, D) }, {});
       identical(gathered.y!, take(x, D, list), `rows gathered by "${name}"`);
       const target = random.normal(T * D);
-      const scattered = await apply(backend, linear, { x: f32(gathered.y as Float32Array, list.length, D), weight: unit, outRows: rows, y: f32(target, T, D) }, {});
+      const scattered = await apply(
+        backend,
+        linear,
+        { x: f32(gathered.y as Float32Array, list.length, D), weight: unit, outRows: rows, y: f32(target, T, D) },
+        {},
+      );
       const want = target.slice();
       for (const row of list) want.set(x.subarray(row * D, (row + 1) * D), row * D);
       identical(scattered.y!, want, `rows scattered by "${name}"`);
@@ -150,7 +160,13 @@ async function compact(backend: Backend, { k, v, positions }: Cache, keep: Uint3
   return { k: part(kept.k), v: part(kept.v), positions: keep.map((row) => positions[row]!) };
 }
 
-async function attend(backend: Backend, q: Float32Array, qPositions: Uint32Array, { k, v, positions }: Cache, hiddenKeys: readonly [number, number, number][] = []): Promise<Float32Array> {
+async function attend(
+  backend: Backend,
+  q: Float32Array,
+  qPositions: Uint32Array,
+  { k, v, positions }: Cache,
+  hiddenKeys: readonly [number, number, number][] = [],
+): Promise<Float32Array> {
   const [T, S] = [qPositions.length, positions.length];
   const values: Values = {
     q: f32(q, T, HEADS, WIDTH),
@@ -175,31 +191,48 @@ function cacheLaws(law: Law): void {
     for (const [name, first] of Object.entries(rowLists(67))) {
       for (const [next, second] of Object.entries(rowLists(first.length))) {
         const twice = await compact(backend, await compact(backend, cache, first), second);
-        const once = await compact(backend, cache, second.map((row) => first[row]!));
+        const once = await compact(
+          backend,
+          cache,
+          second.map((row) => first[row]!),
+        );
         identical(twice.k, once.k, `k after ${name}, ${next}`);
         identical(twice.v, once.v, `v after ${name}, ${next}`);
         deepEqual(twice.positions, once.positions, 'positions');
       }
     }
   });
-  law('attention over the compacted cache is attention over the full one with the removed keys hidden, within the tolerance', async (backend) => {
-    const random = new Random(12);
-    const cache = randomCache(random, 67);
-    const qPositions = Uint32Array.of(67, 68, 69, 75, 76);
-    const q = random.normal(qPositions.length * HEADS * WIDTH);
-    for (const [start, end] of [[0, 67], [5, 5], [0, 1], [66, 67], [16, 48], [7, 64]] as const) {
-      const keep = rowLists(67).all!.filter((row) => row < start || row >= end);
-      const want = await attend(backend, q, qPositions, cache, [[start, end, 0]]);
-      const got = await attend(backend, q, qPositions, await compact(backend, cache, keep));
-      close(got, want, tolerance(WIDTH + 67, want), `o without rows ${start} to ${end}`);
-    }
-  });
+  law(
+    'attention over the compacted cache is attention over the full one with the removed keys hidden, within the tolerance',
+    async (backend) => {
+      const random = new Random(12);
+      const cache = randomCache(random, 67);
+      const qPositions = Uint32Array.of(67, 68, 69, 75, 76);
+      const q = random.normal(qPositions.length * HEADS * WIDTH);
+      for (const [start, end] of [
+        [0, 67],
+        [5, 5],
+        [0, 1],
+        [66, 67],
+        [16, 48],
+        [7, 64],
+      ] as const) {
+        const keep = rowLists(67).all!.filter((row) => row < start || row >= end);
+        const want = await attend(backend, q, qPositions, cache, [[start, end, 0]]);
+        const got = await attend(backend, q, qPositions, await compact(backend, cache, keep));
+        close(got, want, tolerance(WIDTH + 67, want), `o without rows ${start} to ${end}`);
+      }
+    },
+  );
   law('append_kv: two chunks are one, to the bit', async (backend) => {
     const random = new Random(13);
     const [n, W, C] = [19, KV_HEADS * WIDTH, 32];
     const { k, v } = randomCache(random, n);
     const empty = { k: f32(new Float32Array(C * W), 1, C, W), v: f32(new Float32Array(C * W), 1, C, W) };
-    const rows = (from: number, to: number) => ({ kNew: f32(k.slice(from * W, to * W), 1, to - from, W), vNew: f32(v.slice(from * W, to * W), 1, to - from, W) });
+    const rows = (from: number, to: number) => ({
+      kNew: f32(k.slice(from * W, to * W), 1, to - from, W),
+      vNew: f32(v.slice(from * W, to * W), 1, to - from, W),
+    });
     const once = await apply(backend, appendKv, { ...rows(0, n), ...empty }, { at: 5 });
     const first = await apply(backend, appendKv, { ...rows(0, 7), ...empty }, { at: 5 });
     const both = { k: f32(first.k as Float32Array, 1, C, W), v: f32(first.v as Float32Array, 1, C, W) };
@@ -233,7 +266,15 @@ function poisonLaws(law: Law, { kind }: BackendCase): void {
     const x = values.x.f32.map((value, i) => (Math.floor(i / 20) % 2 === 0 ? Number.NaN : value));
     const spoiled = await ffn(backend, { ...values, x: f32(x, 19, 20), rows: u32(rows) });
     identical(take(spoiled, 20, rows), take(clean, 20, rows), 'listed rows');
-    identical(take(spoiled, 20, rowLists(10).all!.map((i) => 2 * i)), new Float32Array(200).fill(Number.NaN), 'the other rows');
+    identical(
+      take(
+        spoiled,
+        20,
+        rowLists(10).all!.map((i) => 2 * i),
+      ),
+      new Float32Array(200).fill(Number.NaN),
+      'the other rows',
+    );
   });
   law('attention: NaN in hidden keys reaches no query, to the bit', async (backend) => {
     const random = new Random(21);
@@ -269,6 +310,18 @@ function memoryLaws(t: Suite, { name, lend, create }: BackendCase, law: Law): vo
     }
     deepEqual(reserved.slice(2), [reserved[1], reserved[1]], `bytes held after rounds 2 and 3 (all rounds: ${reserved})`);
   });
+  law('memory that was freed is used again, for tensors and for weights', async (backend) => {
+    const data = new Float32Array(2 ** 18);
+    const useAndFree = async () => {
+      backend.upload(data).dispose();
+      (await backend.pack({ data, shape: [512, 512] })).dispose();
+      await backend.flush();
+      return backend.memory().reserved;
+    };
+    for (let round = 0; round < 3; round++) await useAndFree();
+    const reserved = await useAndFree();
+    for (let round = 0; round < 12; round++) deepEqual(await useAndFree(), reserved, `bytes held after round ${round + 4}`);
+  });
   law('memory() counts tensors and weights to the byte, views and borrowed memory as nothing', async (backend) => {
     const start = backend.memory();
     const tensor = backend.upload(new Float32Array(10), [2, 5]);
@@ -292,7 +345,11 @@ function memoryLaws(t: Suite, { name, lend, create }: BackendCase, law: Law): vo
       reads.push(backend.read(sum));
     }
     const values = (await Promise.all(reads)).map(([value]) => value);
-    deepEqual(values, Array.from({ length: 40 }, (_, i) => i + 1), 'what the reads saw');
+    deepEqual(
+      values,
+      Array.from({ length: 40 }, (_, i) => i + 1),
+      'what the reads saw',
+    );
     unit.dispose();
   });
   law('trace reports every op that runs, until disposed', async (backend) => {

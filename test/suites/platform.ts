@@ -53,7 +53,10 @@ function selectionTests(t: Suite, kinds: ReadonlySet<string>): void {
     } else {
       t.test(`selectBackend falls to reference where ${kind} does not work, and says why`, async () => {
         const told: string[] = [];
-        await using backend = await selectBackend({ prefer: [kind, 'reference'], onFallback: ({ name, reason }) => void told.push(`${name}: ${reason}`) });
+        await using backend = await selectBackend({
+          prefer: [kind, 'reference'],
+          onFallback: ({ name, reason }) => void told.push(`${name}: ${reason}`),
+        });
         equal(backend.name, 'reference', 'name');
         const [rejection] = backend.rejected;
         equal(rejection?.name, kind, 'the rejected backend');
@@ -70,5 +73,7 @@ function selectionTests(t: Suite, kinds: ReadonlySet<string>): void {
     else equal(backend.name, kinds.has('wasm') ? 'wasm' : 'reference', 'name');
     if (kinds.has('webgpu') && backend.name !== 'webgpu') ok(software, `webgpu was rejected for: ${JSON.stringify(backend.rejected)}`);
   });
-  t.test('selectBackend refuses a name nobody knows', () => throwsCode(() => selectBackend({ prefer: 'cuda' as 'wasm' }), 'unknown-name').then(() => {}));
+  t.test('selectBackend refuses a name nobody knows', () =>
+    throwsCode(() => selectBackend({ prefer: 'cuda' as 'wasm' }), 'unknown-name').then(() => {}),
+  );
 }

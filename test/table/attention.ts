@@ -15,7 +15,10 @@ type Sizes = {
 
 const BASE: Sizes = { T: 5, S: 13, spare: 0, Hkv: 2, group: 2, dh: 12 };
 
-function operands(random: Random, { T, S, spare, Hkv, group, dh }: Sizes): Record<'q' | 'k' | 'v' | 'o', F32> & Record<'qPositions' | 'kPositions', U32> {
+function operands(
+  random: Random,
+  { T, S, spare, Hkv, group, dh }: Sizes,
+): Record<'q' | 'k' | 'v' | 'o', F32> & Record<'qPositions' | 'kPositions', U32> {
   const C = S + spare;
   const kPositions = random.ascending(S);
   // The queries are the last rows of a sequence, as in a chunk of prefill: they see most keys, not all.
@@ -33,7 +36,14 @@ function operands(random: Random, { T, S, spare, Hkv, group, dh }: Sizes): Recor
 export const attentionRow: OpRow = {
   op: attention,
   *cases(random) {
-    const axes = { T: TURNING_POINTS, S: [...TURNING_POINTS, 300], spare: [1, 5], Hkv: [1, 3, 4, 5, 8, 9], group: [1, 3, 4, 7, 8], dh: [...TURNING_POINTS, 128] };
+    const axes = {
+      T: TURNING_POINTS,
+      S: [...TURNING_POINTS, 300],
+      spare: [1, 5],
+      Hkv: [1, 3, 4, 5, 8, 9],
+      group: [1, 3, 4, 7, 8],
+      dh: [...TURNING_POINTS, 128],
+    };
     for (const { title, ...sizes } of star(BASE, axes)) {
       for (const causal of [true, false]) {
         const attrs: AttentionAttrs = { scale: 1 / Math.sqrt(sizes.dh || 1), causal };
@@ -46,7 +56,18 @@ export const attentionRow: OpRow = {
     const attrs: AttentionAttrs = { scale: 0.3, causal: true };
     yield { title: 'prefill', values: inOrder(), attrs, sums: 40 };
     yield { title: 'one hidden block', values: inOrder(), attrs: { ...attrs, hiddenKeys: [[3, 9, 11]] }, sums: 40 };
-    yield { title: 'two hidden blocks', values: inOrder(), attrs: { ...attrs, hiddenKeys: [[0, 4, 6], [8, 12, 13]] }, sums: 40 };
+    yield {
+      title: 'two hidden blocks',
+      values: inOrder(),
+      attrs: {
+        ...attrs,
+        hiddenKeys: [
+          [0, 4, 6],
+          [8, 12, 13],
+        ],
+      },
+      sums: 40,
+    };
     yield { title: 'all keys hidden from some', values: inOrder(), attrs: { ...attrs, hiddenKeys: [[0, 19, 15]] }, sums: 40 };
     yield { title: 'key bias', values: { ...inOrder(), keyBias: f32(random.normal(19, 2), 19) }, attrs, sums: 40 };
     yield { title: 'sharp logits', values: inOrder(), attrs: { ...attrs, scale: 40 }, sums: 40 * 40 ** 2 };
@@ -67,7 +88,12 @@ export const attentionScoresRow: OpRow = {
         const causal = reduce === 'mean';
         const attrs: AttentionScoresAttrs = { qPosition: S, causal, scale: 1 / Math.sqrt(dh), reduce };
         const query = { ...q, shape: [Hkv * group, dh] };
-        yield { title: `${title}, ${reduce}`, values: { q: query, k, kPositions, keyBias, scores: out(S) }, attrs, sums: dh + S + Hkv * group };
+        yield {
+          title: `${title}, ${reduce}`,
+          values: { q: query, k, kPositions, keyBias, scores: out(S) },
+          attrs,
+          sums: dh + S + Hkv * group,
+        };
       }
     }
     const { q, k } = operands(random, { ...BASE, T: 1 });

@@ -45,7 +45,10 @@ export const compactKvRow: OpRow = {
 export const embeddingRow: OpRow = {
   op: embedding,
   *cases(random) {
-    for (const { title, V, n, D, at } of star({ V: 17, n: 5, D: 7, at: 0 }, { V: NONEMPTY, n: TURNING_POINTS, D: TURNING_POINTS, at: [1, 4, 64] })) {
+    for (const { title, V, n, D, at } of star(
+      { V: 17, n: 5, D: 7, at: 0 },
+      { V: NONEMPTY, n: TURNING_POINTS, D: TURNING_POINTS, at: [1, 4, 64] },
+    )) {
       const ids = u32(Uint32Array.from({ length: n }, (_, i) => (i === 0 ? V - 1 : random.below(V))));
       const values = { table: f32(random.normal(V * D), V, D), ids, y: out(at + n + 2, D) };
       yield { title, values, attrs: { at }, sums: 0, exact: true };

@@ -29,7 +29,10 @@ function operands(random: Random, T: number, D: number, M: number, { norm, gated
 export const gatheredFfnRow: OpRow = {
   op: gatheredFfn,
   *cases(random) {
-    for (const [name, form] of [['llama', LLAMA], ['vit', VIT]] as const) {
+    for (const [name, form] of [
+      ['llama', LLAMA],
+      ['vit', VIT],
+    ] as const) {
       const axes = { T: TURNING_POINTS, D: TURNING_POINTS, M: TURNING_POINTS };
       for (const { title, T, D, M } of star({ T: 7, D: 12, M: 21 }, axes)) {
         const attrs = { activation: form.gated ? 'silu' : 'gelu', norm: form.norm, eps: 1e-5 };
@@ -41,7 +44,12 @@ export const gatheredFfnRow: OpRow = {
         for (const activation of ACTIVATIONS) {
           const biased = activation.length % 2 === 0;
           const values = operands(random, 5, 20, 36, { norm, gated, biased });
-          yield { title: `${norm}, ${gated ? 'gated' : 'plain'}, ${activation}`, values, attrs: { activation, norm, eps: 1e-6 }, sums: 112 };
+          yield {
+            title: `${norm}, ${gated ? 'gated' : 'plain'}, ${activation}`,
+            values,
+            attrs: { activation, norm, eps: 1e-6 },
+            sums: 112,
+          };
         }
       }
     }
@@ -50,7 +58,12 @@ export const gatheredFfnRow: OpRow = {
       for (const gates of [false, true]) {
         const rowGate = gates ? f32(random.normal(rows.length), rows.length) : undefined;
         const values = { ...operands(random, T, 20, 36, LLAMA), rows: u32(rows), rowGate };
-        yield { title: `rows ${name}${gates ? ', row gates' : ''}`, values, attrs: { activation: 'silu', norm: 'rms', eps: 1e-6 }, sums: 112 };
+        yield {
+          title: `rows ${name}${gates ? ', row gates' : ''}`,
+          values,
+          attrs: { activation: 'silu', norm: 'rms', eps: 1e-6 },
+          sums: 112,
+        };
       }
     }
   },

@@ -16,13 +16,19 @@ export const linearRow: OpRow = {
   op: linear,
   *cases(random) {
     const axes = { T: TURNING_POINTS, K: [...TURNING_POINTS, 1000], N: TURNING_POINTS };
-    for (const { title, T, K, N } of star({ T: 5, K: 13, N: 11 }, axes)) yield { title, values: operands(random, T, K, N), attrs: {}, sums: K + 1 };
+    for (const { title, T, K, N } of star({ T: 5, K: 13, N: 11 }, axes))
+      yield { title, values: operands(random, T, K, N), attrs: {}, sums: K + 1 };
     for (const { title, T, K, N } of star({ T: 19, K: 67, N: 35 }, { T: [16, 17, 35], K: [64, 65, 67], N: [64, 65, 67] })) {
       yield { title: `larger, no bias, ${title}`, values: { ...operands(random, T, K, N), bias: undefined }, attrs: {}, sums: K };
     }
     for (const activation of ACTIVATIONS) {
       yield { title: `act ${activation}`, values: operands(random, 7, 20, 9), attrs: { activation }, sums: 60 };
-      yield { title: `act ${activation}, accumulate`, values: operands(random, 7, 20, 9), attrs: { activation, accumulate: true }, sums: 60 };
+      yield {
+        title: `act ${activation}, accumulate`,
+        values: operands(random, 7, 20, 9),
+        attrs: { activation, accumulate: true },
+        sums: 60,
+      };
     }
     const [T, K, N] = [19, 13, 11];
     for (const [name, list] of Object.entries(rowLists(T))) {

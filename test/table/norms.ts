@@ -12,8 +12,18 @@ export const rmsNormRow: OpRow = {
     const [T, D] = [3, 68];
     const weight = f32(random.normal(D), D);
     yield { title: 'large numbers', values: { x: f32(random.normal(T * D, 1e6), T, D), weight, y: out(T, D) }, attrs: { eps: 0 }, sums: D };
-    yield { title: 'tiny numbers', values: { x: f32(random.normal(T * D, 1e-5), T, D), weight, y: out(T, D) }, attrs: { eps: 1e-6 }, sums: D };
-    yield { title: 'rows of zeros', values: { x: f32(new Float32Array(T * D), T, D), weight, y: out(T, D) }, attrs: { eps: 1e-6 }, sums: D };
+    yield {
+      title: 'tiny numbers',
+      values: { x: f32(random.normal(T * D, 1e-5), T, D), weight, y: out(T, D) },
+      attrs: { eps: 1e-6 },
+      sums: D,
+    };
+    yield {
+      title: 'rows of zeros',
+      values: { x: f32(new Float32Array(T * D), T, D), weight, y: out(T, D) },
+      attrs: { eps: 1e-6 },
+      sums: D,
+    };
   },
 };
 
@@ -28,8 +38,18 @@ export const layerNormRow: OpRow = {
     const [T, D] = [3, 68];
     const operands = { weight: f32(random.normal(D), D), bias: f32(random.normal(D), D), y: out(T, D) };
     // The variance must come from a second pass over the differences: x^2 - mean^2 would cancel here.
-    yield { title: 'mean far from zero', values: { x: f32(random.normal(T * D, 1, 300), T, D), ...operands }, attrs: { eps: 1e-5 }, sums: 2 * D * 60 ** 2 };
-    yield { title: 'constant rows', values: { x: f32(new Float32Array(T * D).fill(3), T, D), ...operands }, attrs: { eps: 1e-5 }, sums: 2 * D };
+    yield {
+      title: 'mean far from zero',
+      values: { x: f32(random.normal(T * D, 1, 300), T, D), ...operands },
+      attrs: { eps: 1e-5 },
+      sums: 2 * D * 60 ** 2,
+    };
+    yield {
+      title: 'constant rows',
+      values: { x: f32(new Float32Array(T * D).fill(3), T, D), ...operands },
+      attrs: { eps: 1e-5 },
+      sums: 2 * D,
+    };
   },
 };
 

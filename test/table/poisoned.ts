@@ -11,7 +11,14 @@ interface PoisonedCase {
   attrs: object;
 }
 
-const POISONS = { NaN: Number.NaN, Infinity: Number.POSITIVE_INFINITY, '-Infinity': Number.NEGATIVE_INFINITY, 'a huge number': 1e18, 'a large number': 400, 'a large negative number': -400 };
+const POISONS = {
+  NaN: Number.NaN,
+  Infinity: Number.POSITIVE_INFINITY,
+  '-Infinity': Number.NEGATIVE_INFINITY,
+  'a huge number': 1e18,
+  'a large number': 400,
+  'a large negative number': -400,
+};
 
 const random = new Random(0x90150);
 
@@ -37,11 +44,26 @@ function casesOf(title: string, poison: number): PoisonedCase[] {
     [ops.attention, `${title} in a key`, { ...heads, k: poisoned(poison, 5, 1, 4) }, causal],
     [ops.attention, `${title} in a value`, { ...heads, v: poisoned(poison, 5, 1, 4) }, causal],
     [ops.attention, `${title} in the key bias`, { ...heads, keyBias: poisoned(poison, 5) }, causal],
-    [ops.attentionScores, `${title} in a key`, { q: clean(2, 4), k: poisoned(poison, 5, 1, 4), kPositions: positions, scores: out(5) }, { ...causal, qPosition: 4, reduce: 'mean' }],
-    [ops.summary, title, { tokens: poisoned(poison, 5, 4), normWeight: clean(4), scoreWeight: clean(4), y: out(1, 4) }, { eps: 1e-5, scoreBias: 0 }],
+    [
+      ops.attentionScores,
+      `${title} in a key`,
+      { q: clean(2, 4), k: poisoned(poison, 5, 1, 4), kPositions: positions, scores: out(5) },
+      { ...causal, qPosition: 4, reduce: 'mean' },
+    ],
+    [
+      ops.summary,
+      title,
+      { tokens: poisoned(poison, 5, 4), normWeight: clean(4), scoreWeight: clean(4), y: out(1, 4) },
+      { eps: 1e-5, scoreBias: 0 },
+    ],
   ];
   for (const activation of ops.ACTIVATIONS) {
-    cases.push([ops.linear, `${title}, ${activation}`, { x: poisoned(poison, 3, 1), weight: matrix(Float32Array.of(1, -1), 2, 1), y: out(3, 2) }, { activation }]);
+    cases.push([
+      ops.linear,
+      `${title}, ${activation}`,
+      { x: poisoned(poison, 3, 1), weight: matrix(Float32Array.of(1, -1), 2, 1), y: out(3, 2) },
+      { activation },
+    ]);
     cases.push([ops.gatheredFfn, `${title}, ${activation}`, { x: poisoned(poison, 3, 4), ...ffn }, { activation }]);
   }
   return cases.map(([op, what, values, attrs]) => ({ op, title: what, values, attrs }));

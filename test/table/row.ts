@@ -31,7 +31,10 @@ export const TURNING_POINTS = [0, 1, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 19, 35, 6
 export const NONEMPTY = TURNING_POINTS.slice(1);
 
 /** Every base with one extent at a time running through its sizes: sums, not products, of sizes. */
-export function* star<D extends Record<string, number>>(base: D, axes: { [K in keyof D]?: readonly number[] }): Generator<D & { title: string }> {
+export function* star<D extends Record<string, number>>(
+  base: D,
+  axes: { [K in keyof D]?: readonly number[] },
+): Generator<D & { title: string }> {
   for (const [axis, sizes] of Object.entries(axes)) {
     for (const size of sizes as readonly number[]) yield { ...base, [axis]: size, title: `${axis} = ${size}` };
   }

@@ -13,7 +13,13 @@ export const argmaxRow: OpRow = {
   *cases(random) {
     for (const { title, T, V } of star({ T: 3, V: 13 }, { T: TURNING_POINTS, V: [...NONEMPTY, 1000, 5000] })) {
       yield { title, values: { x: f32(random.normal(T * V), T, V), ids: indexOut(T) }, attrs: {}, sums: 0, exact: true };
-      yield { title: `ties, ${title}`, values: { x: f32(tied(random, T * V, 3), T, V), ids: indexOut(T) }, attrs: {}, sums: 0, exact: true };
+      yield {
+        title: `ties, ${title}`,
+        values: { x: f32(tied(random, T * V, 3), T, V), ids: indexOut(T) },
+        attrs: {},
+        sums: 0,
+        exact: true,
+      };
     }
     const holes = random.normal(4 * 70).map((value, i) => (i % 70 === 0 || i % 3 === 0 || i >= 210 ? Number.NaN : value));
     yield { title: 'NaN never wins', values: { x: f32(holes, 4, 70), ids: indexOut(4) }, attrs: {}, sums: 0, exact: true };
@@ -25,20 +31,41 @@ export const topKRowsRow: OpRow = {
   *cases(random) {
     for (const N of [...TURNING_POINTS, 600]) {
       for (const k of new Set([0, Math.min(1, N), N >> 1, N])) {
-        for (const [name, scores] of [['distinct', random.normal(N)], ['ties', tied(random, N, 4)]] as const) {
+        for (const [name, scores] of [
+          ['distinct', random.normal(N)],
+          ['ties', tied(random, N, 4)],
+        ] as const) {
           const values = { scores: f32(scores, N), rows: indexOut(k) };
           yield { title: `N = ${N}, k = ${k}, ${name}`, values, attrs: { k }, sums: 0, exact: true };
         }
       }
     }
-    for (const alwaysKeep of [[[0, 3]], [[60, 67]], [[2, 5], [4, 9], [30, 30], [64, 66]], [[0, 67]]] as [number, number][][]) {
+    for (const alwaysKeep of [
+      [[0, 3]],
+      [[60, 67]],
+      [
+        [2, 5],
+        [4, 9],
+        [30, 30],
+        [64, 66],
+      ],
+      [[0, 67]],
+    ] as [number, number][][]) {
       const k = Math.min(11, 67 - topKCount(0, alwaysKeep));
       const values = { scores: f32(tied(random, 67, 9), 67), rows: indexOut(topKCount(k, alwaysKeep)) };
       yield { title: `always keep ${JSON.stringify(alwaysKeep)}`, values, attrs: { k, alwaysKeep }, sums: 0, exact: true };
     }
-    const odd = random.normal(67).map((value, i) => [Number.NaN, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, 0, -0][i % 7] ?? value);
+    const odd = random
+      .normal(67)
+      .map((value, i) => [Number.NaN, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, 0, -0][i % 7] ?? value);
     for (const k of [5, 30, 50, 60, 67]) {
-      yield { title: `NaN and Infinity, k = ${k}`, values: { scores: f32(odd, 67), rows: indexOut(k) }, attrs: { k }, sums: 0, exact: true };
+      yield {
+        title: `NaN and Infinity, k = ${k}`,
+        values: { scores: f32(odd, 67), rows: indexOut(k) },
+        attrs: { k },
+        sums: 0,
+        exact: true,
+      };
     }
   },
 };

@@ -70,7 +70,8 @@ describe('LinearMemory', () => {
     const memory = new LinearMemory();
     const pointer = memory.allocate(64);
     memory.free(pointer);
-    for (const wrong of [pointer, 0, 65, -1]) expect(() => memory.free(wrong)).toThrow(expect.objectContaining({ code: 'invalid-argument' }));
+    for (const wrong of [pointer, 0, 65, -1])
+      expect(() => memory.free(wrong)).toThrow(expect.objectContaining({ code: 'invalid-argument' }));
   });
 
   test('2,000 random steps: blocks never overlap, contents survive growth, and all of it joins again', () => {
@@ -101,7 +102,11 @@ describe('the memory of a wasm backend', () => {
   test('returns to where it was after tensors and weights were disposed', async () => {
     await using backend = await createWasmBackend();
     const before = backend.memory();
-    const tensors = [backend.upload(new Float32Array(5000)), backend.upload(new Uint32Array(7)), backend.empty({ dtype: 'f32', shape: [0, 3] })];
+    const tensors = [
+      backend.upload(new Float32Array(5000)),
+      backend.upload(new Uint32Array(7)),
+      backend.empty({ dtype: 'f32', shape: [0, 3] }),
+    ];
     const matrix = { data: new Float32Array(9 * 5), shape: [9, 5] } as const;
     const weights = [await backend.pack(matrix), await backend.pack({ gate: matrix, up: matrix })];
     expect(weights.map(({ bytes }) => bytes)).toEqual([2 * 8 * 5 * 4, 3 * 8 * 5 * 4]);
@@ -126,7 +131,12 @@ describe('the memory of a wasm backend', () => {
     const { memory } = wasmMemoryOf(backend);
     const foreign = new WebAssembly.Memory({ initial: 1 });
     const desc = { dtype: 'f32', shape: [4] } as const;
-    const handles = [undefined, new Float32Array(4), { memory: foreign, pointer: 64 }, ...[0, 2, -4, 1.5, memory.buffer.byteLength - 12].map((pointer) => ({ memory, pointer }))];
+    const handles = [
+      undefined,
+      new Float32Array(4),
+      { memory: foreign, pointer: 64 },
+      ...[0, 2, -4, 1.5, memory.buffer.byteLength - 12].map((pointer) => ({ memory, pointer })),
+    ];
     for (const handle of handles) {
       expect(() => backend.borrow(handle, desc)).toThrow(expect.objectContaining({ code: 'invalid-argument', argument: 'handle' }));
     }

@@ -45,18 +45,21 @@ describe.each(['simd128', 'relaxed'] as const)('products of the %s binary', (var
     expect(await linearBits(variant, tileRows, T)).toEqual(all);
   });
 
-  test.each([4, 6] as const)('gathered_ffn, tiles of %i rows: listed rows have the bits of the dense call, others their own', async (tileRows) => {
-    const dense = await ffnBits(variant, 4);
-    const before = await ffnBits(variant, 4, []);
-    for (const stride of [1, 2, 3, 5, 9, 13]) {
-      const rows = Array.from({ length: T }, (_, t) => t).filter((t) => t % stride === 0);
-      const bits = await ffnBits(variant, tileRows, rows);
-      for (let t = 0; t < T; t++) {
-        const want = (t % stride ? before : dense).subarray(t * D, (t + 1) * D);
-        expect(bits.subarray(t * D, (t + 1) * D)).toEqual(want);
+  test.each([4, 6] as const)(
+    'gathered_ffn, tiles of %i rows: listed rows have the bits of the dense call, others their own',
+    async (tileRows) => {
+      const dense = await ffnBits(variant, 4);
+      const before = await ffnBits(variant, 4, []);
+      for (const stride of [1, 2, 3, 5, 9, 13]) {
+        const rows = Array.from({ length: T }, (_, t) => t).filter((t) => t % stride === 0);
+        const bits = await ffnBits(variant, tileRows, rows);
+        for (let t = 0; t < T; t++) {
+          const want = (t % stride ? before : dense).subarray(t * D, (t + 1) * D);
+          expect(bits.subarray(t * D, (t + 1) * D)).toEqual(want);
+        }
       }
-    }
-  });
+    },
+  );
 });
 
 test('row blocks cover every row once, and packed A has room for each with its filler', () => {

@@ -1,7 +1,7 @@
 /** The reference backend: typed arrays and each op's plain loops. The specification of every op, and the last fallback. */
 import type { Backend, Driver, LossInfo, Rejection } from '../backend.ts';
 import { createBackend } from '../create.ts';
-import { SkipVisionError } from '../errors.ts';
+import { invalidArgument, SkipVisionError } from '../errors.ts';
 import type { Op, ReferenceIo, Signature } from '../op.ts';
 import { type DType, elementCount, type Tensor, type TensorDesc, type TypedArray } from '../tensor.ts';
 import { matricesOf, type Weight, type WeightSource } from '../weight.ts';
@@ -49,7 +49,8 @@ class ReferenceDriver implements Driver {
   adopt(handle: unknown, desc: TensorDesc): Memory {
     const wanted = desc.dtype === 'f32' ? Float32Array : Uint32Array;
     if (!(handle instanceof wanted) || handle.length < elementCount(desc.shape)) {
-      throw new SkipVisionError('invalid-argument', `borrow: expected a ${wanted.name} of at least ${elementCount(desc.shape)} elements`, { op: 'borrow', argument: 'handle' });
+      const got = handle instanceof wanted ? `${handle.length} elements` : Object.prototype.toString.call(handle);
+      throw invalidArgument('borrow', 'handle', got, `a ${wanted.name} of at least ${elementCount(desc.shape)} elements`);
     }
     return { buffer: handle.buffer, byteOffset: handle.byteOffset };
   }

@@ -48,7 +48,9 @@ class WasmDriver implements Driver {
 
   write(handle: unknown, data: TypedArray): void {
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    this.#live().bytes(handle as number, data.byteLength).set(bytes);
+    this.#live()
+      .bytes(handle as number, data.byteLength)
+      .set(bytes);
   }
 
   adopt(handle: unknown, desc: TensorDesc): number {
@@ -56,9 +58,14 @@ class WasmDriver implements Driver {
     const held = this.#live();
     const bytes = elementCount(desc.shape) * 4;
     if (memory !== held.memory) {
-      throw badHandle('memory that is not this backend\'s', 'a { memory, pointer } with the memory of wasmMemoryOf(backend)');
+      throw badHandle("memory that is not this backend's", 'a { memory, pointer } with the memory of wasmMemoryOf(backend)');
     }
-    if (!Number.isInteger(pointer) || (pointer as number) <= 0 || (pointer as number) % 4 !== 0 || (pointer as number) + bytes > held.reserved) {
+    if (
+      !Number.isInteger(pointer) ||
+      (pointer as number) <= 0 ||
+      (pointer as number) % 4 !== 0 ||
+      (pointer as number) + bytes > held.reserved
+    ) {
       throw badHandle(`pointer ${String(pointer)}`, `a multiple of 4 above 0 with ${bytes} bytes of memory behind it`);
     }
     return pointer as number;
@@ -84,7 +91,12 @@ class WasmDriver implements Driver {
     this.#memory?.free((handle as WasmWeight).pointer);
   }
 
-  run(op: Op, operands: Readonly<Record<string, Tensor | Weight | undefined>>, dims: Readonly<Record<string, number>>, attrs: object): void {
+  run(
+    op: Op,
+    operands: Readonly<Record<string, Tensor | Weight | undefined>>,
+    dims: Readonly<Record<string, number>>,
+    attrs: object,
+  ): void {
     const memory = this.#live();
     const io: Record<string, number | WasmWeight> = {};
     for (const name of Object.keys(op.io)) {
@@ -118,7 +130,9 @@ class WasmDriver implements Driver {
   }
 
   async read(handle: unknown, bytes: number): Promise<ArrayBuffer> {
-    return this.#live().bytes(handle as number, bytes).slice().buffer;
+    return this.#live()
+      .bytes(handle as number, bytes)
+      .slice().buffer;
   }
 
   flush(): Promise<void> {
@@ -167,7 +181,12 @@ class WasmDriver implements Driver {
 }
 
 function badHandle(got: string, expected: string): SkipVisionError {
-  return new SkipVisionError('invalid-argument', `borrow: handle is ${got}, expected ${expected}`, { op: 'borrow', argument: 'handle', got, expected });
+  return new SkipVisionError('invalid-argument', `borrow: handle is ${got}, expected ${expected}`, {
+    op: 'borrow',
+    argument: 'handle',
+    got,
+    expected,
+  });
 }
 
 export interface WasmBackendOptions extends BinaryOptions {
@@ -193,6 +212,11 @@ export async function createWasmBackend(options: WasmBackendOptions = {}): Promi
  */
 export function wasmMemoryOf(backend: Backend): Pick<LinearMemory, 'memory' | 'allocate' | 'free'> {
   const driver = memories.get(backend);
-  if (!driver) throw new SkipVisionError('wrong-backend', `wasmMemoryOf: this is a ${backend.name} backend`, { argument: 'backend', got: backend.name, expected: 'wasm' });
+  if (!driver)
+    throw new SkipVisionError('wrong-backend', `wasmMemoryOf: this is a ${backend.name} backend`, {
+      argument: 'backend',
+      got: backend.name,
+      expected: 'wasm',
+    });
   return driver.linearMemory();
 }

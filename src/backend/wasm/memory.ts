@@ -69,7 +69,8 @@ export class LinearMemory {
   /** Returns a block. Unknown addresses (freed twice, never handed out) are a fault of the caller and throw. */
   free(pointer: number): void {
     const size = this.#sizes.get(pointer);
-    if (size === undefined) throw new SkipVisionError('invalid-argument', `free: address ${pointer} is not allocated`, { op: 'free', argument: 'pointer' });
+    if (size === undefined)
+      throw new SkipVisionError('invalid-argument', `free: address ${pointer} is not allocated`, { op: 'free', argument: 'pointer' });
     this.#sizes.delete(pointer);
     this.#used -= size;
     this.#release(pointer, size);
@@ -95,10 +96,14 @@ export class LinearMemory {
     const needed = Math.ceil((size - tail) / PAGE);
     const pages = this.#growBy(Math.max(needed, GROWTH_PAGES)) || this.#growBy(needed);
     if (!pages) {
-      throw new SkipVisionError('out-of-memory', `${size} bytes asked, ${this.#used} in use and ${end} held: linear memory cannot grow by ${needed} pages`, {
-        got: `${size} bytes`,
-        expected: `at most ${tail} bytes without growing`,
-      });
+      throw new SkipVisionError(
+        'out-of-memory',
+        `${size} bytes asked, ${this.#used} in use and ${end} held: linear memory cannot grow by ${needed} pages`,
+        {
+          got: `${size} bytes`,
+          expected: `at most ${tail} bytes without growing`,
+        },
+      );
     }
     this.#release(end, pages * PAGE);
   }
@@ -123,7 +128,10 @@ export class LinearMemory {
     const after = this.#free[low];
     const joinsBefore = before !== undefined && before.start + before.size === start;
     const joinsAfter = after !== undefined && start + size === after.start;
-    const block = { start: joinsBefore ? before.start : start, size: size + (joinsBefore ? before.size : 0) + (joinsAfter ? after.size : 0) };
+    const block = {
+      start: joinsBefore ? before.start : start,
+      size: size + (joinsBefore ? before.size : 0) + (joinsAfter ? after.size : 0),
+    };
     this.#free.splice(joinsBefore ? low - 1 : low, (joinsBefore ? 1 : 0) + (joinsAfter ? 1 : 0), block);
   }
 }

@@ -59,7 +59,23 @@ export function product({ kernels, group }: WasmContext, p: Product): void {
     const weight = p.weight + n * p.K * 4;
     const columns = Math.min(CHUNK, p.N - n);
     const y = p.y + n * 4;
-    kernels.matmul_f32!(p.tile, p.a, aStride, p.rows, group, p.K, weight, columns, y, p.N * 4, p.outRows, bias, p.activation, Number(p.accumulate), p.rowGate);
+    kernels.matmul_f32!(
+      p.tile,
+      p.a,
+      aStride,
+      p.rows,
+      group,
+      p.K,
+      weight,
+      columns,
+      y,
+      p.N * 4,
+      p.outRows,
+      bias,
+      p.activation,
+      Number(p.accumulate),
+      p.rowGate,
+    );
   }
 }
 
@@ -87,7 +103,24 @@ export function innerProduct({ kernels, group }: WasmContext, p: InnerProduct): 
     const weight = pointer + n * p.K * 4;
     const columns = Math.min(CHUNK, lanes - n);
     const gated = parts - 1;
-    kernels.matmul_inner_f32!(p.tile, p.a, aStride, p.rows, group, p.K, weight, columns, m, p.M, gated, p.out, outStride, p.gateBias, p.upBias, p.activation);
+    kernels.matmul_inner_f32!(
+      p.tile,
+      p.a,
+      aStride,
+      p.rows,
+      group,
+      p.K,
+      weight,
+      columns,
+      m,
+      p.M,
+      gated,
+      p.out,
+      outStride,
+      p.gateBias,
+      p.upBias,
+      p.activation,
+    );
   }
 }
 

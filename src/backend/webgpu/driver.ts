@@ -13,7 +13,7 @@ import { Faults } from './faults.ts';
 import { packSlice, planSlices } from './pack.ts';
 import { PARAMS_BYTES, type Pipeline, PipelineCache } from './pipelines.ts';
 
-export type { GpuDeviceLike, GpuLike } from './device.ts';
+export type { DeviceOptions, GpuDeviceLike, GpuLike } from './device.ts';
 
 // Numbers of GPUBufferUsage and GPUMapMode: those globals are absent in Node.
 const MAP_READ = 0x1;

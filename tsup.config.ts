@@ -1,11 +1,26 @@
+import { readFile } from 'node:fs/promises';
 import { defineConfig, type Options } from 'tsup';
+
+type Plugin = NonNullable<Options['esbuildPlugins']>[number];
+
+/** WGSL is inlined as text without comments and indentation, which are half of it. It has no string literals to spare. */
+const wgsl: Plugin = {
+  name: 'wgsl',
+  setup(build) {
+    build.onLoad({ filter: /\.wgsl$/ }, async ({ path }) => {
+      const lines = (await readFile(path, 'utf8')).split('\n').map((line) => line.replace(/\/\/.*$/, '').trim());
+      return { contents: lines.filter(Boolean).join('\n'), loader: 'text' };
+    });
+  },
+};
 
 /** One build for every runtime: ES modules, kernels inlined, `using` lowered for Node 20. */
 export const everywhere: Options = {
   format: ['esm'],
   platform: 'neutral',
   target: 'es2022',
-  loader: { '.wasm': 'binary', '.wgsl': 'text' },
+  loader: { '.wasm': 'binary' },
+  esbuildPlugins: [wgsl],
   external: [/^node:/, 'webgpu'],
   silent: true,
 };
@@ -24,6 +39,9 @@ export default defineConfig({
     cli: 'src/cli.ts',
   },
   dts: true,
+  esbuildOptions(options) {
+    options.minifyWhitespace = true; // names stay readable in stack traces
+  },
   splitting: true,
   clean: true,
 });

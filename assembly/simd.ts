@@ -30,11 +30,20 @@ export function max_lanes(x: v128): f32 {
 /**
  * exp, relative error < 2e-7 on [-87, 88]. Below -87 (result < 1.7e-38) exactly 0, so subnormals are flushed; above
  * 88.37 infinity (the true limit is 88.72). exp(-infinity) = 0, NaN stays NaN.
- * x = n ln 2 + r with |r| <= 0.35; ln 2 in two parts, so that n * high is exact; Cephes' polynomial for exp(r).
  */
 // @ts-ignore: decorator
 @inline
 export function exp4(x: v128): v128 {
+  return v128.andnot(exp4_floored(x), f32x4.lt(x, f32x4.splat(-87)));
+}
+
+/**
+ * Like exp4, but exp(-87) = 1.6e-38 for all below -87.
+ * x = n ln 2 + r with |r| <= 0.35; ln 2 in two parts, so that n * high is exact; Cephes' polynomial for exp(r).
+ */
+// @ts-ignore: decorator
+@inline
+export function exp4_floored(x: v128): v128 {
   // pmin and pmax return their first operand when it is NaN.
   const clamped = f32x4.pmin(f32x4.pmax(x, f32x4.splat(-87)), f32x4.splat(89));
   // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits.
@@ -49,8 +58,8 @@ export function exp4(x: v128): v128 {
   p = madd(p, r, f32x4.splat(1.6666665459e-1));
   p = madd(p, r, f32x4.splat(5.0000001201e-1));
   p = f32x4.add(madd(p, f32x4.mul(r, r), r), f32x4.splat(1));
-  const power = i32x4.shl(i32x4.add(shifted, i32x4.splat(127)), 23);
-  return v128.andnot(f32x4.mul(p, power), f32x4.lt(x, f32x4.splat(-87)));
+  // 2^n by its exponent bits; n = 128 makes infinity.
+  return f32x4.mul(p, i32x4.shl(i32x4.add(shifted, i32x4.splat(127)), 23));
 }
 
 /** exp of one number, by the vector one. */
@@ -60,14 +69,11 @@ export function exp1(x: f32): f32 {
   return f32x4.extract_lane(exp4(f32x4.splat(x)), 0);
 }
 
-/** 1 / (1 + exp(-x)) from exp of a non-positive number: no overflow; relative error < 6e-7, 0 below -87. */
+/** x sigmoid(-t) = x / (1 + exp(t)): relative error < 4e-7 beside that of exp's argument; -0 where exp overflows. */
 // @ts-ignore: decorator
 @inline
-export function sigmoid4(x: v128): v128 {
-  const one = f32x4.splat(1);
-  const e = exp4(f32x4.neg(f32x4.abs(x)));
-  const top = v128.bitselect(e, one, f32x4.lt(x, f32x4.splat(0)));
-  return f32x4.div(top, f32x4.add(one, e));
+export function times_sigmoid4(x: v128, t: v128): v128 {
+  return f32x4.div(x, f32x4.add(f32x4.splat(1), exp4_floored(t)));
 }
 
 /**
@@ -96,7 +102,7 @@ export function erfc4(a: v128): v128 {
 // @ts-ignore: decorator
 @inline
 export function silu4(x: v128): v128 {
-  return f32x4.mul(x, sigmoid4(x));
+  return times_sigmoid4(x, f32x4.neg(x));
 }
 
 /** x / 2 * erfc(-x / sqrt 2), so that the negative tail keeps its relative accuracy. */
@@ -113,13 +119,13 @@ export function gelu4(x: v128): v128 {
 @inline
 export function gelu_tanh4(x: v128): v128 {
   const cubic = madd(f32x4.mul(f32x4.mul(x, x), x), f32x4.splat(0.044715), x);
-  return f32x4.mul(x, sigmoid4(f32x4.mul(cubic, f32x4.splat(1.5957691216))));
+  return times_sigmoid4(x, f32x4.mul(cubic, f32x4.splat(-1.5957691216)));
 }
 
 // @ts-ignore: decorator
 @inline
 export function quick_gelu4(x: v128): v128 {
-  return f32x4.mul(x, sigmoid4(f32x4.mul(x, f32x4.splat(1.702))));
+  return times_sigmoid4(x, f32x4.mul(x, f32x4.splat(-1.702)));
 }
 
 /** 0 where x <= 0; NaN passes through. */

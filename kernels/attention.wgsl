@@ -1,24 +1,18 @@
-// Softmax attention for a tile of query rows of one head with an online softmax: no row of logits is ever stored.
+// Softmax attention, one invocation per query row and head: the rows of a workgroup walk over the same keys, so every load of
+// k and v is the same for all of them, and there is no barrier. The softmax is online: no row of logits is ever stored.
+// Head widths are multiples of 4, so that rows are read as vectors; attention.row.wgsl takes the others.
 //
-// 64 invocations are 8 rows x 8 lanes. A block of 32 keys passes through workgroup memory, 64 columns at a time, first K, then
-// V. A lane owns 4 keys of the block while logits are computed and every eighth column while values are added up.
-// An invisible key weighs 0 and is skipped by a branch, never multiplied, so that infinity in its value row stays out.
+// An invisible key weighs 0 and its value row is replaced, not multiplied, so that infinity in it stays out.
 
-// Shapes of register arrays, and of the tiles that belong to them: WGSL cannot size a function's array by an override.
-const ROWS = 8u;
-const LANES = 8u;
-const KEYS = 32u; // LANES * 4
-const CHUNK = 64u; // columns in workgroup memory at a time: LANES * 8, and the number of invocations
-const PITCH = 65u; // odd, so that lanes reading different rows hit different banks
-const WEIGHT_PITCH = 33u;
-const COLUMNS = 256u; // of o per workgroup: 4 chunks in registers
+override THREADS: u32 = 32; // query rows of a workgroup
+const QUADS = 16u; // vectors of o per invocation, in registers: WGSL cannot size them by an override
 const MASKED = -1e30; // no infinity in WGSL
 
 struct Params {
   rows: u32,
   heads: u32,
   kv_heads: u32,
-  head_dim: u32,
+  head_dim: u32, // a multiple of 4
   keys: u32,
   causal: u32,
   hidden_count: u32,
@@ -27,19 +21,14 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<f32>; // [rows, heads, head_dim]
-@group(0) @binding(2) var<storage, read> k: array<f32>; // [C, kv_heads, head_dim], C >= keys
-@group(0) @binding(3) var<storage, read> v: array<f32>; // [C, kv_heads, head_dim]
+@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [rows, heads, head_dim]
+@group(0) @binding(2) var<storage, read> k: array<vec4<f32>>; // [C, kv_heads, head_dim], C >= keys
+@group(0) @binding(3) var<storage, read> v: array<vec4<f32>>; // [C, kv_heads, head_dim]
 @group(0) @binding(4) var<storage, read> q_positions: array<u32>; // [rows] ascending
 @group(0) @binding(5) var<storage, read> k_positions: array<u32>; // [keys] ascending
 @group(0) @binding(6) var<storage, read> key_bias: array<f32>; // [keys] if has_bias
 @group(0) @binding(7) var<storage, read> hidden: array<u32>; // [hidden_count, 3]: start, end, from
-@group(0) @binding(8) var<storage, read_write> o: array<f32>; // [rows, heads, head_dim]
-
-var<workgroup> query: array<f32, ROWS * PITCH>; // [ROWS, CHUNK] of q
-var<workgroup> tile: array<f32, KEYS * PITCH>; // [KEYS, CHUNK] of k or v
-var<workgroup> weights: array<f32, ROWS * WEIGHT_PITCH>; // [ROWS, KEYS]
-var<workgroup> lanes: array<vec2<f32>, ROWS * LANES>; // what lanes of a row exchange
+@group(0) @binding(8) var<storage, read_write> o: array<vec4<f32>>; // [rows, heads, head_dim]
 
 // Keys a query at `position` may look at: positions ascend, so they are the first ones.
 fn visible_prefix(position: u32) -> u32 {
@@ -59,150 +48,172 @@ fn visible_prefix(position: u32) -> u32 {
   return low;
 }
 
-fn is_visible(q_position: u32, k_position: u32) -> bool {
-  if (params.causal != 0u && k_position > q_position) {
-    return false;
-  }
+fn are_visible(q_position: u32, keys: vec4<u32>) -> vec4<bool> {
+  let positions = vec4(k_positions[keys.x], k_positions[keys.y], k_positions[keys.z], k_positions[keys.w]);
+  var visible = positions <= vec4(select(0xffffffffu, q_position, params.causal != 0u));
   for (var i = 0u; i < params.hidden_count; i++) {
-    if (hidden[3u * i] <= k_position && k_position < hidden[3u * i + 1u] && q_position >= hidden[3u * i + 2u]) {
-      return false;
-    }
+    let inside = (positions >= vec4(hidden[3u * i])) & (positions < vec4(hidden[3u * i + 1u]));
+    visible &= !(inside & vec4(q_position >= hidden[3u * i + 2u]));
   }
-  return true;
+  return visible;
 }
 
-@compute @workgroup_size(ROWS * LANES)
+fn bias_of(keys: vec4<u32>) -> vec4<f32> {
+  if (params.has_bias == 0u) {
+    return vec4<f32>();
+  }
+  return vec4(key_bias[keys.x], key_bias[keys.y], key_bias[keys.z], key_bias[keys.w]);
+}
+
+// A vector of the weighted value rows of four keys; `at` are its indices in v.
+fn weigh(weights: vec4<f32>, at: vec4<u32>) -> vec4<f32> {
+  let counts = weights != vec4<f32>();
+  return weights.x * select(vec4<f32>(), v[at.x], counts.x) + weights.y * select(vec4<f32>(), v[at.y], counts.y)
+    + weights.z * select(vec4<f32>(), v[at.z], counts.z) + weights.w * select(vec4<f32>(), v[at.w], counts.w);
+}
+
+fn max4(x: vec4<f32>) -> f32 {
+  return max(max(x.x, x.y), max(x.z, x.w));
+}
+
+@compute @workgroup_size(THREADS)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) index: u32,
+  @builtin(local_invocation_index) thread: u32,
 ) {
-  let tiles = (params.rows + ROWS - 1u) / ROWS;
-  let column_groups = (params.head_dim + COLUMNS - 1u) / COLUMNS;
+  let head_quads = params.head_dim / 4u;
+  let tiles = (params.rows + THREADS - 1u) / THREADS;
+  let column_groups = (head_quads + QUADS - 1u) / QUADS;
   let flat = group.x + group.y * groups.x;
   if (flat >= tiles * params.heads * column_groups) {
     return;
   }
-  let first_row = flat % tiles * ROWS;
+  let first_row = flat % tiles * THREADS;
   let head = flat / tiles % params.heads;
-  let first_column = flat / tiles / params.heads * COLUMNS;
+  let first_quad = flat / tiles / params.heads * QUADS;
+  let quads = min(QUADS, head_quads - first_quad);
   let kv_head = head / (params.heads / params.kv_heads);
-  let head_dim = params.head_dim;
+  let limit = visible_prefix(q_positions[min(first_row + THREADS, params.rows) - 1u]);
 
-  let row = index / LANES;
-  let lane = index % LANES;
-  let row_exists = first_row + row < params.rows;
-  let q_position = q_positions[min(first_row + row, params.rows - 1u)];
-  let limit = visible_prefix(q_positions[min(first_row + ROWS, params.rows) - 1u]);
+  // Invocations past the last row repeat it and write nothing.
+  let row = min(first_row + thread, params.rows - 1u);
+  let q_position = q_positions[row];
+  let query = (row * params.heads + head) * head_quads;
 
-  var sums: array<vec4<f32>, 8>; // columns first_column + lane + LANES * (0 .. 31)
+  var sums: array<vec4<f32>, 16>; // indexed by constants only, so that it stays in registers
   var peak = MASKED;
-  var total = 0.0; // of this lane's keys
-  var seen = 0u;
-  for (var base = 0u; base < limit; base += KEYS) {
-    let block = min(KEYS, limit - base);
+  var total = 0.0;
+  var seen = false;
+  for (var base = 0u; base < limit; base += 8u) {
+    let indices = array(base + vec4(0u, 1u, 2u, 3u), base + vec4(4u, 5u, 6u, 7u));
+    // Keys past the limit repeat the last one and are invisible.
+    let keys = array(min(indices[0], vec4(limit - 1u)), min(indices[1], vec4(limit - 1u)));
+    let rows = array((keys[0] * params.kv_heads + kv_head) * head_quads, (keys[1] * params.kv_heads + kv_head) * head_quads);
 
-    var dots = vec4<f32>(); // keys base + lane + LANES * (0 .. 3)
-    for (var column = 0u; column < head_dim; column += CHUNK) {
-      let width = min(CHUNK, head_dim - column);
-      workgroupBarrier(); // the tiles are still being read
-      if (index < width) {
-        for (var r = 0u; r < min(ROWS, params.rows - first_row); r++) {
-          query[r * PITCH + index] = q[((first_row + r) * params.heads + head) * head_dim + column + index];
-        }
-        for (var r = 0u; r < block; r++) {
-          tile[r * PITCH + index] = k[((base + r) * params.kv_heads + kv_head) * head_dim + column + index];
-        }
-      }
-      workgroupBarrier();
-      let keys_at = lane * PITCH;
-      for (var c = 0u; c < width; c++) {
-        let at = keys_at + c;
-        let keys = vec4(tile[at], tile[at + LANES * PITCH], tile[at + 2u * LANES * PITCH], tile[at + 3u * LANES * PITCH]);
-        dots += query[row * PITCH + c] * keys;
-      }
+    var dots = array<vec4<f32>, 2>();
+    for (var c = 0u; c < head_quads; c++) {
+      let x = q[query + c];
+      let at = array(rows[0] + c, rows[1] + c);
+      dots[0] += vec4(dot(x, k[at[0].x]), dot(x, k[at[0].y]), dot(x, k[at[0].z]), dot(x, k[at[0].w]));
+      dots[1] += vec4(dot(x, k[at[1].x]), dot(x, k[at[1].y]), dot(x, k[at[1].z]), dot(x, k[at[1].w]));
     }
-
-    var visible = 0u; // a bit per key
-    var logits = vec4(MASKED);
-    for (var i = 0u; i < 4u; i++) {
-      let key = base + lane + LANES * i;
-      if (row_exists && key < limit) {
-        if (is_visible(q_position, k_positions[key])) {
-          visible |= 1u << i;
-          var logit = params.scale * dots[i];
-          if (params.has_bias != 0u) {
-            logit += key_bias[key];
-          }
-          logits[i] = logit;
-        }
-      }
-    }
-    lanes[index].x = max(max(logits.x, logits.y), max(logits.z, logits.w));
-    workgroupBarrier();
-    var new_peak = peak;
-    for (var i = 0u; i < LANES; i++) {
-      new_peak = max(new_peak, lanes[row * LANES + i].x);
-    }
+    let visible = array(
+      are_visible(q_position, keys[0]) & (indices[0] < vec4(limit)),
+      are_visible(q_position, keys[1]) & (indices[1] < vec4(limit)),
+    );
+    let logits = array(
+      select(vec4(MASKED), params.scale * dots[0] + bias_of(keys[0]), visible[0]),
+      select(vec4(MASKED), params.scale * dots[1] + bias_of(keys[1]), visible[1]),
+    );
+    let new_peak = max(peak, max(max4(logits[0]), max4(logits[1])));
     let shrink = exp(peak - new_peak);
     peak = new_peak;
-    total *= shrink;
-    for (var i = 0u; i < 4u; i++) {
-      var weight = 0.0;
-      if ((visible & (1u << i)) != 0u) {
-        weight = exp(logits[i] - peak);
-        total += weight;
-        seen++;
-      }
-      weights[row * WEIGHT_PITCH + lane + LANES * i] = weight;
-    }
+    let low = select(vec4<f32>(), exp(logits[0] - peak), visible[0]);
+    let high = select(vec4<f32>(), exp(logits[1] - peak), visible[1]);
+    total = total * shrink + dot(low + high, vec4(1.0));
+    seen = seen || any(visible[0]) || any(visible[1]);
 
-    for (var chunk = 0u; chunk < COLUMNS / CHUNK; chunk++) {
-      let column = first_column + chunk * CHUNK;
-      if (column >= head_dim) {
-        break;
+    for (var half = 0u; half < 2u; half++) {
+      let first = half == 0u;
+      let weights = select(high, low, first);
+      let at = select(rows[1], rows[0], first) + first_quad;
+      let scale = select(1.0, shrink, first);
+      sums[0] = sums[0] * scale + weigh(weights, at);
+      sums[1] = sums[1] * scale + weigh(weights, at + 1u);
+      sums[2] = sums[2] * scale + weigh(weights, at + 2u);
+      sums[3] = sums[3] * scale + weigh(weights, at + 3u);
+      if (quads > 4u) {
+        sums[4] = sums[4] * scale + weigh(weights, at + 4u);
+        sums[5] = sums[5] * scale + weigh(weights, at + 5u);
+        sums[6] = sums[6] * scale + weigh(weights, at + 6u);
+        sums[7] = sums[7] * scale + weigh(weights, at + 7u);
       }
-      workgroupBarrier(); // the weights are there; the tile is still being read
-      if (column + index < head_dim) {
-        for (var r = 0u; r < block; r++) {
-          tile[r * PITCH + index] = v[((base + r) * params.kv_heads + kv_head) * head_dim + column + index];
-        }
+      if (quads > 8u) {
+        sums[8] = sums[8] * scale + weigh(weights, at + 8u);
+        sums[9] = sums[9] * scale + weigh(weights, at + 9u);
+        sums[10] = sums[10] * scale + weigh(weights, at + 10u);
+        sums[11] = sums[11] * scale + weigh(weights, at + 11u);
       }
-      workgroupBarrier();
-      var low = vec4<f32>();
-      var high = vec4<f32>();
-      for (var j = 0u; j < block; j++) {
-        let weight = weights[row * WEIGHT_PITCH + j];
-        if (weight != 0.0) {
-          let at = j * PITCH + lane;
-          low += weight * vec4(tile[at], tile[at + 8u], tile[at + 16u], tile[at + 24u]);
-          high += weight * vec4(tile[at + 32u], tile[at + 40u], tile[at + 48u], tile[at + 56u]);
-        }
+      if (quads > 12u) {
+        sums[12] = sums[12] * scale + weigh(weights, at + 12u);
+        sums[13] = sums[13] * scale + weigh(weights, at + 13u);
+        sums[14] = sums[14] * scale + weigh(weights, at + 14u);
+        sums[15] = sums[15] * scale + weigh(weights, at + 15u);
       }
-      sums[2u * chunk] = sums[2u * chunk] * shrink + low;
-      sums[2u * chunk + 1u] = sums[2u * chunk + 1u] * shrink + high;
     }
   }
 
-  workgroupBarrier();
-  lanes[index] = vec2(total, f32(seen));
-  workgroupBarrier();
-  var row_total = vec2<f32>();
-  for (var i = 0u; i < LANES; i++) {
-    row_total += lanes[row * LANES + i];
-  }
-  if (!row_exists) {
+  if (first_row + thread >= params.rows) {
     return;
   }
-  let start = ((first_row + row) * params.heads + head) * head_dim;
-  for (var i = 0u; i < COLUMNS / LANES; i++) {
-    let column = first_column + lane + LANES * i;
-    if (column < head_dim) {
-      var value = 0.0; // of a query that sees no key
-      if (row_total.y > 0.0) {
-        value = sums[i / 4u][i % 4u] / row_total.x;
-      }
-      o[start + column] = value;
-    }
+  // A query that sees no key gives zeros: its sums are 0.
+  let scale = 1.0 / select(1.0, total, seen);
+  let at = query + first_quad;
+  o[at] = sums[0] * scale;
+  if (quads > 1u) {
+    o[at + 1u] = sums[1] * scale;
+  }
+  if (quads > 2u) {
+    o[at + 2u] = sums[2] * scale;
+  }
+  if (quads > 3u) {
+    o[at + 3u] = sums[3] * scale;
+  }
+  if (quads > 4u) {
+    o[at + 4u] = sums[4] * scale;
+  }
+  if (quads > 5u) {
+    o[at + 5u] = sums[5] * scale;
+  }
+  if (quads > 6u) {
+    o[at + 6u] = sums[6] * scale;
+  }
+  if (quads > 7u) {
+    o[at + 7u] = sums[7] * scale;
+  }
+  if (quads > 8u) {
+    o[at + 8u] = sums[8] * scale;
+  }
+  if (quads > 9u) {
+    o[at + 9u] = sums[9] * scale;
+  }
+  if (quads > 10u) {
+    o[at + 10u] = sums[10] * scale;
+  }
+  if (quads > 11u) {
+    o[at + 11u] = sums[11] * scale;
+  }
+  if (quads > 12u) {
+    o[at + 12u] = sums[12] * scale;
+  }
+  if (quads > 13u) {
+    o[at + 13u] = sums[13] * scale;
+  }
+  if (quads > 14u) {
+    o[at + 14u] = sums[14] * scale;
+  }
+  if (quads > 15u) {
+    o[at + 15u] = sums[15] * scale;
   }
 }

@@ -23,7 +23,7 @@ struct Params {
 @group(0) @binding(8) var<storage, read_write> h: array<f32>; // [R][4 * hQuads]
 
 override PARTS: u32 = 2; // 2 gate and up, 1 up alone
-override ROWS: u32 = 8; // 1, 2, 4 or 8: accumulators in use
+override ROWS: u32 = 8; // 1, 4 or 8: accumulators in use
 override QUADS: u32 = 16; // a power of two
 override THREADS: u32 = 256; // a power of two, at least 4 * QUADS
 override LANES: u32 = THREADS / QUADS; // threads that share the inputs of one vec4 of channels

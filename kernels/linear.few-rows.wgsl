@@ -22,7 +22,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read> rowGate: array<f32>; // [start + R]
 @group(0) @binding(7) var<storage, read_write> y: array<f32>; // [U, N]
 
-override ROWS: u32 = 8; // 1, 2, 4 or 8: accumulators in use
+override ROWS: u32 = 8; // 1, 4 or 8: accumulators in use
 override QUADS: u32 = 16; // a power of two
 override THREADS: u32 = 256; // a power of two, at least 4 * QUADS
 override LANES: u32 = THREADS / QUADS; // threads that share the inputs of one vec4 of columns

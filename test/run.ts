@@ -68,7 +68,11 @@ function run(command: readonly string[], minutes: number): Promise<{ status: num
     timeout: minutes * MINUTE,
   });
   let output = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (data: Buffer) => void (output += data.toString()));
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (data: Buffer) => {
+      output += data.toString();
+    });
+  }
   return new Promise((resolve) => {
     child.on('error', (error) => resolve({ status: error.message, output }));
     child.on('close', (status, signal) => resolve({ status: status ?? `${signal} after ${minutes} minutes`, output }));

@@ -18,7 +18,9 @@ export async function ask(image: string, question: string, options: AskOptions):
   const progress = (line: string) => {
     if (!options.json && process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}`);
   };
-  const backend = await selectBackend({ prefer: options.backend as BackendName | undefined, gpu: await findGpu() });
+  const prefer = options.backend as BackendName | undefined;
+  const mayUseGpu = prefer === undefined || prefer === 'webgpu';
+  const backend = await selectBackend({ prefer, gpu: mayUseGpu ? await findGpu() : undefined });
   await using _backend = backend;
   const source = options.model ?? bundledModel();
   using model = await loadModel(source, { backend, onProgress: ({ file }) => progress(`loading ${file}`) });

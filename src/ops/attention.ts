@@ -7,9 +7,11 @@ import { f32, type GpuKernel } from '../backend/webgpu/binding.ts';
 const kernel: GpuKernel = { name: 'attention', code };
 const rowKernel: GpuKernel = { name: 'attention.row', code: rowCode };
 const combineKernel: GpuKernel = { name: 'attention.combine', code: combineCode };
-/** Of attention.wgsl: query rows and columns of a workgroup. Fewer rows than a tile go through attention.row.wgsl. */
-const TILE_ROWS = 8;
-const COLUMNS = 256;
+/** So few query rows go through attention.row.wgsl, which shares a row among the invocations of a workgroup. So do odd head widths. */
+const FEW_ROWS = 4;
+/** Columns of o per invocation of attention.wgsl and per workgroup of attention.row.wgsl. */
+const COLUMNS = 64;
+const ROW_COLUMNS = 256;
 /** Keys of one workgroup of attention.row.wgsl: few enough that a long cache fills a GPU, enough to be worth joining. */
 const SLICE_KEYS = 512;
 
@@ -96,14 +98,14 @@ export const attention = defineOp<AttentionAttrs>()({
     const hidden = hiddenKeys.length > 0 ? gpu.upload(Uint32Array.from(hiddenKeys.flat(), (slot) => Math.min(slot, 0xffffffff))) : undefined;
     const params = [T, H, Hkv, dh, S, causal ? 1 : 0, hiddenKeys.length, keyBias ? 1 : 0, f32(scale)];
     const inputs = [q, k, v, qPositions, kPositions, keyBias, hidden];
-    const columnGroups = Math.ceil(dh / COLUMNS);
-    if (T >= TILE_ROWS) {
-      gpu.dispatch(kernel, [...inputs, o], params, [Math.ceil(T / TILE_ROWS) * H * columnGroups]);
+    if (T > FEW_ROWS && dh % 4 === 0) {
+      const THREADS = gpu.features.has('software-adapter') ? 8 : 32;
+      gpu.dispatch(kernel, [...inputs, o], params, [Math.ceil(T / THREADS) * H * Math.ceil(dh / COLUMNS)], { THREADS });
       return;
     }
     const slices = Math.max(1, Math.ceil(S / SLICE_KEYS));
     const parts = slices > 1 ? gpu.scratch(4 * T * H * slices * (dh + 2)) : o;
-    gpu.dispatch(rowKernel, [...inputs, parts], [...params, slices, SLICE_KEYS], [T * H * columnGroups * slices]);
+    gpu.dispatch(rowKernel, [...inputs, parts], [...params, slices, SLICE_KEYS], [T * H * Math.ceil(dh / ROW_COLUMNS) * slices]);
     if (slices > 1) gpu.dispatch(combineKernel, [parts, o], [T * H * dh, dh, slices], [Math.ceil((T * H * dh) / 64)]);
   },
 });

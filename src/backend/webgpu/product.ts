@@ -20,10 +20,10 @@ const FEW_ROWS = 8;
 const TM = 4;
 /** Workgroups that a large GPU needs to be busy: smaller tiles are taken until there are as many. */
 const BUSY = 256;
-/** Tiles by threads across and down, largest first: 64 x 64, 64 x 32, 32 x 32, 32 x 16 results. */
-const TILES = [[16, 16], [16, 8], [8, 8], [8, 4]] as const;
-/** The sum of `threads` of the few-rows kernels, which split over QUADS columns and the inputs. */
-const FEW_ROWS_THREADS = 256;
+/** Tiles by threads across and down, largest first: 64 x 64, 32 x 32, 32 x 16 results. */
+const TILES = [[16, 16], [8, 8], [8, 4]] as const;
+/** Accumulators of the few-rows kernels. Each number is a pipeline of its own, so not every one is worth having. */
+const ROWS_AT_ONCE = [1, 4, 8] as const;
 
 export function quadsOf(elements: number): number {
   return Math.ceil(elements / 4);
@@ -122,9 +122,9 @@ interface Choice {
 /** The tile changes no result: every thread adds up its products in the same order. Few rows do, they split the inputs. */
 function choose(tile: GpuKernel, few: GpuKernel, count: number, quads: number): Choice {
   if (count <= FEW_ROWS) {
-    const ROWS = [1, 2, 4, 8].find((rows) => count <= rows)!;
+    const ROWS = ROWS_AT_ONCE.find((rows) => count <= rows)!;
     const QUADS = [16, 8].find((width) => quads / width >= BUSY) ?? 4;
-    return { kernel: few, workgroups: [Math.ceil(quads / QUADS)], constants: { ROWS, QUADS, THREADS: FEW_ROWS_THREADS } };
+    return { kernel: few, workgroups: [Math.ceil(quads / QUADS)], constants: { ROWS, QUADS } };
   }
   const groups = ([NX, NY]: readonly [number, number]) => [Math.ceil(quads / NX), Math.ceil(count / (NY * TM))] as const;
   const [NX, NY] = TILES.find((size) => groups(size)[0] * groups(size)[1] >= BUSY) ?? TILES[TILES.length - 1]!;

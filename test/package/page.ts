@@ -1,0 +1,89 @@
+/** The browser example, served by its own server and used in Chromium as a person would. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import path from 'node:path';
+import { chromium, type Page } from 'playwright-core';
+import { findChromium } from '../portable/chromium.ts';
+import { fail, type Project, Skip } from './project.ts';
+
+export interface PageOptions {
+  isolated: boolean;
+  csp: boolean;
+}
+
+const COST = ['rows attended', 'rows in the FFN', 'prefill FLOPs', 'prefill ms', 'ms per token', 'KV bytes before eviction', 'KV bytes after'];
+
+export async function checkPage({ folder }: Project, { isolated, csp }: PageOptions): Promise<void> {
+  const executablePath = findChromium();
+  if (!executablePath) throw new Skip('there is no Chromium on this machine');
+  const server = spawn(
+    process.execPath,
+    ['examples/browser/serve.js', '--port', '0', ...(isolated ? ['--isolated'] : []), ...(csp ? ['--csp'] : [])],
+    { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  try {
+    const url = await firstLine(server);
+    if (!url.startsWith('http://127.0.0.1:')) fail(`the server listens on ${url}`);
+    const browser = await chromium.launch({ executablePath, chromiumSandbox: false, args: ['--no-sandbox'] });
+    try {
+      const page = await browser.newPage();
+      const faults = watch(page);
+      await page.goto(url);
+      await use(page, folder, isolated);
+      if (faults.length > 0) fail(faults.join('\n'));
+    } finally {
+      await browser.close();
+    }
+  } finally {
+    server.kill();
+  }
+}
+
+function firstLine(server: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    server.stdout!.once('data', (data: Buffer) => resolve(data.toString().trim()));
+    server.once('close', (status) => reject(new Error(`the server ended with status ${status}`)));
+  });
+}
+
+/** Whatever the page must not do. */
+function watch(page: Page): string[] {
+  const faults: string[] = [];
+  page.on('pageerror', (error) => faults.push(`uncaught: ${error.message}`));
+  page.on('console', (message) => message.type() === 'error' && faults.push(`console: ${message.text()}`));
+  page.on('response', (response) => response.status() >= 400 && faults.push(`${response.status()} ${response.url()}`));
+  page.on('request', (request) => {
+    const { hostname, protocol } = new URL(request.url());
+    if (protocol.startsWith('http') && hostname !== '127.0.0.1') faults.push(`it asked ${hostname}`);
+  });
+  return faults;
+}
+
+async function use(page: Page, folder: string, isolated: boolean): Promise<void> {
+  await page.waitForSelector('#ask:not([disabled])', { timeout: 30_000 }).catch(async () => fail(`it is not ready: ${await page.textContent('#status')}`));
+  const status = (await page.textContent('#status')) ?? '';
+  if (!/^wasm \(simd128.*\); not webgpu: /.test(status)) fail(`its backend is ${status}`);
+  if ((await page.evaluate(() => globalThis.crossOriginIsolated)) !== isolated) fail(`crossOriginIsolated is ${!isolated}`);
+
+  const answer = async () => {
+    await page.click('#ask');
+    await page.waitForSelector('#ask:not([disabled])');
+    return page.textContent('#answer');
+  };
+  const first = await answer();
+  if (first !== 'lion') fail(`it answers "${first}"`);
+  const rows = await page.$$eval('#cost tr', (all) => all.map((row) => [...row.children].map((cell) => cell.textContent)));
+  if (rows.map(([name]) => name).join() !== COST.join()) fail(`its table is ${JSON.stringify(rows)}`);
+  const [attended, ffn, flops, prefill, perToken, before, after] = rows.map(([, value]) => Number(value));
+  if (attended !== 78 || ffn !== 39 || before !== 159744 || after !== 79872) fail(`its table is ${JSON.stringify(rows)}`);
+  if (!(flops! > 6e7 && flops! < 7e7 && prefill! > 0 && perToken! > 0)) fail(`its table is ${JSON.stringify(rows)}`);
+
+  // the other scene, through the file picker
+  await page.setInputFiles('#file', path.join(folder, 'examples/tiny-vlm/eval/001.png'));
+  await page.fill('#question', 'what is at the bottom left ?');
+  const second = await answer();
+  if (second !== 'umbrella') fail(`of the picked picture it says "${second}"`);
+  await page.fill('#question', 'dog '.repeat(600));
+  const refusal = await answer();
+  if (!refusal?.includes('512 positions')) fail(`of a question too long it says "${refusal}"`);
+  if (await page.isVisible('#cost')) fail('the table of the answer before is still there');
+}

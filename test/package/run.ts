@@ -1,0 +1,211 @@
+/**
+ * Checks of the package as users get it: packed, installed into a folder with an awkward name, and used from there by the
+ * examples, the command, type checkers and bundlers. Run: node test/package/run.ts, after npm run build. A line per check, then
+ * `N passed, N failed, N skipped`; exit status 1 on a failure.
+ */
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { checkImports, checkTreeShaking } from './bundle.ts';
+import { checkPage } from './page.ts';
+import { type Check, fail, type Project, Skip } from './project.ts';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+const KILOBYTE = 1000;
+/** The sizes that the package promises, unpacked. */
+const LIMITS = { core: 400 * KILOBYTE, all: 6500 * KILOBYTE };
+const SAMPLE = ['answer: lion', 'rows: 78 attended, 39 in the FFN', 'KV cache: 159744 bytes before eviction, 79872 after', 'not webgpu: '];
+
+export interface PackageTotals {
+  passed: number;
+  failed: number;
+  skipped: { name: string; reason: string }[];
+}
+
+/** The environment without what `npm test` adds for the project it runs in, which would mislead the npm of another one. */
+function cleanEnvironment(): NodeJS.ProcessEnv {
+  const misleading = /^(npm_package_|npm_lifecycle_|npm_config_(local_prefix|prefix|global_prefix|user_agent)$|npm_command$|INIT_CWD$)/;
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !misleading.test(name)));
+  return { ...env, NO_COLOR: '1', npm_config_update_notifier: 'false' };
+}
+
+/** Runs a command to its end and returns what it printed; throws with its last words when it fails. */
+function run(command: string, args: readonly string[], cwd: string): { stdout: string; stderr: string } {
+  const { status, signal, error, stdout, stderr } = spawnSync(command, args, { cwd, env: cleanEnvironment(), encoding: 'utf8', timeout: 180_000 });
+  if (error || status !== 0) {
+    const reason = error?.message ?? `status ${status ?? signal}`;
+    fail(`${path.basename(command)} ${args.join(' ')}: ${reason}\n${`${stdout}${stderr}`.trim().slice(-1500)}`);
+  }
+  return { stdout, stderr };
+}
+
+interface PackedFile {
+  path: string;
+  size: number;
+}
+
+/** Packs the package and installs it as its users do. The examples lie in the project like those of somebody who copied them. */
+function install(): Project {
+  if (!existsSync(path.join(ROOT, 'dist/cli.js'))) fail('dist is not there: npm run build makes it');
+  const temporary = mkdtempSync(path.join(tmpdir(), 'skip-vision-package-'));
+  try {
+    const folder = path.join(temporary, 'mit Ümlaut ü');
+    mkdirSync(folder);
+    const { stdout } = run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', temporary], ROOT);
+    const [{ filename, files }] = JSON.parse(stdout) as [{ filename: string; files: PackedFile[] }];
+    const tarball = path.join(temporary, filename);
+    writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ name: 'consumer', private: true, type: 'module' }));
+    run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', '--omit=optional', tarball], folder);
+    const installed = path.join(folder, 'node_modules/skip-vision');
+    const examples = path.join(folder, 'examples');
+    for (const name of ['node', 'deno', 'browser']) cpSync(path.join(ROOT, 'examples', name), path.join(examples, name), { recursive: true });
+    cpSync(path.join(installed, 'examples/tiny-vlm/skip'), path.join(examples, 'tiny-vlm/skip'), { recursive: true });
+    for (const name of ['000.png', '001.png']) cpSync(path.join(ROOT, 'examples/tiny-vlm/eval', name), path.join(examples, 'tiny-vlm/eval', name));
+    return { root: ROOT, temporary, folder, installed, tarball, files };
+  } catch (error) {
+    rmSync(temporary, { recursive: true });
+    throw error;
+  }
+}
+
+function checkSizes({ files }: Project): string {
+  const sum = (chosen: readonly PackedFile[]) => chosen.reduce((bytes, { size }) => bytes + size, 0);
+  const sizes = { core: sum(files.filter((file) => !file.path.startsWith('examples/'))), all: sum(files) };
+  for (const [part, limit] of Object.entries(LIMITS)) {
+    const size = sizes[part as keyof typeof LIMITS];
+    if (size >= limit) fail(`${part} has ${size} bytes, the limit is ${limit}`);
+  }
+  return `core ${sizes.core}, all ${sizes.all} bytes`;
+}
+
+/** Nothing of the workshop may be in the tarball; licence and README must be. */
+function checkContents({ files, installed }: Project): void {
+  const stray = files.filter(({ path: file }) => !/^(dist\/|examples\/|package\.json$|README\.md$|LICENSE$|THIRD_PARTY|CHANGELOG\.md$)/.test(file));
+  if (stray.length > 0) fail(`it has ${stray.map((file) => file.path).join(', ')}`);
+  for (const wanted of ['README.md', 'LICENSE', 'dist/index.js', 'dist/index.d.ts', 'dist/cli.js', 'examples/tiny-vlm/skip/model.safetensors']) {
+    if (!files.some((file) => file.path === wanted)) fail(`${wanted} is not in it`);
+  }
+  for (const { path: file } of files.filter((each) => /\.(js|ts)$/.test(each.path))) {
+    const text = readFileSync(path.join(installed, file), 'utf8');
+    if (text.includes(ROOT)) fail(`${file} names the folder it was built in`);
+  }
+}
+
+function checkPublint({ root, tarball }: Project): void {
+  run(process.execPath, [path.join(root, 'node_modules/publint/src/cli.js'), tarball, '--strict'], root);
+}
+
+/** An interpreter of that major version: an alias package in node_modules, this process, or what the machine has. */
+function findNode(major: number): string {
+  const inPath = (process.env.PATH ?? '').split(path.delimiter).map((folder) => path.join(folder, 'node'));
+  const candidates = [path.join(ROOT, `node_modules/node${major}/bin/node`), process.execPath, ...inPath];
+  for (const candidate of candidates.filter((file) => existsSync(file))) {
+    const { stdout } = spawnSync(candidate, ['--version'], { encoding: 'utf8' });
+    if (stdout?.startsWith(`v${major}.`)) return candidate;
+  }
+  throw new Skip(`there is no Node ${major} on this machine`);
+}
+
+function expectSample(output: string): void {
+  for (const part of SAMPLE) if (!output.includes(part)) fail(`the output lacks "${part}":\n${output}`);
+  if (!/^backend: wasm \(simd128/m.test(output)) fail(`the backend is not wasm:\n${output}`);
+}
+
+function checkNode(major: number): Check {
+  return ({ folder, installed }) => {
+    const node = findNode(major);
+    expectSample(run(node, ['examples/node/ask.js'], folder).stdout);
+    const { stdout } = run(node, ['examples/node/ask.js', 'examples/tiny-vlm/eval/001.png', 'how many umbrella ?'], folder);
+    if (!/^answer: [0-4]$/m.test(stdout)) fail(`no number:\n${stdout}`);
+    const cli = run(node, [path.join(installed, 'dist/cli.js'), 'ask', 'examples/tiny-vlm/eval/000.png', 'what is at the bottom left ?'], folder);
+    if (cli.stdout !== 'lion\n') fail(`the command answers "${cli.stdout}"`);
+  };
+}
+
+function checkDeno({ root, folder }: Project): void {
+  const deno = path.join(root, 'node_modules/.bin/deno');
+  if (!existsSync(deno)) throw new Skip('there is no deno in node_modules');
+  expectSample(run(deno, ['run', '--allow-read', '--no-prompt', 'examples/deno/ask.ts'], folder).stdout);
+  run(deno, ['check', 'examples/deno/ask.ts'], folder);
+}
+
+/** From a folder below the project, with a path nobody quotes right at first. */
+function checkCommand({ folder }: Project): void {
+  const elsewhere = path.join(folder, 'anderer Ordner');
+  mkdirSync(elsewhere);
+  cpSync(path.join(folder, 'examples/tiny-vlm/eval/000.png'), path.join(folder, 'ein schönes Bild.png'));
+  const npx = ['--no-install', 'skip-vision'];
+  const asked = run('npx', [...npx, 'ask', '../ein schönes Bild.png', 'what is at the bottom left ?', '--json'], elsewhere);
+  const { answer, stats } = JSON.parse(asked.stdout) as { answer: string; stats: { method: string; promptRows: number } };
+  if (answer !== 'lion' || stats.method !== 'skip-vision' || stats.promptRows !== 78) fail(`ask printed ${asked.stdout}`);
+  const { stdout } = run('npx', [...npx, 'doctor'], elsewhere);
+  const found = [...stdout.matchAll(/^(?:ok|no) {2}(\w+)/gm)].map(([, name]) => name).join(' ');
+  if (found !== 'webgpu wasm reference') fail(`doctor printed ${stdout}`);
+}
+
+/** A strict TypeScript project that has none of our development types. */
+function checkTypes(options: Readonly<Record<string, string>>): Check {
+  return ({ root, folder }) => {
+    if (readdirSync(path.join(folder, 'node_modules')).includes('@webgpu')) fail('the package brings @webgpu/types along');
+    cpSync(path.join(root, 'test/package/consumer.ts'), path.join(folder, 'consumer.ts'));
+    const compilerOptions = { strict: true, noEmit: true, types: [], ...options };
+    writeFileSync(path.join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['consumer.ts'] }));
+    run(process.execPath, [path.join(root, 'node_modules/typescript/lib/tsc.js'), '--project', '.'], folder);
+  };
+}
+
+const CHECKS: Readonly<Record<string, Check>> = {
+  'the tarball holds what it should': checkContents,
+  'sizes': checkSizes,
+  'publint': checkPublint,
+  'example under Node 24': checkNode(24),
+  'example under Node 20': checkNode(20),
+  'example under Deno': checkDeno,
+  'example in Chromium': (project) => checkPage(project, { isolated: false, csp: false }),
+  'example in Chromium, isolated': (project) => checkPage(project, { isolated: true, csp: false }),
+  'example in Chromium, isolated, strict CSP': (project) => checkPage(project, { isolated: true, csp: true }),
+  'npx skip-vision, from another folder': checkCommand,
+  'kernels and backends import no package': checkImports,
+  'an op is bundled without the others': checkTreeShaking,
+  'types, moduleResolution bundler': checkTypes({ module: 'esnext', moduleResolution: 'bundler' }),
+  'types, moduleResolution node16': checkTypes({ module: 'node16', moduleResolution: 'node16' }),
+};
+
+/** Runs every check and reports each as it ends. */
+export async function runPackageChecks(): Promise<PackageTotals> {
+  const totals: PackageTotals = { passed: 0, failed: 0, skipped: [] };
+  const attempt = async <T>(name: string, work: () => T | Promise<T>): Promise<T | undefined> => {
+    try {
+      const result = await work();
+      totals.passed++;
+      console.log(`ok ${name}${typeof result === 'string' ? ` (${result})` : ''}`);
+      return result;
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      if (error instanceof Skip) {
+        totals.skipped.push({ name, reason });
+        console.log(`skipped ${name}: ${reason}`);
+      } else {
+        totals.failed++;
+        console.log(`FAILED ${name}: ${reason.replaceAll('\n', '\n  ')}`);
+      }
+      return undefined;
+    }
+  };
+  const project = await attempt('pack and install', install);
+  if (!project) return totals;
+  try {
+    for (const [name, check] of Object.entries(CHECKS)) await attempt(name, () => check(project));
+  } finally {
+    rmSync(project.temporary, { recursive: true });
+  }
+  return totals;
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  const { passed, failed, skipped } = await runPackageChecks();
+  console.log(`${passed} passed, ${failed} failed, ${skipped.length} skipped`);
+  process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
+}

@@ -65,7 +65,7 @@ function inner_tile(
   activation: i32,
 ): void {
   const last = rows - 1;
-  const row = <usize>width << 2;
+  const row = (<usize>width) << 2;
   const r1 = row * min(1, last);
   const r2 = row * min(2, last);
   const r3 = row * min(3, last);

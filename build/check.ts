@@ -14,7 +14,7 @@ const SIZE_LIMIT = 40_000;
 
 /** Files that are no op, each for a reason. */
 const HELPERS = {
-  'src/ops': ['index', 'activation', 'pending'],
+  'src/ops': ['index', 'activation'],
   assembly: [
     'index', // the list of exports
     'simd', // what kernels share
@@ -44,10 +44,6 @@ function checkStems(): string[] {
     for (const op of ops) if (!kernels.has(op)) faults.push(`src/ops/${op}.ts has no ${folder}/${op}${extension}`);
     for (const kernel of kernels)
       if (!ops.has(kernel)) faults.push(`${folder}/${kernel}${extension} has no src/ops/${kernel}.ts and is no helper`);
-  }
-  for (const op of ops) {
-    if (/\bpending\b/.test(readFileSync(join(root, 'src/ops', `${op}.ts`), 'utf8')))
-      faults.push(`src/ops/${op}.ts has a binding that is still pending`);
   }
   return faults;
 }

@@ -5,7 +5,7 @@
 // An invisible key weighs 0 and its value row is replaced, not multiplied, so that infinity in it stays out.
 
 override THREADS: u32 = 32; // query rows of a workgroup
-const QUADS = 16u; // vectors of o per invocation, in registers: WGSL cannot size them by an override
+override QUADS: u32 = 16; // vectors of o per invocation: 4, 8, 12 or 16, at least head_dim / 4 if that is at most 16
 const MASKED = -1e30; // no infinity in WGSL
 
 struct Params {
@@ -101,7 +101,7 @@ fn main(
   let q_position = q_positions[row];
   let query = (row * params.heads + head) * head_quads;
 
-  var sums: array<vec4<f32>, 16>; // indexed by constants only, so that it stays in registers
+  var sums: array<vec4<f32>, 16>; // QUADS of them are used, by constant indices only, so that they stay in registers
   var peak = MASKED;
   var total = 0.0;
   var seen = false;
@@ -143,19 +143,19 @@ fn main(
       sums[1] = sums[1] * scale + weigh(weights, at + 1u);
       sums[2] = sums[2] * scale + weigh(weights, at + 2u);
       sums[3] = sums[3] * scale + weigh(weights, at + 3u);
-      if (quads > 4u) {
+      if (QUADS > 4u) {
         sums[4] = sums[4] * scale + weigh(weights, at + 4u);
         sums[5] = sums[5] * scale + weigh(weights, at + 5u);
         sums[6] = sums[6] * scale + weigh(weights, at + 6u);
         sums[7] = sums[7] * scale + weigh(weights, at + 7u);
       }
-      if (quads > 8u) {
+      if (QUADS > 8u) {
         sums[8] = sums[8] * scale + weigh(weights, at + 8u);
         sums[9] = sums[9] * scale + weigh(weights, at + 9u);
         sums[10] = sums[10] * scale + weigh(weights, at + 10u);
         sums[11] = sums[11] * scale + weigh(weights, at + 11u);
       }
-      if (quads > 12u) {
+      if (QUADS > 12u) {
         sums[12] = sums[12] * scale + weigh(weights, at + 12u);
         sums[13] = sums[13] * scale + weigh(weights, at + 13u);
         sums[14] = sums[14] * scale + weigh(weights, at + 14u);

@@ -44,7 +44,7 @@ function suites(): Suite[] {
     {
       name: 'vitest, node 24',
       command: [node, 'node_modules/vitest/vitest.mjs', 'run', '--reporter=json', `--outputFile=${VITEST_REPORT}`],
-      minutes: 10,
+      minutes: 12,
       totals: vitestTotals,
     },
     conformance('reference', '--backend', 'reference'),
@@ -52,9 +52,7 @@ function suites(): Suite[] {
     conformance('wasm relaxed', '--backend', 'wasm', '--variant', 'relaxed'),
     { ...conformance('webgpu', '--backend', 'webgpu'), missing: noGpu },
     { name: 'portable suites, other runtimes', command: [node, 'test/portable/run.ts'], minutes: 15 },
-    ...(existsSync(path.join(ROOT, 'test/examples/run.ts'))
-      ? [{ name: 'examples', command: [node, 'test/examples/run.ts'], minutes: 6 }]
-      : []),
+    { name: 'package, examples', command: [node, 'test/package/run.ts'], minutes: 8 },
   ];
 }
 

@@ -29,7 +29,12 @@ async function ask(model) {
       element('answer').value = text;
     };
     // the checkpoint was trained with Skip-Vision, so that is the method it answers with
-    const { text, stats } = await model.generate({ image, question: element('question').value, method: trainedMethod(model.config), onToken });
+    const { text, stats } = await model.generate({
+      image,
+      question: element('question').value,
+      method: trainedMethod(model.config),
+      onToken,
+    });
     element('answer').value = text;
     showCost(stats);
   } catch (error) {

@@ -17,7 +17,13 @@ const { values, positionals } = parseArgs({
 });
 const folder = resolve(positionals[0] ?? dirname(here));
 
-const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.mjs': 'text/javascript', '.css': 'text/css', '.json': 'application/json' };
+const TYPES = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.mjs': 'text/javascript',
+  '.css': 'text/css',
+  '.json': 'application/json',
+};
 const BINARY_TYPES = { '.png': 'image/png', '.jpg': 'image/jpeg', '.svg': 'image/svg+xml', '.wasm': 'application/wasm' };
 
 /** Files that a path may stand for, the likeliest first. None lies outside of its root. */
@@ -46,7 +52,8 @@ async function read(path) {
 function policy(html) {
   const maps = [...html.matchAll(/<script type="importmap">(.*?)<\/script>/gs)];
   const hashes = maps.map(([, map]) => `'sha256-${createHash('sha256').update(map).digest('base64')}'`).join(' ');
-  return `default-src 'none'; script-src 'self' 'wasm-unsafe-eval' ${hashes}; style-src 'self'; img-src 'self' blob: data:; connect-src 'self' blob:`;
+  const scripts = `script-src 'self' 'wasm-unsafe-eval' ${hashes}`;
+  return `default-src 'none'; ${scripts}; style-src 'self'; img-src 'self' blob: data:; connect-src 'self' blob:`;
 }
 
 const server = createServer(async (request, response) => {

@@ -4,6 +4,8 @@
  */
 import { loadModel, selectBackend, trainedMethod } from 'skip-vision';
 
+declare const Deno: { args: string[] }; // for type checkers outside of Deno
+
 const folder = new URL('../tiny-vlm/', import.meta.url);
 const [image = new URL('eval/000.png', folder), question = 'what is at the bottom left ?'] = Deno.args;
 

@@ -8,7 +8,7 @@ import { type LlavaConfig, parseConfig } from './config.ts';
 import { Decoder } from './decoder.ts';
 import { type GenerateOptions, type GenerateResult, generate } from './generate.ts';
 import { type ImageInput, toImage } from './image.ts';
-import { parseJson } from './json.ts';
+import { invalidCheckpoint, parseJson } from './json.ts';
 import { Loader } from './loader.ts';
 import type { ComposeContext, Method } from './method.ts';
 import { type PreprocessorConfig, parsePreprocessorConfig, preprocess } from './preprocess.ts';
@@ -201,12 +201,31 @@ export async function loadModel(source: ModelSource, options: LoadModelOptions):
       decoder: keep(await Decoder.load(backend, checkpoint, text, layout.decoder)),
       parameters: methodParameters(checkpoint, layout),
     });
+    checkNothingLeft(checkpoint, layout, config);
     signal?.throwIfAborted();
     return model;
   } catch (error) {
     for (const part of made) part[Symbol.dispose]();
     throw error;
   }
+}
+
+/** A tensor under the model's own names that no part asked for means that config.json describes another model. */
+function checkNothingLeft(checkpoint: Checkpoint, layout: (typeof LAYOUTS)[number], { vision }: LlavaConfig): void {
+  const isModelName = (name: string) => [layout.vision, layout.projector, layout.decoder].some((prefix) => name.startsWith(prefix));
+  const extra = checkpoint.unused().filter((name) => isModelName(name) && !isKnownExtra(name, layout.vision, vision.numLayers));
+  if (extra.length === 0) return;
+  const named = extra.slice(0, 8).join(', ') + (extra.length > 8 ? ` and ${extra.length - 8} more` : '');
+  throw invalidCheckpoint('checkpoint', extra[0]!, `there, with ${extra.length} tensor(s) that config.json has no place for: ${named}`, 'no such tensor');
+}
+
+/** What checkpoints hold beyond what inference needs: vision blocks behind the feature layer, and tables that older releases stored. */
+function isKnownExtra(name: string, visionPrefix: string, visionLayers: number): boolean {
+  if (/\.(position_ids|rotary_emb\.inv_freq)$/.test(name)) return true;
+  if (!name.startsWith(visionPrefix)) return false;
+  const rest = name.slice(visionPrefix.length);
+  const block = /^encoder\.layers\.(\d+)\./.exec(rest);
+  return rest.startsWith('post_layernorm.') || (block !== null && Number(block[1]) < visionLayers);
 }
 
 /** Parameters outside the model proper: what methods bring along (copied, so that the files' bytes can be freed). */

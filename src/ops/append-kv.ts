@@ -1,6 +1,7 @@
 import code from '../../kernels/append-kv.wgsl';
 import { defineOp, inout, input } from '../backend/op.ts';
 import type { GpuKernel } from '../backend/webgpu/binding.ts';
+import { elementGroups } from '../backend/webgpu/threads.ts';
 
 const kernel: GpuKernel = { name: 'append-kv', code };
 
@@ -28,6 +29,6 @@ export const appendKv = defineOp<AppendKvAttrs>()({
   },
   webgpu(gpu, { kNew, vNew, k, v }, { A, n, W, C }, { at }) {
     const elements = A * n * W;
-    gpu.dispatch(kernel, [kNew, vNew, k, v], [elements, n * W, W, C, at], [Math.ceil(elements / 64)]);
+    gpu.dispatch(kernel, [kNew, vNew, k, v], [elements, n * W, W, C, at], elementGroups(elements));
   },
 });

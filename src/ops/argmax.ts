@@ -1,6 +1,7 @@
 import code from '../../kernels/argmax.wgsl';
 import { defineOp, indexOutput, input } from '../backend/op.ts';
 import type { GpuKernel } from '../backend/webgpu/binding.ts';
+import { rowThreads } from '../backend/webgpu/threads.ts';
 
 const kernel: GpuKernel = { name: 'argmax', code };
 
@@ -28,6 +29,6 @@ export const argmax = defineOp()({
     kernels.argmax!(x, ids, T, V);
   },
   webgpu(gpu, { x, ids }, { T, V }) {
-    gpu.dispatch(kernel, [x, ids], [T, V], [T]);
+    gpu.dispatch(kernel, [x, ids], [T, V], [T], { THREADS: rowThreads(gpu, 256) });
   },
 });

@@ -2,6 +2,7 @@ import logitsCode from '../../kernels/attention-scores.logits.wgsl';
 import code from '../../kernels/attention-scores.wgsl';
 import { defineOp, input, optional, output, positionList } from '../backend/op.ts';
 import { f32, type GpuKernel } from '../backend/webgpu/binding.ts';
+import { elementGroups, rowThreads } from '../backend/webgpu/threads.ts';
 import { checkHeads, dotRows, softmaxRow } from './attention.ts';
 
 const kernel: GpuKernel = { name: 'attention-scores', code };
@@ -59,7 +60,8 @@ export const attentionScores = defineOp<AttentionScoresAttrs>()({
     if (S === 0) return;
     const logits = gpu.scratch(4 * Math.max(H, 1) * (S + 2));
     const mask = [causal ? 1 : 0, Math.min(qPosition, 0xffffffff)];
-    gpu.dispatch(logitsKernel, [q, k, kPositions, keyBias, logits], [H, Hkv, dh, S, ...mask, keyBias ? 1 : 0, f32(scale)], [H]);
-    gpu.dispatch(kernel, [logits, kPositions, scores], [H, S, ...mask, reduce === 'mean' ? 1 : 0], [Math.ceil(S / 64)]);
+    const params = [H, Hkv, dh, S, ...mask, keyBias ? 1 : 0, f32(scale)];
+    gpu.dispatch(logitsKernel, [q, k, kPositions, keyBias, logits], params, [H], { THREADS: rowThreads(gpu, 256) });
+    gpu.dispatch(kernel, [logits, kPositions, scores], [H, S, ...mask, reduce === 'mean' ? 1 : 0], elementGroups(S));
   },
 });

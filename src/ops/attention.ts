@@ -3,15 +3,13 @@ import rowCode from '../../kernels/attention.row.wgsl';
 import code from '../../kernels/attention.wgsl';
 import { defineOp, type Io, input, optional, output, positionList } from '../backend/op.ts';
 import { f32, type GpuKernel } from '../backend/webgpu/binding.ts';
+import { elementGroups, rowThreads } from '../backend/webgpu/threads.ts';
 
 const kernel: GpuKernel = { name: 'attention', code };
 const rowKernel: GpuKernel = { name: 'attention.row', code: rowCode };
 const combineKernel: GpuKernel = { name: 'attention.combine', code: combineCode };
 /** So few query rows go through attention.row.wgsl, which shares a row among the invocations of a workgroup. So do odd head widths. */
 const FEW_ROWS = 4;
-/** Columns of o per invocation of attention.wgsl and per workgroup of attention.row.wgsl. */
-const COLUMNS = 64;
-const ROW_COLUMNS = 256;
 /** Keys of one workgroup of attention.row.wgsl: few enough that a long cache fills a GPU, enough to be worth joining. */
 const SLICE_KEYS = 512;
 
@@ -99,14 +97,17 @@ export const attention = defineOp<AttentionAttrs>()({
     const params = [T, H, Hkv, dh, S, causal ? 1 : 0, hiddenKeys.length, keyBias ? 1 : 0, f32(scale)];
     const inputs = [q, k, v, qPositions, kPositions, keyBias, hidden];
     if (T > FEW_ROWS && dh % 4 === 0) {
-      const THREADS = gpu.features.has('software-adapter') ? 8 : 32;
-      gpu.dispatch(kernel, [...inputs, o], params, [Math.ceil(T / THREADS) * H * Math.ceil(dh / COLUMNS)], { THREADS });
+      const THREADS = rowThreads(gpu, 32);
+      const QUADS = Math.min(4 * Math.ceil(dh / 16), 16);
+      gpu.dispatch(kernel, [...inputs, o], params, [Math.ceil(T / THREADS) * H * Math.ceil(dh / 4 / QUADS)], { THREADS, QUADS });
       return;
     }
     const slices = Math.max(1, Math.ceil(S / SLICE_KEYS));
     const parts = slices > 1 ? gpu.scratch(4 * T * H * slices * (dh + 2)) : o;
-    gpu.dispatch(rowKernel, [...inputs, parts], [...params, slices, SLICE_KEYS], [T * H * Math.ceil(dh / ROW_COLUMNS) * slices]);
-    if (slices > 1) gpu.dispatch(combineKernel, [parts, o], [T * H * dh, dh, slices], [Math.ceil((T * H * dh) / 64)]);
+    const THREADS = 2 * rowThreads(gpu, 32);
+    const columnGroups = Math.ceil(dh / (4 * THREADS)); // 4 columns per invocation
+    gpu.dispatch(rowKernel, [...inputs, parts], [...params, slices, SLICE_KEYS], [T * H * columnGroups * slices], { THREADS });
+    if (slices > 1) gpu.dispatch(combineKernel, [parts, o], [T * H * dh, dh, slices], elementGroups(T * H * dh));
   },
 });
 

@@ -2,6 +2,7 @@ import inPlaceCode from '../../kernels/compact-kv.in-place.wgsl';
 import code from '../../kernels/compact-kv.wgsl';
 import { defineOp, inout, optional, output, rowList } from '../backend/op.ts';
 import type { GpuKernel } from '../backend/webgpu/binding.ts';
+import { elementGroups } from '../backend/webgpu/threads.ts';
 
 const kernel: GpuKernel = { name: 'compact-kv', code };
 const inPlaceKernel: GpuKernel = { name: 'compact-kv.in-place', code: inPlaceCode };
@@ -45,9 +46,9 @@ export const compactKv = defineOp()({
   webgpu(gpu, { k, v, keep, kOut, vOut }, { A, S, W, R, U }) {
     if (kOut) {
       const elements = A * R * W;
-      gpu.dispatch(kernel, [k, v, keep, kOut, vOut], [elements, R, W, S, U], [Math.ceil(elements / 64)]);
+      gpu.dispatch(kernel, [k, v, keep, kOut, vOut], [elements, R, W, S, U], elementGroups(elements));
     } else if (R > 0) {
-      gpu.dispatch(inPlaceKernel, [k, v, keep], [A * W, R, W, S], [Math.ceil((A * W) / 64)]);
+      gpu.dispatch(inPlaceKernel, [k, v, keep], [A * W, R, W, S], elementGroups(A * W));
     }
   },
 });

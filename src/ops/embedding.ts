@@ -1,6 +1,7 @@
 import code from '../../kernels/embedding.wgsl';
 import { defineOp, idList, input, output } from '../backend/op.ts';
 import type { GpuKernel } from '../backend/webgpu/binding.ts';
+import { elementGroups } from '../backend/webgpu/threads.ts';
 
 const kernel: GpuKernel = { name: 'embedding', code };
 
@@ -24,6 +25,6 @@ export const embedding = defineOp<EmbeddingAttrs>()({
     kernels.embedding!(table, ids, y + 4 * at * D, n, D);
   },
   webgpu(gpu, { table, ids, y }, { n, D }, { at = 0 }) {
-    gpu.dispatch(kernel, [table, ids, y], [n * D, D, at], [Math.ceil((n * D) / 64)]);
+    gpu.dispatch(kernel, [table, ids, y], [n * D, D, at], elementGroups(n * D));
   },
 });

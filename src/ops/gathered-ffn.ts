@@ -104,15 +104,15 @@ export const gatheredFfn = defineOp<GatheredFfnAttrs>()({
       const params = [R, D, quadsOf(D), source.rows ? 1 : 0, norm === 'layer' ? 1 : 0, f32(eps)];
       gpu.dispatch(statsKernel, [source.x, source.rows, stats], params, [R]);
     }
+    const inner = { ...source, stats, K: D, weight: up, M, activation: activationCode(activation), normWeight, normBias, gateBias, upBias };
+    const outer = { K: M, weight: down, N: D, y: x, bias: downBias, outRows: rows, rowGate, accumulate: true };
     const rowBytes = quadsOf(M) * 16;
     const block = Math.max(1, Math.min(R, Math.floor(INNER_BYTES / Math.max(rowBytes, 1))));
     const h = gpu.scratch(block * rowBytes);
     for (let start = 0; start < R; start += block) {
       const count = Math.min(block, R - start);
-      gpuInnerProduct(gpu, {
-        ...source, stats, count, K: D, weight: up, M, h, activation: activationCode(activation), normWeight, normBias, gateBias, upBias, start,
-      });
-      gpuProduct(gpu, { x: h, count, K: M, weight: down, N: D, y: x, bias: downBias, outRows: rows, rowGate, accumulate: true, rowOffset: start, start });
+      gpuInnerProduct(gpu, { ...inner, h, count, start });
+      gpuProduct(gpu, { ...outer, x: h, count, rowOffset: start, start });
     }
   },
 });

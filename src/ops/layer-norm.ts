@@ -1,6 +1,7 @@
 import code from '../../kernels/layer-norm.wgsl';
 import { defineOp, input, optional, output } from '../backend/op.ts';
 import { f32, type GpuKernel } from '../backend/webgpu/binding.ts';
+import { rowThreads } from '../backend/webgpu/threads.ts';
 import { checkEps } from './rms-norm.ts';
 
 const kernel: GpuKernel = { name: 'layer-norm', code };
@@ -26,6 +27,6 @@ export const layerNorm = defineOp<{ eps: number }>()({
     kernels.layer_norm!(x, weight, bias, y, T, D, eps);
   },
   webgpu(gpu, { x, weight, bias, y }, { T, D }, { eps }) {
-    gpu.dispatch(kernel, [x, weight, bias, y], [T, D, bias ? 1 : 0, f32(eps)], [T]);
+    gpu.dispatch(kernel, [x, weight, bias, y], [T, D, bias ? 1 : 0, f32(eps)], [T], { THREADS: rowThreads(gpu) });
   },
 });

@@ -6,6 +6,7 @@ import unitCode from '../../kernels/merge.unit.wgsl';
 import code from '../../kernels/merge.wgsl';
 import { defineOp, indexOutput, input, output } from '../backend/op.ts';
 import type { GpuKernel } from '../backend/webgpu/binding.ts';
+import { elementGroups, rowThreads } from '../backend/webgpu/threads.ts';
 
 const kernel: GpuKernel = { name: 'merge', code };
 const unitKernel: GpuKernel = { name: 'merge.unit', code: unitCode };
@@ -74,12 +75,13 @@ export const merge = defineOp()({
     const unit = gpu.scratch(4 * Math.max(N * C, 1));
     const total = gpu.scratch(4 * Math.max(C, 1));
     const redundancy = gpu.scratch(4 * N);
-    gpu.dispatch(unitKernel, [x, unit], [N, C], [N]);
-    gpu.dispatch(totalKernel, [unit, total], [N, C], [Math.ceil(C / 64)]);
-    gpu.dispatch(redundancyKernel, [unit, total, redundancy], [N, C], [N]);
-    gpu.dispatch(rankKernel, [redundancy, destinations, assignment], [N, M], [Math.ceil(N / 64)]);
-    gpu.dispatch(assignKernel, [unit, destinations, assignment], [N, M, C], [Math.ceil(N / 4)]);
-    gpu.dispatch(kernel, [x, assignment, y], [N, M, C], [M * Math.ceil(C / 64)]);
+    const THREADS = rowThreads(gpu);
+    gpu.dispatch(unitKernel, [x, unit], [N, C], [N], { THREADS });
+    gpu.dispatch(totalKernel, [unit, total], [N, C], elementGroups(C));
+    gpu.dispatch(redundancyKernel, [unit, total, redundancy], [N, C], [N], { THREADS });
+    gpu.dispatch(rankKernel, [redundancy, destinations, assignment], [N, M], [Math.ceil(N / THREADS)], { THREADS });
+    gpu.dispatch(assignKernel, [unit, destinations, assignment], [N, M, C], [Math.ceil(N / 4)], { THREADS });
+    gpu.dispatch(kernel, [x, assignment, y], [N, M, C], [M * Math.ceil(C / THREADS)], { THREADS });
   },
 });
 

@@ -1,6 +1,7 @@
 import code from '../../kernels/rope.wgsl';
 import { defineOp, inout, input } from '../backend/op.ts';
 import type { GpuKernel } from '../backend/webgpu/binding.ts';
+import { elementGroups } from '../backend/webgpu/threads.ts';
 
 const kernel: GpuKernel = { name: 'rope', code };
 
@@ -41,7 +42,7 @@ export const rope = defineOp<RopeAttrs>()({
   webgpu(gpu, { x, cos, sin }, { T, H, half }, { layout }) {
     const pairs = T * H * half;
     const [step, partner] = layout === 'neox' ? [1, half] : [2, 1];
-    gpu.dispatch(kernel, [x, cos, sin], [pairs, H, half, step, partner], [Math.ceil(pairs / 64)]);
+    gpu.dispatch(kernel, [x, cos, sin], [pairs, H, half, step, partner], elementGroups(pairs));
   },
 });
 

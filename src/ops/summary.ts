@@ -2,6 +2,7 @@ import scoreCode from '../../kernels/summary.score.wgsl';
 import code from '../../kernels/summary.wgsl';
 import { defineOp, input, optional, output } from '../backend/op.ts';
 import { f32, type GpuKernel } from '../backend/webgpu/binding.ts';
+import { rowThreads } from '../backend/webgpu/threads.ts';
 import { checkEps } from './rms-norm.ts';
 
 const kernel: GpuKernel = { name: 'summary', code };
@@ -61,7 +62,8 @@ export const summary = defineOp<SummaryAttrs>()({
   webgpu(gpu, { tokens, normWeight, normBias, scoreWeight, y }, { n, D }, { eps, scoreBias }) {
     const scores = gpu.scratch(4 * Math.max(n, 1));
     const params = [n, D, normBias ? 1 : 0, f32(eps), f32(scoreBias)];
-    gpu.dispatch(scoreKernel, [tokens, normWeight, normBias, scoreWeight, scores], params, [n]);
-    gpu.dispatch(kernel, [tokens, scores, y], [n, D], [Math.ceil(D / 64)]);
+    const THREADS = rowThreads(gpu);
+    gpu.dispatch(scoreKernel, [tokens, normWeight, normBias, scoreWeight, scores], params, [n], { THREADS });
+    gpu.dispatch(kernel, [tokens, scores, y], [n, D], [Math.ceil(D / THREADS)], { THREADS });
   },
 });

@@ -7,7 +7,9 @@ import { fail, type Project } from './project.ts';
 
 /** The built files behind the subpaths of `exports` that start so. */
 function entries({ installed }: Project, prefixes: readonly string[]): string[] {
-  const { exports } = JSON.parse(readFileSync(path.join(installed, 'package.json'), 'utf8')) as { exports: Record<string, { default: string }> };
+  const { exports } = JSON.parse(readFileSync(path.join(installed, 'package.json'), 'utf8')) as {
+    exports: Record<string, { default: string }>;
+  };
   const chosen = Object.entries(exports).filter(([subpath]) => prefixes.some((prefix) => subpath.startsWith(prefix)));
   return chosen.map(([, target]) => path.join(installed, target.default));
 }
@@ -40,17 +42,28 @@ async function bundle({ folder }: Project, contents: string): Promise<string> {
   return outputFiles[0]!.text;
 }
 
-/** A line of every kernel that no other kernel has, by the kernel's op; lines with quotes would look different in a bundle. */
+/** A line of code of every kernel that no other op's kernels have, by op: what tells that a bundle contains it. */
 function kernelMarks({ root }: Project): Map<string, string[]> {
   const folder = path.join(root, 'kernels');
-  const lines = readdirSync(folder).map((file) => ({ op: file.split('.')[0]!, lines: readFileSync(path.join(folder, file), 'utf8').split('\n') }));
+  const kernels = readdirSync(folder).map((file) => ({
+    op: file.split('.')[0]!,
+    lines: codeLines(readFileSync(path.join(folder, file), 'utf8')),
+  }));
   const marks = new Map<string, string[]>();
-  for (const { op, lines: own } of lines) {
-    const others = new Set(lines.filter((each) => each.op !== op).flatMap((each) => each.lines));
-    const mark = own.find((line) => line.length > 20 && !/["'`\\]/.test(line) && !others.has(line));
+  for (const { op, lines } of kernels) {
+    const others = new Set(kernels.filter((each) => each.op !== op).flatMap((each) => each.lines));
+    const mark = lines.find((line) => line.length > 20 && !others.has(line));
     if (mark) marks.set(op, [...(marks.get(op) ?? []), mark]);
   }
   return marks;
+}
+
+/** Lines as they may stand in a bundle: without comments and indentation, and without what a string literal escapes. */
+function codeLines(wgsl: string): string[] {
+  return wgsl
+    .split('\n')
+    .map((line) => line.replace(/\/\/.*$/, '').trim())
+    .filter((line) => !/["'`\\]/.test(line));
 }
 
 /** rmsNorm with the reference backend must not bring the kernels of merge. Tells what a bundle of one op weighs. */
@@ -59,7 +72,8 @@ export async function checkTreeShaking(project: Project): Promise<string> {
   const has = (text: string, op: string) => marks.get(op)?.some((mark) => text.includes(mark)) ?? false;
   const all = await bundle(project, `import * as ops from 'skip-vision/ops'; console.log(ops);`);
   const ops = [...marks.keys()].filter((op) => has(all, op));
-  if (!ops.includes('merge') || !ops.includes('rms-norm')) fail(`the bundle of all ops has the kernels of ${ops.join(', ')} only: this check is blind`);
+  if (!ops.includes('merge') || !ops.includes('rms-norm'))
+    fail(`the bundle of all ops has the kernels of ${ops.join(', ')} only: this check is blind`);
 
   const text = await bundle(
     project,

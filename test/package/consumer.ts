@@ -1,5 +1,15 @@
 /** What a user of the package writes; compiled against the installed package, never run. */
-import { type Backend, type GenerateResult, loadModel, none, selectBackend, skipVision, SkipVisionError, trainedMethod, type Vlm } from 'skip-vision';
+import {
+  type Backend,
+  type GenerateResult,
+  loadModel,
+  none,
+  selectBackend,
+  skipVision,
+  SkipVisionError,
+  trainedMethod,
+  type Vlm,
+} from 'skip-vision';
 import { createReferenceBackend } from 'skip-vision/backend/reference';
 import { createWasmBackend } from 'skip-vision/backend/wasm';
 import { createWebGpuBackend } from 'skip-vision/backend/webgpu';

@@ -10,7 +10,15 @@ export interface PageOptions {
   csp: boolean;
 }
 
-const COST = ['rows attended', 'rows in the FFN', 'prefill FLOPs', 'prefill ms', 'ms per token', 'KV bytes before eviction', 'KV bytes after'];
+const COST = [
+  'rows attended',
+  'rows in the FFN',
+  'prefill FLOPs',
+  'prefill ms',
+  'ms per token',
+  'KV bytes before eviction',
+  'KV bytes after',
+];
 
 export async function checkPage({ folder }: Project, { isolated, csp }: PageOptions): Promise<void> {
   const executablePath = findChromium();
@@ -28,7 +36,8 @@ export async function checkPage({ folder }: Project, { isolated, csp }: PageOpti
       const page = await browser.newPage();
       const faults = watch(page);
       await page.goto(url);
-      await use(page, folder, isolated);
+      const error = await use(page, folder, isolated).catch((reason: Error) => reason);
+      if (error) faults.unshift(error.message);
       if (faults.length > 0) fail(faults.join('\n'));
     } finally {
       await browser.close();
@@ -59,7 +68,9 @@ function watch(page: Page): string[] {
 }
 
 async function use(page: Page, folder: string, isolated: boolean): Promise<void> {
-  await page.waitForSelector('#ask:not([disabled])', { timeout: 30_000 }).catch(async () => fail(`it is not ready: ${await page.textContent('#status')}`));
+  await page
+    .waitForSelector('#ask:not([disabled])', { timeout: 30_000 })
+    .catch(async () => fail(`it is not ready: ${await page.textContent('#status')}`));
   const status = (await page.textContent('#status')) ?? '';
   if (!/^wasm \(simd128.*\); not webgpu: /.test(status)) fail(`its backend is ${status}`);
   if ((await page.evaluate(() => globalThis.crossOriginIsolated)) !== isolated) fail(`crossOriginIsolated is ${!isolated}`);

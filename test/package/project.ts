@@ -12,8 +12,8 @@ export interface Project {
   files: readonly { path: string; size: number }[];
 }
 
-/** Throws when the package is not as it should be; may return a word about what it found. */
-export type Check = (project: Project) => void | string | Promise<void | string>;
+/** Throws when the package is not as it should be; a text it returns or resolves to is printed with its name. */
+export type Check = (project: Project) => unknown;
 
 /** Thrown by a check that cannot run here. */
 export class Skip extends Error {}

@@ -33,10 +33,17 @@ function cleanEnvironment(): NodeJS.ProcessEnv {
 
 /** Runs a command to its end and returns what it printed; throws with its last words when it fails. */
 function run(command: string, args: readonly string[], cwd: string): { stdout: string; stderr: string } {
-  const { status, signal, error, stdout, stderr } = spawnSync(command, args, { cwd, env: cleanEnvironment(), encoding: 'utf8', timeout: 180_000 });
+  const { status, signal, error, stdout, stderr } = spawnSync(command, args, {
+    cwd,
+    env: cleanEnvironment(),
+    encoding: 'utf8',
+    timeout: 180_000,
+  });
   if (error || status !== 0) {
     const reason = error?.message ?? `status ${status ?? signal}`;
-    fail(`${path.basename(command)} ${args.join(' ')}: ${reason}\n${`${stdout}${stderr}`.trim().slice(-1500)}`);
+    const words = `${stdout}${stderr}`.trim();
+    const excerpt = words.length > 1800 ? `${words.slice(0, 900)}\n...\n${words.slice(-900)}` : words;
+    fail(`${path.basename(command)} ${args.join(' ')}: ${reason}\n${excerpt}`);
   }
   return { stdout, stderr };
 }
@@ -60,9 +67,11 @@ function install(): Project {
     run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', '--omit=optional', tarball], folder);
     const installed = path.join(folder, 'node_modules/skip-vision');
     const examples = path.join(folder, 'examples');
-    for (const name of ['node', 'deno', 'browser']) cpSync(path.join(ROOT, 'examples', name), path.join(examples, name), { recursive: true });
+    for (const name of ['node', 'deno', 'browser'])
+      cpSync(path.join(ROOT, 'examples', name), path.join(examples, name), { recursive: true });
     cpSync(path.join(installed, 'examples/tiny-vlm/skip'), path.join(examples, 'tiny-vlm/skip'), { recursive: true });
-    for (const name of ['000.png', '001.png']) cpSync(path.join(ROOT, 'examples/tiny-vlm/eval', name), path.join(examples, 'tiny-vlm/eval', name));
+    for (const name of ['000.png', '001.png'])
+      cpSync(path.join(ROOT, 'examples/tiny-vlm/eval', name), path.join(examples, 'tiny-vlm/eval', name));
     return { root: ROOT, temporary, folder, installed, tarball, files };
   } catch (error) {
     rmSync(temporary, { recursive: true });
@@ -82,9 +91,18 @@ function checkSizes({ files }: Project): string {
 
 /** Nothing of the workshop may be in the tarball; licence and README must be. */
 function checkContents({ files, installed }: Project): void {
-  const stray = files.filter(({ path: file }) => !/^(dist\/|examples\/|package\.json$|README\.md$|LICENSE$|THIRD_PARTY|CHANGELOG\.md$)/.test(file));
+  const stray = files.filter(
+    ({ path: file }) => !/^(dist\/|examples\/|package\.json$|README\.md$|LICENSE$|THIRD_PARTY|CHANGELOG\.md$)/.test(file),
+  );
   if (stray.length > 0) fail(`it has ${stray.map((file) => file.path).join(', ')}`);
-  for (const wanted of ['README.md', 'LICENSE', 'dist/index.js', 'dist/index.d.ts', 'dist/cli.js', 'examples/tiny-vlm/skip/model.safetensors']) {
+  for (const wanted of [
+    'README.md',
+    'LICENSE',
+    'dist/index.js',
+    'dist/index.d.ts',
+    'dist/cli.js',
+    'examples/tiny-vlm/skip/model.safetensors',
+  ]) {
     if (!files.some((file) => file.path === wanted)) fail(`${wanted} is not in it`);
   }
   for (const { path: file } of files.filter((each) => /\.(js|ts)$/.test(each.path))) {
@@ -119,7 +137,11 @@ function checkNode(major: number): Check {
     expectSample(run(node, ['examples/node/ask.js'], folder).stdout);
     const { stdout } = run(node, ['examples/node/ask.js', 'examples/tiny-vlm/eval/001.png', 'how many umbrella ?'], folder);
     if (!/^answer: [0-4]$/m.test(stdout)) fail(`no number:\n${stdout}`);
-    const cli = run(node, [path.join(installed, 'dist/cli.js'), 'ask', 'examples/tiny-vlm/eval/000.png', 'what is at the bottom left ?'], folder);
+    const cli = run(
+      node,
+      [path.join(installed, 'dist/cli.js'), 'ask', 'examples/tiny-vlm/eval/000.png', 'what is at the bottom left ?'],
+      folder,
+    );
     if (cli.stdout !== 'lion\n') fail(`the command answers "${cli.stdout}"`);
   };
 }
@@ -158,8 +180,8 @@ function checkTypes(options: Readonly<Record<string, string>>): Check {
 
 const CHECKS: Readonly<Record<string, Check>> = {
   'the tarball holds what it should': checkContents,
-  'sizes': checkSizes,
-  'publint': checkPublint,
+  sizes: checkSizes,
+  publint: checkPublint,
   'example under Node 24': checkNode(24),
   'example under Node 20': checkNode(20),
   'example under Deno': checkDeno,

@@ -31,13 +31,15 @@ const WITHOUT_GPU = `
 function run(args: readonly string[], cwd?: string): Promise<Run> {
   const node = ['--import', `data:text/javascript,${encodeURIComponent(WITHOUT_GPU)}`];
   const child = spawn(process.execPath, [...node, CLI, ...args], { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
-  let stdout = '';
-  let stderr = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => void (stdout += text));
-  child.stderr.setEncoding('utf8').on('data', (text: string) => void (stderr += text));
+  const printed = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].setEncoding('utf8').on('data', (text: string) => {
+      printed[name] += text;
+    });
+  }
   return new Promise((done, fail) => {
     child.on('error', fail);
-    child.on('close', (code) => done({ code, stdout, stderr }));
+    child.on('close', (code) => done({ code, ...printed }));
   });
 }
 
@@ -132,8 +134,16 @@ describe('ask', () => {
   });
 
   test('an unknown method or backend: the message lists the known ones', async () => {
-    await expectRefusal(ask(PICTURE, QUESTION, '--method', 'magic'), 1, /^skip-vision: unknown method "magic"; known: none, skip-vision\n$/);
-    await expectRefusal(ask(PICTURE, QUESTION, '--backend', 'abacus'), 1, /^skip-vision: unknown backend "abacus"; known: webgpu, wasm, reference\n$/);
+    await expectRefusal(
+      ask(PICTURE, QUESTION, '--method', 'magic'),
+      1,
+      /^skip-vision: unknown method "magic"; known: none, skip-vision\n$/,
+    );
+    await expectRefusal(
+      ask(PICTURE, QUESTION, '--backend', 'abacus'),
+      1,
+      /^skip-vision: unknown backend "abacus"; known: webgpu, wasm, reference\n$/,
+    );
     await expectRefusal(ask(PICTURE, QUESTION, '--backend', ''), 1, 'known: webgpu, wasm, reference');
   });
 
@@ -176,7 +186,9 @@ describe('doctor', () => {
   test('lists three backends, and what is chosen', async () => {
     const { code, stdout, stderr } = await run(['doctor']);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(stdout).toMatch(/^no {2}webgpu {4,}\S.*\nok {2}wasm {6,}simd128.*; features: simd.*; largest buffer \d+ bytes\nok {2}reference {2}\S.*\n/);
+    expect(stdout).toMatch(
+      /^no {2}webgpu {4,}\S.*\nok {2}wasm {6,}simd128.*; features: simd.*; largest buffer \d+ bytes\nok {2}reference {2}\S.*\n/,
+    );
     expect(stdout).toMatch(/\nchosen by default: wasm\n {2}not webgpu: \S/);
   });
 

@@ -94,7 +94,13 @@ describe.each(BACKENDS)('generate on %s', (_name, makeBackend) => {
     test('without a method every row attends, runs the FFN and stays', async () => {
       const { text, stats } = await full.generate({ image: plainPicture, question: 'describe' });
       expect(text).toBe(DESCRIBE.answer);
-      expect(stats).toMatchObject({ method: 'none', promptRows: 150, ffnRows: 150, kvBytesBefore: rowBytes(150), kvBytesAfter: rowBytes(150) });
+      expect(stats).toMatchObject({
+        method: 'none',
+        promptRows: 150,
+        ffnRows: 150,
+        kvBytesBefore: rowBytes(150),
+        kvBytesAfter: rowBytes(150),
+      });
     });
 
     test('onToken gives each id once, with a text that grows; the stop token is not spoken', async () => {
@@ -270,22 +276,26 @@ describe.each(BACKENDS)('generate on %s', (_name, makeBackend) => {
   });
 
   describe('prefill in chunks', () => {
-    const cases: readonly [name: string, ask: (chunkSize?: number) => ReturnType<Vlm['generate']>][] = [
-      ['none', (chunkSize) => full.generate({ image: plainPicture, question: 'describe', chunkSize })],
-      ['skip-vision', (chunkSize) => model.generate({ image: picture, question: 'describe', method: trained, chunkSize })],
-      [
-        'skip-vision, hidden',
-        (chunkSize) => model.generate({ image: picture, question: 'describe', method: skipVision({ retained: 25, skipped: 39, mask: 'hidden' }), chunkSize }),
-      ],
+    const cases: readonly [name: string, model: () => Vlm, image: () => EncodedImage, method: () => Method][] = [
+      ['none', () => full, () => plainPicture, none],
+      ['skip-vision', () => model, () => picture, () => trained],
+      ['skip-vision, hidden', () => model, () => picture, () => skipVision({ retained: 25, skipped: 39, mask: 'hidden' })],
     ];
-    test.each(cases)('gives the answer of one chunk: %s', async (_method, ask) => {
+    test.each(cases)('gives the answer of one chunk, logits within 1e-3: %s', async (_name, ofModel, ofImage, ofMethod) => {
+      const ask = async (chunkSize?: number) => {
+        const logits: number[] = [];
+        const options = { image: ofImage(), question: 'describe', method: ofMethod(), chunkSize };
+        const { ids, stats } = await ofModel().generate({ ...options, onLogits: (row) => logits.push(...row) });
+        const { promptRows, ffnRows, kvBytesBefore, kvBytesAfter } = stats;
+        return { ids, logits, rows: { promptRows, ffnRows, kvBytesBefore, kvBytesAfter } };
+      };
       const whole = await ask();
       expect(whole.ids.length).toBeGreaterThan(4);
       for (const chunkSize of [1, 7, 29, 1000]) {
-        const chunked = await ask(chunkSize);
-        expect(chunked.ids, `chunks of ${chunkSize}`).toEqual(whole.ids);
-        const { promptRows, ffnRows, kvBytesBefore, kvBytesAfter } = whole.stats;
-        expect(chunked.stats).toMatchObject({ promptRows, ffnRows, kvBytesBefore, kvBytesAfter });
+        const { ids, logits, rows } = await ask(chunkSize);
+        expect(ids, `chunks of ${chunkSize}`).toEqual(whole.ids);
+        expect(rows).toEqual(whole.rows);
+        expect(Math.max(...logits.map((logit, i) => Math.abs(logit - whole.logits[i]!)))).toBeLessThan(1e-3);
       }
     });
 
@@ -297,7 +307,10 @@ describe.each(BACKENDS)('generate on %s', (_name, makeBackend) => {
 
   describe('pictures', () => {
     test('one encoded picture, several questions', async () => {
-      const questions = (await readFile(`${PICTURES}/questions.jsonl`, 'utf8')).trim().split('\n').map((line) => JSON.parse(line) as Question);
+      const questions = (await readFile(`${PICTURES}/questions.jsonl`, 'utf8'))
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Question);
       for (const { question, skip_kv } of questions.filter(({ image }) => image === '000.png')) {
         const { text, stats } = await model.generate({ image: picture, question, method: trained });
         expect(text, question).toBe(skip_kv);
@@ -307,7 +320,10 @@ describe.each(BACKENDS)('generate on %s', (_name, makeBackend) => {
     });
 
     test('of one pixel, and far from square', async () => {
-      for (const image of [{ width: 1, height: 1, data: new Uint8Array([200, 10, 30]) }, { width: 500, height: 3, data: new Uint8Array(4500).fill(90) }]) {
+      for (const image of [
+        { width: 1, height: 1, data: new Uint8Array([200, 10, 30]) },
+        { width: 500, height: 3, data: new Uint8Array(4500).fill(90) },
+      ]) {
         const { text, stats } = await model.generate({ image, question: 'describe', method: trained, maxTokens: 3 });
         expect(typeof text).toBe('string');
         expect(stats.promptRows).toBe(72);
@@ -337,7 +353,13 @@ describe.each(BACKENDS)('generate on %s', (_name, makeBackend) => {
       const images = [picture, second];
       const { ids, stats } = await model.generate({ prompt, image: images, method: trained, maxTokens: 6 });
       expect(stats).toMatchObject({ promptRows: length, ffnRows: kept.length, kvBytesAfter: rowBytes(kept.length) });
-      const chunked = await model.generate({ prompt, image: [`${PICTURES}/000.png`, second], method: trained, maxTokens: 6, chunkSize: 40 });
+      const chunked = await model.generate({
+        prompt,
+        image: [`${PICTURES}/000.png`, second],
+        method: trained,
+        maxTokens: 6,
+        chunkSize: 40,
+      });
       expect(chunked.ids).toEqual(ids);
       const swapped: number[][] = [];
       for (const image of [images, images.toReversed()]) {
@@ -366,14 +388,18 @@ describe.each(BACKENDS)('generate on %s', (_name, makeBackend) => {
     test('encoded for another method', async () => {
       await expect(model.generate({ image: picture, question: 'describe' })).rejects.toThrow(/encoded for method "skip-vision".*"none"/);
       using plain = await model.encodeImage(`${PICTURES}/000.png`, { method: none() });
-      await expect(model.generate({ image: plain, question: 'describe', method: trained })).rejects.toThrow(refusal('invalid-argument', 'image'));
+      await expect(model.generate({ image: plain, question: 'describe', method: trained })).rejects.toThrow(
+        refusal('invalid-argument', 'image'),
+      );
     });
 
     test('that cannot be read, and a good one before it', async () => {
       const { tensors } = backend.memory();
       const prompt = '<bos> <image> <image> describe';
       for (const bad of ['no-such-picture.png', new Uint8Array(3), `${PICTURES}/questions.jsonl`]) {
-        await expect(model.generate({ prompt, image: [`${PICTURES}/000.png`, bad], method: trained })).rejects.toThrow(refusal('invalid-image'));
+        await expect(model.generate({ prompt, image: [`${PICTURES}/000.png`, bad], method: trained })).rejects.toThrow(
+          refusal('invalid-image'),
+        );
       }
       expect(backend.memory().tensors).toBe(tensors);
     });
@@ -381,7 +407,9 @@ describe.each(BACKENDS)('generate on %s', (_name, makeBackend) => {
     test('a method whose parameters the checkpoint lacks, or whose settings do not fit the picture', async () => {
       const { tensors } = backend.memory();
       const image = `${PICTURES}/000.png`;
-      await expect(full.generate({ image, question: 'describe', method: trained })).rejects.toThrow(refusal('unsupported', 'skip_vision.summary.norm.weight'));
+      await expect(full.generate({ image, question: 'describe', method: trained })).rejects.toThrow(
+        refusal('unsupported', 'skip_vision.summary.norm.weight'),
+      );
       for (const [argument, options] of [
         ['retained', { retained: 145, skipped: 0 }],
         ['skipped', { retained: 25, skipped: 120 }],
@@ -401,7 +429,9 @@ describe.each(BACKENDS)('generate on %s', (_name, makeBackend) => {
 
     test('question and prompt, and neither', async () => {
       const prompt = promptOf('describe');
-      await expect(model.generate({ image: picture, question: 'describe', prompt, method: trained })).rejects.toThrow(refusal('invalid-argument', 'question'));
+      await expect(model.generate({ image: picture, question: 'describe', prompt, method: trained })).rejects.toThrow(
+        refusal('invalid-argument', 'question'),
+      );
       await expect(model.generate({ image: picture, method: trained })).rejects.toThrow(refusal('invalid-argument', 'question'));
       await expect(model.generate({ prompt: '' })).rejects.toThrow(refusal('invalid-argument', 'prompt'));
     });
@@ -412,7 +442,9 @@ describe.each(BACKENDS)('generate on %s', (_name, makeBackend) => {
     });
 
     test.each([0, -3, 2.5, Number.NaN])('maxTokens %d', async (maxTokens) => {
-      await expect(model.generate({ image: picture, question: 'describe', method: trained, maxTokens })).rejects.toThrow(refusal('invalid-argument', 'maxTokens'));
+      await expect(model.generate({ image: picture, question: 'describe', method: trained, maxTokens })).rejects.toThrow(
+        refusal('invalid-argument', 'maxTokens'),
+      );
     });
 
     test('up to the last position of the context, and not beyond', async () => {
@@ -480,7 +512,7 @@ describe.each(BACKENDS)('generate on %s', (_name, makeBackend) => {
 
     test('a prefill or decode that fails leaves the cache as it was', async () => {
       const sequence = compose(promptOf('describe'), [picture]);
-      using embeds = sequence.embeds;
+      using _embeds = sequence.embeds;
       using cache = makeCache(40);
       using _hidden = await model.decoder.prefill(sequence, { cache, method: trained });
       const state = () => ({ next: cache.nextPosition, positions: Array.from({ length: 4 }, (_, layer) => [...cache.positions(layer)]) });
@@ -491,7 +523,11 @@ describe.each(BACKENDS)('generate on %s', (_name, makeBackend) => {
       await expect(model.decoder.decode(more, cache)).rejects.toThrow(refusal('cache-full'));
       expect(state()).toEqual(before);
 
-      const follow = { embeds: more, positions: Uint32Array.from({ length: 8 }, (_, i) => 72 + i), segments: [{ kind: 'text', start: 0, end: 8 }] } as const;
+      const follow = {
+        embeds: more,
+        positions: Uint32Array.from({ length: 8 }, (_, i) => 72 + i),
+        segments: [{ kind: 'text', start: 0, end: 8 }],
+      } as const;
       await expect(model.decoder.prefill(follow, { cache, chunkSize: 3 })).rejects.toThrow(refusal('cache-full'));
       expect(state()).toEqual(before);
 
@@ -502,7 +538,11 @@ describe.each(BACKENDS)('generate on %s', (_name, makeBackend) => {
           if (index === layer) controller.abort(reason);
         };
         using seven = more.view([7, 128]);
-        const shorter = { embeds: seven, positions: follow.positions.subarray(0, 7), segments: [{ kind: 'text', start: 0, end: 7 }] } as const;
+        const shorter = {
+          embeds: seven,
+          positions: follow.positions.subarray(0, 7),
+          segments: [{ kind: 'text', start: 0, end: 7 }],
+        } as const;
         await expect(model.decoder.prefill(shorter, { cache, signal: controller.signal, onLayer })).rejects.toBe(reason);
         expect(state()).toEqual(before);
       }

@@ -235,7 +235,9 @@ describe.each(BACKENDS)('KvCache on %s', (_name, makeBackend) => {
   test('a cache too large for the backend leaves nothing behind', () => {
     const { tensors } = backend.memory();
     const capacity = Math.ceil(backend.limits.maxBufferBytes / (4 * WIDTH)) + 1;
-    expect(() => new KvCache(backend, { layers: 2, kvHeads: HEADS, headDim: HEAD_DIM, capacity })).toThrow(expect.objectContaining({ code: 'out-of-memory' }));
+    expect(() => new KvCache(backend, { layers: 2, kvHeads: HEADS, headDim: HEAD_DIM, capacity })).toThrow(
+      expect.objectContaining({ code: 'out-of-memory' }),
+    );
     expect(backend.memory().tensors).toBe(tensors);
   });
 });
@@ -243,5 +245,11 @@ describe.each(BACKENDS)('KvCache on %s', (_name, makeBackend) => {
 test('rowsOutside', () => {
   expect([...rowsOutside(Uint32Array.of(0, 3, 5, 6, 9), [[3, 6]])]).toEqual([0, 3, 4]);
   expect([...rowsOutside(Uint32Array.of(0, 3, 5, 6, 9), [])]).toEqual([0, 1, 2, 3, 4]);
-  expect([...rowsOutside(Uint32Array.of(4), [[4, 4], [0, 4], [5, 9]])]).toEqual([0]);
+  expect([
+    ...rowsOutside(Uint32Array.of(4), [
+      [4, 4],
+      [0, 4],
+      [5, 9],
+    ]),
+  ]).toEqual([0]);
 });

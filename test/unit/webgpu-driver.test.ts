@@ -202,9 +202,42 @@ describe.skipIf(!adapter)('the WebGPU driver', () => {
     device.destroy();
   });
 
+  test('exhausted memory is a coded error; freeing what could not be made leaves a working backend', async () => {
+    const device = await (await gpu.requestAdapter())!.requestDevice();
+    let exhausted = false;
+    const guest = await createWebGpuBackend({
+      device: new Proxy(device, {
+        get(target, key) {
+          if (key === 'createBuffer' && exhausted) {
+            // The queue of scopes is validation, out-of-memory, internal: fail the second.
+            let pops = 0;
+            target.popErrorScope = () => Promise.resolve(++pops === 2 ? ({ message: 'no memory left' } as GPUError) : null);
+          }
+          const value = Reflect.get(target, key, target) as unknown;
+          return typeof value === 'function' ? value.bind(target) : value;
+        },
+      }),
+    });
+    await guest.flush();
+    exhausted = true;
+    const x = guest.empty({ dtype: 'f32', shape: [4096] });
+    exhausted = false;
+    delete (device as { popErrorScope?: unknown }).popErrorScope;
+    await expect(guest.read(x)).rejects.toMatchObject({ code: 'out-of-memory' });
+    await expect(guest.read(x)).rejects.toMatchObject({ code: 'out-of-memory' });
+    x.dispose();
+    await expectWorking(guest);
+    expect(guest.memory()).toMatchObject({ tensors: 0, weights: 0 });
+    await guest[Symbol.asyncDispose]();
+    device.destroy();
+  });
+
   test('without an adapter the reason is told', async () => {
     const none = { requestAdapter: async () => null };
-    await expect(createWebGpuBackend({ gpu: none })).rejects.toMatchObject({ code: 'no-backend', message: expect.stringContaining('adapter') });
+    await expect(createWebGpuBackend({ gpu: none })).rejects.toMatchObject({
+      code: 'no-backend',
+      message: expect.stringContaining('adapter'),
+    });
   });
 
   test('in place, in order', async () => {

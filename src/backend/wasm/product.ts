@@ -2,7 +2,7 @@
 import type { WasmContext, WasmWeight } from './binding.ts';
 
 /** Packed A holds at most this many rows at a time; a multiple of both groups. More rows mean fewer passes over the weights. */
-const BLOCK_ROWS = 192;
+const BLOCK_ROWS = 264;
 /**
  * Lanes per kernel call. A running Wasm loop stays in the engine's baseline code until it returns, so the first product
  * after loading would take twice as long in one call. A multiple of 32, the widest tile.

@@ -1,5 +1,5 @@
 /** GPU buffers in size classes: made once, then reused. */
-import type { SkipVisionError } from '../errors.ts';
+import { invalidArgument, type SkipVisionError } from '../errors.ts';
 import type { GpuOperand } from './binding.ts';
 
 /** A buffer and what the driver must know about it. */
@@ -12,9 +12,18 @@ export interface GpuMemory extends GpuOperand {
   readonly owned: boolean;
   /** Number of the last batch that uses it. */
   usedBy: number;
+  /** True once its creation is known to have succeeded. */
+  proven: boolean;
   /** Set when a batch that wrote it failed: its contents must not be taken for a result. */
   failure: SkipVisionError | undefined;
 }
+
+// Numbers of GPUBufferUsage and GPUMapMode: those globals are absent in Node.
+export const MAP_READ = 0x1;
+export const COPY_SRC = 0x4;
+export const COPY_DST = 0x8;
+export const UNIFORM = 0x40;
+export const STORAGE = 0x80;
 
 const SMALLEST = 256;
 /** Idle buffers beyond this many bytes are destroyed instead of kept. */
@@ -45,12 +54,6 @@ export class BufferPool {
   #idleBytes = 0;
   /** Bytes of all buffers that exist. */
   reserved = 0;
-  /** Number of buffers that lie idle. */
-  get idleCount(): number {
-    let count = 0;
-    for (const list of this.#idle.values()) count += list.length;
-    return count;
-  }
 
   constructor(device: GPUDevice, usage: GPUBufferUsageFlags, mostBytes: number, guard: (memory: () => GpuMemory) => GpuMemory) {
     this.#device = device;
@@ -80,7 +83,7 @@ export class BufferPool {
     const size = Math.max(16, Math.ceil(bytes / 16) * 16);
     const memory = this.#guard(() => {
       const buffer = this.#device.createBuffer({ size, usage: this.#usage });
-      return { buffer, bytes: size, id: nextId(), owned: true, usedBy: -1, failure: undefined };
+      return { buffer, bytes: size, id: nextId(), owned: true, usedBy: -1, proven: false, failure: undefined };
     });
     this.#all.add(memory);
     this.reserved += size;
@@ -89,7 +92,10 @@ export class BufferPool {
 
   /** Takes a buffer back. Buffers of a failed batch are not trusted again. */
   release(memory: GpuMemory, batch: number): void {
-    if (memory.failure || this.#idleBytes + memory.bytes > MOST_IDLE_BYTES) return this.destroy(memory, batch);
+    if (memory.failure || this.#idleBytes + memory.bytes > MOST_IDLE_BYTES) {
+      this.destroy(memory, batch);
+      return;
+    }
     const list = this.#idle.get(memory.bytes);
     if (list) list.push(memory);
     else this.#idle.set(memory.bytes, [memory]);
@@ -127,6 +133,25 @@ export class BufferPool {
 }
 
 let lastId = 0;
-export function nextId(): number {
+function nextId(): number {
   return ++lastId;
+}
+
+const borrowedIds = new WeakMap<GPUBuffer, number>();
+
+/** Checks a caller's buffer by structure and wraps it. Of a larger buffer the first `mostBytes` are bound. */
+export function borrowBuffer(handle: unknown, bytes: number, mostBytes: number): GpuMemory {
+  const buffer = handle as GPUBuffer;
+  const fail = (got: string, expected: string): never => {
+    throw invalidArgument('borrow', 'handle', got, expected);
+  };
+  const isBuffer = typeof handle === 'object' && handle !== null && typeof buffer.size === 'number' && typeof buffer.usage === 'number';
+  if (!isBuffer) fail(handle === null ? 'null' : `a ${typeof handle}`, 'a GPUBuffer of the device of this backend');
+  if (!(buffer.usage & STORAGE)) fail(`a buffer with usage ${buffer.usage}`, 'a GPUBuffer with usage STORAGE');
+  const least = Math.max(bytes, 4);
+  const bound = Math.floor(Math.min(buffer.size, mostBytes) / 4) * 4;
+  if (bound < least) fail(`a buffer of ${buffer.size} bytes`, `at least ${least} bytes, of which at most ${mostBytes} can be used`);
+  const id = borrowedIds.get(buffer) ?? nextId();
+  borrowedIds.set(buffer, id);
+  return { buffer, bytes: bound, id, owned: false, usedBy: -1, proven: false, failure: undefined };
 }

@@ -7,32 +7,19 @@ import { elementCount, type Tensor, type TensorDesc, type TypedArray } from '../
 import type { Weight, WeightSource } from '../weight.ts';
 import { yieldToOthers } from '../yield.ts';
 import type { GpuContext, GpuIo, GpuKernel, GpuOperand, GpuParam, GpuWeight } from './binding.ts';
-import { BufferPool, type GpuMemory, nextId } from './buffers.ts';
+import { BufferPool, borrowBuffer, COPY_DST, COPY_SRC, type GpuMemory, MAP_READ, STORAGE, UNIFORM } from './buffers.ts';
+import { ARENA_BYTES, ARENA_SLOTS, CommandList, type ReadCopy } from './commands.ts';
 import { type DeviceOptions, openDevice, type OpenDevice } from './device.ts';
 import { Faults } from './faults.ts';
 import { packSlice, planSlices } from './pack.ts';
-import { PARAMS_BYTES, type Pipeline, PipelineCache } from './pipelines.ts';
+import { PipelineCache } from './pipelines.ts';
 
 export type { DeviceOptions, GpuDeviceLike, GpuLike } from './device.ts';
 
-// Numbers of GPUBufferUsage and GPUMapMode: those globals are absent in Node.
-const MAP_READ = 0x1;
-const COPY_SRC = 0x4;
-const COPY_DST = 0x8;
-const UNIFORM = 0x40;
-const STORAGE = 0x80;
-
-/** Slots of the uniform arena. One op may not need more of them than the difference to SUBMIT_AT. */
-const ARENA_SLOTS = 1024;
 /** Dispatches after which a batch is submitted, so that the GPU starts while the host goes on. */
 const SUBMIT_AT = 128;
-
-interface Command {
-  op: string;
-  pipeline: Pipeline;
-  operands: readonly GpuMemory[];
-  workgroups: readonly [number, number, number];
-}
+/** Bytes from which a write may exhaust memory: WebGPU copies what it is given. */
+const LARGE_UPLOAD = 2 ** 20;
 
 class WebGpuDriver implements Driver {
   readonly name = 'webgpu';
@@ -48,13 +35,11 @@ class WebGpuDriver implements Driver {
   readonly #staging: BufferPool;
   readonly #pipelines: PipelineCache;
   readonly #arena: GPUBuffer;
-  readonly #params = new DataView(new ArrayBuffer(ARENA_SLOTS * PARAMS_BYTES));
+  readonly #commands: CommandList;
   readonly #context: GpuContext;
-  readonly #borrowedIds = new WeakMap<GPUBuffer, number>();
   /** Rejectors of reads that wait for the device. */
   readonly #waiting = new Set<(error: SkipVisionError) => void>();
   #settleLost!: (info: LossInfo) => void;
-  #commands: Command[] = [];
   #op = '';
   #scratches: GpuMemory[] = [];
   /** Stand-ins for absent operands: one that is read, and one for each operand index that is written. */
@@ -73,13 +58,14 @@ class WebGpuDriver implements Driver {
     void device.lost.then((info) => this.#lose({ reason: info.reason === 'destroyed' ? 'destroyed' : 'unknown', message: info.message }));
     this.#faults = new Faults(device);
     const guard = (make: () => GpuMemory): GpuMemory => {
-      const memory: GpuMemory = this.#faults.watch('buffer', make, (failure) => this.#faults.spoil(memory, failure));
+      const memory: GpuMemory = this.#faults.watch('buffer', make, (failure) => this.#faults.made(memory, failure));
       return memory;
     };
     this.#pool = new BufferPool(device, STORAGE | COPY_SRC | COPY_DST, limits.maxBufferBytes, guard);
     this.#staging = new BufferPool(device, MAP_READ | COPY_DST, limits.maxBufferBytes, guard);
     this.#pipelines = new PipelineCache(device);
-    this.#arena = this.#faults.watchSetup('params', () => device.createBuffer({ size: ARENA_SLOTS * PARAMS_BYTES, usage: UNIFORM | COPY_DST }));
+    this.#arena = this.#faults.watchSetup('params', () => device.createBuffer({ size: ARENA_BYTES, usage: UNIFORM | COPY_DST }));
+    this.#commands = new CommandList(device, this.#pipelines, this.#arena);
     this.#context = {
       features,
       dispatch: (...call) => this.#dispatch(...call),
@@ -107,23 +93,14 @@ class WebGpuDriver implements Driver {
     if (memory.usedBy >= this.#faults.batch) this.#submit();
     // Dawn refuses views of shared memory.
     const view = data.buffer instanceof ArrayBuffer ? (data as TypedArray & ArrayBufferView<ArrayBuffer>) : data.slice();
-    this.#faults.watchSetup('upload', () => this.#device.queue.writeBuffer(memory.buffer, byteOffset, view.buffer, view.byteOffset, view.byteLength));
+    const write = () => this.#device.queue.writeBuffer(memory.buffer, byteOffset, view.buffer, view.byteOffset, view.byteLength);
+    // Error scopes cost more than a small write, and that can only fail where the buffer did.
+    if (memory.proven && data.byteLength < LARGE_UPLOAD) write();
+    else this.#faults.watchSetup('upload', write);
   }
 
   adopt(handle: unknown, desc: TensorDesc): GpuMemory {
-    const buffer = handle as GPUBuffer;
-    const bytes = elementCount(desc.shape) * 4;
-    const looksRight = typeof handle === 'object' && handle !== null && typeof buffer.size === 'number' && typeof buffer.usage === 'number';
-    const fail = (got: string, expected: string): never => {
-      throw new SkipVisionError('invalid-argument', `borrow: handle is ${got}, expected ${expected}`, { op: 'borrow', argument: 'handle', got, expected });
-    };
-    if (!looksRight) fail(handle === null ? 'null' : typeof handle, 'a GPUBuffer of the device of this backend');
-    if (!(buffer.usage & STORAGE)) fail(`a buffer with usage ${buffer.usage}`, 'a GPUBuffer with usage STORAGE');
-    const bound = Math.floor(Math.min(buffer.size, this.limits.maxBufferBytes) / 4) * 4;
-    if (bound < Math.max(bytes, 4)) fail(`a buffer of ${buffer.size} bytes`, `at least ${Math.max(bytes, 4)} bytes, at most ${this.limits.maxBufferBytes}`);
-    const id = this.#borrowedIds.get(buffer) ?? nextId();
-    this.#borrowedIds.set(buffer, id);
-    return { buffer, bytes: bound, id, owned: false, usedBy: -1, failure: undefined };
+    return borrowBuffer(handle, elementCount(desc.shape) * 4, this.limits.maxBufferBytes);
   }
 
   async pack(source: WeightSource): Promise<{ handle: GpuWeight; bytes: number }> {
@@ -151,7 +128,12 @@ class WebGpuDriver implements Driver {
     this.#pipelines.forgetBindGroups();
   }
 
-  run(op: Op, operands: Readonly<Record<string, Tensor | Weight | undefined>>, dims: Readonly<Record<string, number>>, attrs: object): void {
+  run(
+    op: Op,
+    operands: Readonly<Record<string, Tensor | Weight | undefined>>,
+    dims: Readonly<Record<string, number>>,
+    attrs: object,
+  ): void {
     this.#faults.check();
     const io: Record<string, unknown> = {};
     for (const [name, operand] of Object.entries(operands)) {
@@ -164,7 +146,7 @@ class WebGpuDriver implements Driver {
       op.webgpu(this.#context, io as GpuIo<Signature>, dims, attrs);
     } catch (error) {
       // What this op recorded before it failed must not run.
-      if (batch === this.#faults.batch) this.#commands.length = start;
+      if (batch === this.#faults.batch) this.#commands.truncate(start);
       throw error;
     } finally {
       for (const scratch of this.#scratches) this.#pool.release(scratch, this.#faults.batch);
@@ -189,7 +171,11 @@ class WebGpuDriver implements Driver {
       const refusal = await this.#orLost(Promise.resolve(mapped));
       await this.#orLost(this.#faults.settle());
       this.#trust(source);
-      if (refusal) throw new SkipVisionError('backend-failed', `read: the result could not be mapped: ${String(refusal)}`, { op: 'read', cause: refusal });
+      if (refusal)
+        throw new SkipVisionError('backend-failed', `read: the result could not be mapped: ${String(refusal)}`, {
+          op: 'read',
+          cause: refusal,
+        });
       const copy = staging ? staging.buffer.getMappedRange(0, bytes).slice(0) : new ArrayBuffer(0);
       staging?.buffer.unmap();
       if (staging) this.#staging.release(staging, 0);
@@ -207,7 +193,7 @@ class WebGpuDriver implements Driver {
   }
 
   reserved(): number {
-    return this.#pool.reserved + this.#staging.reserved + ARENA_SLOTS * PARAMS_BYTES;
+    return this.#pool.reserved + this.#staging.reserved + ARENA_BYTES;
   }
 
   async dispose(): Promise<void> {
@@ -231,7 +217,11 @@ class WebGpuDriver implements Driver {
     if (this.#commands.length >= ARENA_SLOTS) this.#submit();
     const pipeline = this.#pipelines.get(kernel, constants, (make) => this.#faults.watchSetup(`kernel ${kernel.name}`, make));
     if (operands.length !== pipeline.access.length) {
-      throw new SkipVisionError('backend-failed', `kernel ${kernel.name} takes ${pipeline.access.length} operands, got ${operands.length}`, { op: this.#op });
+      throw new SkipVisionError(
+        'backend-failed',
+        `kernel ${kernel.name} takes ${pipeline.access.length} operands, got ${operands.length}`,
+        { op: this.#op },
+      );
     }
     const bound = operands.map((operand, i) => {
       const memory = (operand as GpuMemory | undefined) ?? this.#dummy(pipeline.access[i] === 'read' ? -1 : i);
@@ -243,8 +233,7 @@ class WebGpuDriver implements Driver {
       memory.usedBy = batch;
       if (pipeline.access[i] === 'read_write') this.#faults.wrote(memory);
     });
-    writeParams(this.#params, this.#commands.length * PARAMS_BYTES, params);
-    this.#commands.push({ op: this.#op, pipeline, operands: bound, workgroups: this.#fold(x, y, z) });
+    this.#commands.push({ op: this.#op, pipeline, operands: bound, workgroups: this.#fold(x, y, z) }, params);
   }
 
   /** Spreads x over y where it exceeds the limit: as evenly as possible, so that few workgroups are idle. */
@@ -253,14 +242,20 @@ class WebGpuDriver implements Driver {
     if (x <= most && y <= most && z <= most) return [x, y, z];
     const folds = Math.ceil(x / most);
     if (y > 1 || folds > most || z > most) {
-      throw new SkipVisionError('unsupported', `${this.#op}: ${x} x ${y} x ${z} workgroups, the device takes ${most} per dimension`, { op: this.#op });
+      throw new SkipVisionError('unsupported', `${this.#op}: ${x} x ${y} x ${z} workgroups, the device takes ${most} per dimension`, {
+        op: this.#op,
+      });
     }
     return [Math.ceil(x / folds), folds, z];
   }
 
   #scratch(bytes: number, fresh: boolean): GpuMemory {
     if (bytes > this.limits.maxBufferBytes) {
-      throw new SkipVisionError('out-of-memory', `${this.#op}: needs a scratch buffer of ${bytes} bytes, the device takes at most ${this.limits.maxBufferBytes}`, { op: this.#op });
+      throw new SkipVisionError(
+        'out-of-memory',
+        `${this.#op}: needs a scratch buffer of ${bytes} bytes, the device takes at most ${this.limits.maxBufferBytes}`,
+        { op: this.#op },
+      );
     }
     const memory = this.#pool.acquire(bytes, this.#faults.batch, fresh);
     this.#scratches.push(memory);
@@ -276,29 +271,9 @@ class WebGpuDriver implements Driver {
     return memory;
   }
 
-  #submit(copy?: { source: GpuMemory; staging: GpuMemory; bytes: number }): void {
-    const commands = this.#commands;
-    if (!commands.length && !copy) return;
-    this.#commands = [];
-    const what = [...new Set(commands.map(({ op }) => op))].join(', ') || 'read';
-    this.#faults.watchBatch(what, () => {
-      const { queue } = this.#device;
-      const encoder = this.#device.createCommandEncoder();
-      if (commands.length) {
-        queue.writeBuffer(this.#arena, 0, this.#params.buffer, 0, commands.length * PARAMS_BYTES);
-        const pass = encoder.beginComputePass();
-        let current: Pipeline | undefined;
-        commands.forEach(({ pipeline, operands, workgroups }, slot) => {
-          if (pipeline !== current) pass.setPipeline(pipeline.pipeline);
-          current = pipeline;
-          pass.setBindGroup(0, this.#pipelines.bindGroup(pipeline, this.#arena, operands), [slot * PARAMS_BYTES]);
-          pass.dispatchWorkgroups(...workgroups);
-        });
-        pass.end();
-      }
-      if (copy) encoder.copyBufferToBuffer(copy.source.buffer, 0, copy.staging.buffer, 0, copy.bytes);
-      queue.submit([encoder.finish()]);
-    });
+  #submit(copy?: ReadCopy): void {
+    if (!this.#commands.length && !copy) return;
+    this.#faults.watchBatch(this.#commands.ops || 'read', () => this.#commands.submit(copy));
     if (this.#pool.submitted()) this.#pipelines.forgetBindGroups();
   }
 
@@ -322,14 +297,6 @@ class WebGpuDriver implements Driver {
     for (const reject of this.#waiting) reject(error);
     this.#waiting.clear();
   }
-}
-
-function writeParams(view: DataView, start: number, params: readonly GpuParam[]): void {
-  if (params.length * 4 > PARAMS_BYTES) throw new SkipVisionError('backend-failed', `${params.length} params do not fit ${PARAMS_BYTES} bytes`);
-  params.forEach((param, i) => {
-    if (typeof param === 'number') view.setUint32(start + 4 * i, param, true);
-    else view.setFloat32(start + 4 * i, param.f32, true);
-  });
 }
 
 /**

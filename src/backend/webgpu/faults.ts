@@ -52,9 +52,9 @@ export class Faults {
 
   /**
    * Runs `work` inside error scopes that are opened and closed in one go, so that they never mix with scopes of a
-   * caller who shares the device. `report` gets the failure, if there is one.
+   * caller who shares the device. `report` gets the failure, or undefined when there was none.
    */
-  watch<T>(what: string, work: () => T, report: (failure: SkipVisionError) => void): T {
+  watch<T>(what: string, work: () => T, report: (failure: SkipVisionError | undefined) => void): T {
     for (const scope of SCOPES) this.#device.pushErrorScope(scope);
     const errors: Promise<GPUError | null>[] = [];
     try {
@@ -64,7 +64,7 @@ export class Faults {
       const told = Promise.all(errors).then(
         (found) => {
           const index = found.findIndex((error) => error);
-          if (index >= 0) report(failureOf(what, SCOPES[index]!, found[index]!));
+          report(index >= 0 ? failureOf(what, SCOPES[index]!, found[index]!) : undefined);
         },
         () => {}, // the device is lost, and says so itself
       );
@@ -89,13 +89,15 @@ export class Faults {
     });
   }
 
-  /** A buffer could not be made. */
-  spoil(memory: GpuMemory, failure: SkipVisionError): void {
+  /** What became of a new buffer. */
+  made(memory: GpuMemory, failure: SkipVisionError | undefined): void {
+    memory.proven = !failure;
     memory.failure ??= failure;
     this.#failure ??= failure;
   }
 
-  #fail(serial: number, failure: SkipVisionError): void {
+  #fail(serial: number, failure: SkipVisionError | undefined): void {
+    if (!failure) return;
     const affected = this.#batches.filter((batch) => batch.serial >= serial);
     // A batch that follows a failed one often fails for the same reason: the first reason is the one to tell.
     if (!affected.some((batch) => batch.serial === serial && batch.failed)) this.#failure ??= failure;

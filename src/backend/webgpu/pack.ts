@@ -27,19 +27,26 @@ export function roundUp(value: number, multiple: number): number {
 }
 
 /** Column ranges whose packed form fits a binding. */
-export function planSlices(source: WeightSource, mostBytes: number): { shape: WeightShape; slices: { first: number; count: number; bytes: number }[] } {
+export function planSlices(
+  source: WeightSource,
+  mostBytes: number,
+): { shape: WeightShape; slices: { first: number; count: number; bytes: number }[] } {
   const matrices = matricesOf(source);
   const [N, K] = matrices[0]!.shape;
   const parts = matrices.length as 1 | 2;
   const depth = Math.max(WEIGHT_DEPTH, roundUp(K, WEIGHT_DEPTH));
   const most = Math.floor(mostBytes / (depth * parts * 4) / WEIGHT_COLUMNS) * WEIGHT_COLUMNS;
   if (most === 0) {
-    throw new SkipVisionError('out-of-memory', `pack: ${WEIGHT_COLUMNS} outputs of ${K} inputs do not fit a binding of ${mostBytes} bytes`, {
-      op: 'pack',
-      argument: 'shape',
-      got: `[${N}, ${K}]`,
-      expected: `less than ${Math.floor(mostBytes / (WEIGHT_COLUMNS * parts * 4))} inputs`,
-    });
+    throw new SkipVisionError(
+      'out-of-memory',
+      `pack: ${WEIGHT_COLUMNS} outputs of ${K} inputs do not fit a binding of ${mostBytes} bytes`,
+      {
+        op: 'pack',
+        argument: 'shape',
+        got: `[${N}, ${K}]`,
+        expected: `less than ${Math.floor(mostBytes / (WEIGHT_COLUMNS * parts * 4))} inputs`,
+      },
+    );
   }
   const slices = [];
   for (let first = 0; first < Math.max(N, 1); first += most) {

@@ -18,10 +18,15 @@ const innerFewRows: GpuKernel = { name: 'gathered-ffn.few-rows', code: activatio
 const FEW_ROWS = 8;
 /** Rows of results per thread in the tiled kernels. */
 const TM = 4;
-/** Workgroups that a large GPU needs to be busy: smaller tiles are taken until there are as many. */
-const BUSY = 256;
+/** Workgroups that keep an adapter busy: smaller tiles are taken until there are as many. A guess, not measured on GPUs. */
+const BUSY = 128;
+const BUSY_SOFTWARE = 4;
 /** Tiles by threads across and down, largest first: 64 x 64, 32 x 32, 32 x 16 results. */
-const TILES = [[16, 16], [8, 8], [8, 4]] as const;
+const TILES = [
+  [16, 16],
+  [8, 8],
+  [8, 4],
+] as const;
 /** Accumulators of the few-rows kernels. Each number is a pipeline of its own, so not every one is worth having. */
 const ROWS_AT_ONCE = [1, 4, 8] as const;
 
@@ -30,7 +35,13 @@ export function quadsOf(elements: number): number {
 }
 
 /** Rows of x as whole vec4: x itself, or a padded copy of the listed rows where their length is no multiple of 4. */
-export function wholeQuads(gpu: GpuContext, x: GpuOperand, rows: GpuOperand | undefined, count: number, K: number): { x: GpuOperand; rows: GpuOperand | undefined } {
+export function wholeQuads(
+  gpu: GpuContext,
+  x: GpuOperand,
+  rows: GpuOperand | undefined,
+  count: number,
+  K: number,
+): { x: GpuOperand; rows: GpuOperand | undefined } {
   if (K % 4 === 0) return { x, rows };
   const quads = quadsOf(K);
   const copy = gpu.scratch(count * quads * 16);
@@ -67,9 +78,21 @@ export function product(gpu: GpuContext, call: Product): void {
   const flags = (rows ? 1 : 0) + (bias ? 2 : 0) + (outRows ? 4 : 0) + (rowGate ? 8 : 0) + (accumulate ? 16 : 0);
   for (const slice of weight.slices) {
     const pitch = pitchOf(slice.count);
-    const params = [count, quadsOf(K), Math.ceil(K / WEIGHT_DEPTH), slice.count, slice.first, N, pitch, rowOffset, flags, activation, start];
+    const params = [
+      count,
+      quadsOf(K),
+      Math.ceil(K / WEIGHT_DEPTH),
+      slice.count,
+      slice.first,
+      N,
+      pitch,
+      rowOffset,
+      flags,
+      activation,
+      start,
+    ];
     const operands = [x, rows, slice.operand, bias, outRows, rowGate, y];
-    const { kernel, workgroups, constants } = choose(tiled, fewRows, count, quadsOf(slice.count));
+    const { kernel, workgroups, constants } = choose(gpu, tiled, fewRows, count, quadsOf(slice.count));
     gpu.dispatch(kernel, operands, params, workgroups, constants);
   }
 }
@@ -103,7 +126,7 @@ export function innerProduct(gpu: GpuContext, call: InnerProduct): void {
     const pitch = pitchOf(slice.count) * weight.parts;
     const params = [count, quadsOf(K), Math.ceil(K / WEIGHT_DEPTH), slice.first, M, pitch, quadsOf(M), flags, activation, start];
     const operands = [x, stats ?? rows, normWeight, normBias, slice.operand, gateBias, upBias, h];
-    const { kernel, workgroups, constants } = choose(innerTiled, innerFewRows, count, quadsOf(slice.count));
+    const { kernel, workgroups, constants } = choose(gpu, innerTiled, innerFewRows, count, quadsOf(slice.count));
     gpu.dispatch(kernel, operands, params, workgroups, { PARTS: weight.parts, ...constants });
   }
 }
@@ -120,13 +143,14 @@ interface Choice {
 }
 
 /** The tile changes no result: every thread adds up its products in the same order. Few rows do, they split the inputs. */
-function choose(tile: GpuKernel, few: GpuKernel, count: number, quads: number): Choice {
+function choose(gpu: GpuContext, tile: GpuKernel, few: GpuKernel, count: number, quads: number): Choice {
+  const busy = gpu.features.has('software-adapter') ? BUSY_SOFTWARE : BUSY;
   if (count <= FEW_ROWS) {
     const ROWS = ROWS_AT_ONCE.find((rows) => count <= rows)!;
-    const QUADS = [16, 8].find((width) => quads / width >= BUSY) ?? 4;
+    const QUADS = [16, 8].find((width) => quads / width >= busy) ?? 4;
     return { kernel: few, workgroups: [Math.ceil(quads / QUADS)], constants: { ROWS, QUADS } };
   }
   const groups = ([NX, NY]: readonly [number, number]) => [Math.ceil(quads / NX), Math.ceil(count / (NY * TM))] as const;
-  const [NX, NY] = TILES.find((size) => groups(size)[0] * groups(size)[1] >= BUSY) ?? TILES[TILES.length - 1]!;
+  const [NX, NY] = TILES.find((size) => groups(size)[0] * groups(size)[1] >= busy) ?? TILES[TILES.length - 1]!;
   return { kernel: tile, workgroups: groups([NX, NY]), constants: { NX, NY } };
 }

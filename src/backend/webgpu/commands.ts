@@ -1,0 +1,88 @@
+/** Dispatches recorded for one submit. They are encoded late and in one go: one compute pass, one write of all params. */
+import { SkipVisionError } from '../errors.ts';
+import type { GpuParam } from './binding.ts';
+import type { GpuMemory } from './buffers.ts';
+import { PARAMS_BYTES, type Pipeline, type PipelineCache } from './pipelines.ts';
+
+/** Slots of the uniform arena, one for each dispatch of a submit. */
+export const ARENA_SLOTS = 1024;
+export const ARENA_BYTES = ARENA_SLOTS * PARAMS_BYTES;
+
+interface Command {
+  op: string;
+  pipeline: Pipeline;
+  operands: readonly GpuMemory[];
+  workgroups: readonly [number, number, number];
+}
+
+/** A copy after all dispatches of a submit. */
+export interface ReadCopy {
+  source: GpuMemory;
+  staging: GpuMemory;
+  bytes: number;
+}
+
+export class CommandList {
+  readonly #device: GPUDevice;
+  readonly #pipelines: PipelineCache;
+  readonly #arena: GPUBuffer;
+  readonly #params = new DataView(new ArrayBuffer(ARENA_BYTES));
+  #commands: Command[] = [];
+
+  constructor(device: GPUDevice, pipelines: PipelineCache, arena: GPUBuffer) {
+    this.#device = device;
+    this.#pipelines = pipelines;
+    this.#arena = arena;
+  }
+
+  get length(): number {
+    return this.#commands.length;
+  }
+
+  /** The ops that are recorded, each once. */
+  get ops(): string {
+    return [...new Set(this.#commands.map(({ op }) => op))].join(', ');
+  }
+
+  push(command: Command, params: readonly GpuParam[]): void {
+    if (params.length * 4 > PARAMS_BYTES) {
+      throw new SkipVisionError('backend-failed', `${command.op}: ${params.length} params do not fit ${PARAMS_BYTES} bytes`, {
+        op: command.op,
+      });
+    }
+    let at = this.#commands.length * PARAMS_BYTES;
+    for (const param of params) {
+      if (typeof param === 'number') this.#params.setUint32(at, param, true);
+      else this.#params.setFloat32(at, param.f32, true);
+      at += 4;
+    }
+    this.#commands.push(command);
+  }
+
+  /** Forgets what was recorded after the first `length` commands. */
+  truncate(length: number): void {
+    this.#commands.length = length;
+  }
+
+  /** Hands everything to the queue and starts an empty list. */
+  submit(copy: ReadCopy | undefined): void {
+    const commands = this.#commands;
+    this.#commands = [];
+    const { queue } = this.#device;
+    const encoder = this.#device.createCommandEncoder();
+    if (commands.length) {
+      queue.writeBuffer(this.#arena, 0, this.#params.buffer, 0, commands.length * PARAMS_BYTES);
+      const pass = encoder.beginComputePass();
+      let current: Pipeline | undefined;
+      commands.forEach(({ pipeline, operands, workgroups }, slot) => {
+        if (pipeline !== current) pass.setPipeline(pipeline.pipeline);
+        current = pipeline;
+        pass.setBindGroup(0, this.#pipelines.bindGroup(pipeline, this.#arena, operands), [slot * PARAMS_BYTES]);
+        pass.dispatchWorkgroups(...workgroups);
+      });
+      pass.end();
+    }
+    if (copy) encoder.copyBufferToBuffer(copy.source.buffer, 0, copy.staging.buffer, 0, copy.bytes);
+    queue.submit([encoder.finish()]);
+  }
+}

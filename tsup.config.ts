@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { defineConfig, type Options } from 'tsup';
 
@@ -26,19 +27,25 @@ export const everywhere: Options = {
 };
 
 /** The subpaths of `exports` in package.json, and the command. */
+const entries = {
+  index: 'src/index.ts',
+  ops: 'src/ops/index.ts',
+  model: 'src/model/index.ts',
+  methods: 'src/methods/index.ts',
+  'backend/wasm': 'src/backend/wasm/driver.ts',
+  'backend/webgpu': 'src/backend/webgpu/driver.ts',
+  'backend/reference': 'src/backend/reference/driver.ts',
+  cli: 'src/cli.ts',
+};
+
+/** Each op in a file of its own, so that a bundler drops the ops nobody imports. These are no subpaths and need no types. */
+const ops = Object.fromEntries(readdirSync('src/ops').map((file) => [`ops/${file.replace(/\.ts$/, '')}`, `src/ops/${file}`]));
+
 export default defineConfig({
   ...everywhere,
-  entry: {
-    index: 'src/index.ts',
-    ops: 'src/ops/index.ts',
-    model: 'src/model/index.ts',
-    methods: 'src/methods/index.ts',
-    'backend/wasm': 'src/backend/wasm/driver.ts',
-    'backend/webgpu': 'src/backend/webgpu/driver.ts',
-    'backend/reference': 'src/backend/reference/driver.ts',
-    cli: 'src/cli.ts',
-  },
-  dts: true,
+  entry: { ...entries, ...ops },
+  // for users whose `lib` lacks the types of `using`
+  dts: { entry: entries, banner: '/// <reference lib="esnext.disposable" />' },
   esbuildOptions(options) {
     options.minifyWhitespace = true; // names stay readable in stack traces
   },

@@ -6,7 +6,7 @@ import linearCode from '../../../kernels/linear.wgsl';
 import fewRowsCode from '../../../kernels/linear.few-rows.wgsl';
 import padCode from '../../../kernels/linear.pad.wgsl';
 import type { GpuContext, GpuKernel, GpuOperand, GpuWeight } from './binding.ts';
-import { WEIGHT_DEPTH } from './pack.ts';
+import { roundUp, WEIGHT_COLUMNS, WEIGHT_DEPTH } from './pack.ts';
 
 const tiled: GpuKernel = { name: 'linear', code: activationCode + linearCode };
 const fewRows: GpuKernel = { name: 'linear.few-rows', code: activationCode + fewRowsCode };
@@ -133,7 +133,7 @@ export function innerProduct(gpu: GpuContext, call: InnerProduct): void {
 
 /** vec4 per row and part of a packed slice. */
 function pitchOf(columns: number): number {
-  return quadsOf(Math.max(1, Math.ceil(columns / 64)) * 64);
+  return quadsOf(Math.max(WEIGHT_COLUMNS, roundUp(columns, WEIGHT_COLUMNS)));
 }
 
 interface Choice {

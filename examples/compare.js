@@ -61,7 +61,17 @@ async function readQuestions() {
   );
 }
 
-const COLUMNS = ['method', 'rows attended', 'rows in FFN', 'prefill MFLOP', 'prefill ms', 'ms per token', 'KV bytes before', 'and after', 'answer'];
+const COLUMNS = [
+  'method',
+  'rows attended',
+  'rows in FFN',
+  'prefill MFLOP',
+  'prefill ms',
+  'ms per token',
+  'KV bytes before',
+  'and after',
+  'answer',
+];
 
 function row(method, text, right, stats) {
   return [
@@ -90,7 +100,9 @@ function printSummary(totals) {
   const [plain, skip] = [...totals.values()];
   const percent = (key) => `${((100 * skip[key]) / plain[key]).toFixed(0)} %`;
   console.log(`\nright: ${[...totals].map(([name, { right, asked }]) => `${name} ${right} of ${asked}`).join(', ')}`);
-  console.log(`Skip-Vision needs ${percent('prefillFlops')} of the prefill FLOPs, ${percent('prefillMs')} of the prefill time, ${percent('kvBytes')} of the KV bytes.`);
+  console.log(
+    `Skip-Vision needs ${percent('prefillFlops')} of the prefill FLOPs, ${percent('prefillMs')} of the prefill time, ${percent('kvBytes')} of the KV bytes.`,
+  );
   console.log('Both models are toys, self-trained on synthetic scenes: this shows the mechanism, not the quality of real VLMs.');
 }
 

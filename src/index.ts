@@ -1,9 +1,39 @@
 /** skip-vision: kernels and methods that make vision-language models spend less work on visual tokens. */
-export { BACKEND_NAMES, type Backend, type BackendName, type Feature, type Limits, type LossInfo, type MemoryInfo, type Rejection, type SignalOption, type TraceEvent } from './backend/backend.ts';
+export {
+  BACKEND_NAMES,
+  type Backend,
+  type BackendName,
+  type Feature,
+  type Limits,
+  type LossInfo,
+  type MemoryInfo,
+  type Rejection,
+  type SignalOption,
+  type TraceEvent,
+} from './backend/backend.ts';
 export { type ErrorCode, SkipVisionError } from './backend/errors.ts';
 export { type SelectOptions, selectBackend } from './backend/select.ts';
 export type { DType, Tensor, TensorDesc } from './backend/tensor.ts';
 export type { Matrix, Weight, WeightDType, WeightSource } from './backend/weight.ts';
-export { type DecoderSizes, flopsRatio, kvBytes, macsPerRow, prefillFlops, publishedFlopsRatio, type SkipVisionRows } from './cost/skip-vision.ts';
+export {
+  type DecoderSizes,
+  flopsRatio,
+  kvBytes,
+  macsPerRow,
+  prefillFlops,
+  publishedFlopsRatio,
+  type SkipVisionRows,
+} from './cost/skip-vision.ts';
 export { METHOD_NAMES, type MethodName, methodByName, none, type SkipVisionOptions, skipVision, trainedMethod } from './methods/index.ts';
-export { type EncodedImage, type GenerateOptions, type GenerateResult, type GenerateStats, type ImageInput, type LoadModelOptions, loadModel, type Method, type ModelSource, type Vlm } from './model/index.ts';
+export {
+  type EncodedImage,
+  type GenerateOptions,
+  type GenerateResult,
+  type GenerateStats,
+  type ImageInput,
+  type LoadModelOptions,
+  loadModel,
+  type Method,
+  type ModelSource,
+  type Vlm,
+} from './model/index.ts';

@@ -28,7 +28,9 @@ async function golden(file: string) {
 }
 
 function expectAll(check: GoldenCheck): void {
-  const failures = check.results.filter(({ error, bound }) => !(error <= bound)).map(({ name, error, bound }) => `${name}: ${error} > ${bound}`);
+  const failures = check.results
+    .filter(({ error, bound }) => !(error <= bound))
+    .map(({ name, error, bound }) => `${name}: ${error} > ${bound}`);
   expect(failures).toEqual([]);
   // FastV is not part of the package yet
   expect(check.missed.filter((name) => !name.startsWith('fastv'))).toEqual([]);

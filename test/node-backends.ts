@@ -4,6 +4,8 @@ import { driverIsChosen, installedAdapters, nodeGpu } from './gpu.ts';
 import type { BackendCase } from './harness.ts';
 
 export function nodeBackends(): BackendCase[] {
-  const webgpu = driverIsChosen ? [webgpuCase('', () => nodeGpu())] : installedAdapters().map((adapter) => webgpuCase(adapter, () => nodeGpu(adapter)));
+  const webgpu = driverIsChosen
+    ? [webgpuCase('', () => nodeGpu())]
+    : installedAdapters().map((adapter) => webgpuCase(adapter, () => nodeGpu(adapter)));
   return [referenceCase(), wasmCase('simd128'), wasmCase('relaxed'), ...webgpu];
 }

@@ -43,11 +43,21 @@ export function checkOperands(backend: Backend, op: Op, io: Operands, attrs: obj
 function checkValue(backend: Backend, op: Op, name: string, operand: Operand, value: unknown): void {
   const isRightKind = operand.kind === 'weight' ? value instanceof Weight : value instanceof Tensor;
   if (!isRightKind) {
-    throw invalidArgument(op.name, name, `a ${value === null ? 'null' : typeof value}`, operand.kind === 'weight' ? 'a Weight made by pack' : 'a Tensor');
+    throw invalidArgument(
+      op.name,
+      name,
+      `a ${value === null ? 'null' : typeof value}`,
+      operand.kind === 'weight' ? 'a Weight made by pack' : 'a Tensor',
+    );
   }
   const held = value as Tensor | Weight;
   if (held.disposed) {
-    throw new SkipVisionError('disposed', `${op.name}: ${name} was disposed`, { op: op.name, argument: name, got: 'disposed', expected: 'live memory' });
+    throw new SkipVisionError('disposed', `${op.name}: ${name} was disposed`, {
+      op: op.name,
+      argument: name,
+      got: 'disposed',
+      expected: 'live memory',
+    });
   }
   if (held.backend !== backend) {
     throw new SkipVisionError('wrong-backend', `${op.name}: ${name} belongs to another backend (${held.backend.name})`, {
@@ -82,14 +92,22 @@ function bindDims(op: Op, name: string, operand: Operand, value: Tensor | Weight
 
 /** `f32 [T, D] with D = 4 (from x)` */
 function describe(operand: Operand, dims: Dims, origin: Record<string, string>): string {
-  const known = operand.dims.filter((dim: string) => dims[dim] !== undefined).map((dim: string) => `${dim} = ${dims[dim]} (from ${origin[dim]})`);
+  const known = operand.dims
+    .filter((dim: string) => dims[dim] !== undefined)
+    .map((dim: string) => `${dim} = ${dims[dim]} (from ${origin[dim]})`);
   const kind = operand.kind === 'weight' ? 'a weight' : operand.dtype;
   return `${kind} [${operand.dims.join(', ')}]${known.length ? ` with ${known.join(', ')}` : ''}`;
 }
 
 function checkIndexList(op: Op, name: string, operand: TensorOperand, tensor: Tensor, dims: Dims): void {
   const host = tensor.storage.host;
-  if (!host) throw invalidArgument(op.name, name, 'an index list that was computed on the device', 'one made by upload, so that it can be checked: read it and upload it');
+  if (!host)
+    throw invalidArgument(
+      op.name,
+      name,
+      'an index list that was computed on the device',
+      'one made by upload, so that it can be checked: read it and upload it',
+    );
   const limit = operand.below === undefined ? Number.POSITIVE_INFINITY : dims[operand.below]!;
   for (let i = 0; i < tensor.size; i++) {
     const index = host[i]!;
@@ -106,7 +124,8 @@ function checkAliases(op: Op, io: Operands): void {
   const written = entries.filter(([name]) => (op.io[name] as TensorOperand).access !== 'in');
   for (const [name, tensor] of written) {
     for (const [other, otherTensor] of entries) {
-      if (other !== name && otherTensor.storage === tensor.storage) throw invalidArgument(op.name, name, `the same memory as ${other}`, 'memory of its own');
+      if (other !== name && otherTensor.storage === tensor.storage)
+        throw invalidArgument(op.name, name, `the same memory as ${other}`, 'memory of its own');
     }
   }
 }

@@ -24,7 +24,10 @@ class CheckedBackend implements Backend {
     this.rejected = rejected;
     void driver.lost.then((info) => {
       if (this.#disposed) return;
-      this.#lost = new SkipVisionError('device-lost', `the ${driver.name} device was lost (${info.reason}): ${info.message}. Make a new backend and upload again.`);
+      this.#lost = new SkipVisionError(
+        'device-lost',
+        `the ${driver.name} device was lost (${info.reason}): ${info.message}. Make a new backend and upload again.`,
+      );
     });
   }
 
@@ -78,7 +81,12 @@ class CheckedBackend implements Backend {
     this.#alive();
     const dtype = options.dtype ?? 'f32';
     if (dtype !== 'f32') {
-      throw new SkipVisionError('unsupported', `pack: dtype "${dtype}" is not supported, use "f32"`, { op: 'pack', argument: 'dtype', got: String(dtype), expected: 'f32' });
+      throw new SkipVisionError('unsupported', `pack: dtype "${dtype}" is not supported, use "f32"`, {
+        op: 'pack',
+        argument: 'dtype',
+        got: String(dtype),
+        expected: 'f32',
+      });
     }
     const matrices = matricesOf(source);
     const [first] = matrices;
@@ -115,7 +123,8 @@ class CheckedBackend implements Backend {
     this.#alive();
     options.signal?.throwIfAborted();
     if (tensor.disposed) throw new SkipVisionError('disposed', 'read: the tensor was disposed', { op: 'read', argument: 'tensor' });
-    if (tensor.backend !== this) throw new SkipVisionError('wrong-backend', 'read: the tensor belongs to another backend', { op: 'read', argument: 'tensor' });
+    if (tensor.backend !== this)
+      throw new SkipVisionError('wrong-backend', 'read: the tensor belongs to another backend', { op: 'read', argument: 'tensor' });
     const buffer = await withAbort(this.#driver.read(tensor.storage.handle, tensor.bytes), options.signal);
     this.#alive();
     return (tensor.dtype === 'f32' ? new Float32Array(buffer) : new Uint32Array(buffer)) as ArrayOf<D>;
@@ -154,11 +163,15 @@ class CheckedBackend implements Backend {
   #make<D extends DType>(desc: TensorDesc<D>, host?: Uint32Array): Tensor<D> {
     const bytes = checkedElementCount(desc.shape, 'empty') * 4;
     if (bytes > this.limits.maxBufferBytes) {
-      throw new SkipVisionError('out-of-memory', `a tensor [${desc.shape}] needs ${bytes} bytes, this ${this.name} backend takes at most ${this.limits.maxBufferBytes}`, {
-        argument: 'shape',
-        got: `${bytes} bytes`,
-        expected: `at most ${this.limits.maxBufferBytes} bytes`,
-      });
+      throw new SkipVisionError(
+        'out-of-memory',
+        `a tensor [${desc.shape}] needs ${bytes} bytes, this ${this.name} backend takes at most ${this.limits.maxBufferBytes}`,
+        {
+          argument: 'shape',
+          got: `${bytes} bytes`,
+          expected: `at most ${this.limits.maxBufferBytes} bytes`,
+        },
+      );
     }
     const storage: Storage = { handle: this.#driver.allocate(bytes), bytes, borrowed: false, host, disposed: false };
     this.#tensorBytes += bytes;

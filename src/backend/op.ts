@@ -87,7 +87,11 @@ export type DimsOf<S extends Signature> = { readonly [K in Exclude<S[keyof S]['d
 export type ReferenceWeight = readonly Float32Array[];
 type ReferenceValue<O extends Operand> = O extends WeightOperand
   ? ReferenceWeight
-  : O extends TensorOperand<string, infer T> ? (T extends 'f32' ? Float32Array : Uint32Array) : never;
+  : O extends TensorOperand<string, infer T>
+    ? T extends 'f32'
+      ? Float32Array
+      : Uint32Array
+    : never;
 /** Operands of a reference binding: typed arrays; absent optional ones are undefined. */
 export type ReferenceIo<S extends Signature> = {
   [K in keyof S]: S[K]['optional'] extends true ? ReferenceValue<S[K]> | undefined : ReferenceValue<S[K]>;
@@ -128,7 +132,5 @@ export type AttrsOf<O> = O extends OpDefinition<infer _S, infer A> ? A : never;
 
 /** `defineOp<Attrs>()({ ... })`: attributes are named, the signature is inferred. */
 export function defineOp<A extends object = Record<never, never>>() {
-  return <const S extends Signature>(definition: OpDefinition<S, A>): Readonly<OpDefinition<S, A>> =>
-    Object.freeze(definition);
+  return <const S extends Signature>(definition: OpDefinition<S, A>): Readonly<OpDefinition<S, A>> => Object.freeze(definition);
 }
-

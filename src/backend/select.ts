@@ -47,11 +47,17 @@ export async function selectBackend(options: SelectOptions = {}): Promise<Backen
     }
   }
   const reasons = rejected.map(({ name, reason }) => `${name}: ${reason}`).join('; ');
-  throw new SkipVisionError('no-backend', `no backend works here: ${reasons || 'none was named'}`, { argument: 'prefer', expected: BACKEND_NAMES.join(', ') });
+  throw new SkipVisionError('no-backend', `no backend works here: ${reasons || 'none was named'}`, {
+    argument: 'prefer',
+    expected: BACKEND_NAMES.join(', '),
+  });
 }
 
 /** Backends are imported when they are tried, so that a bundle loads no kernels it does not run. */
-async function create(name: BackendName, options: { device?: GpuDeviceLike; gpu?: GpuLike; rejected: readonly Rejection[] }): Promise<Backend> {
+async function create(
+  name: BackendName,
+  options: { device?: GpuDeviceLike; gpu?: GpuLike; rejected: readonly Rejection[] },
+): Promise<Backend> {
   switch (name) {
     case 'webgpu':
       return (await import('./webgpu/driver.ts')).createWebGpuBackend(options);

@@ -31,7 +31,9 @@ export async function ask(image: string, question: string, options: AskOptions):
   progress('');
   const { stats } = result;
   if (options.json) {
-    process.stdout.write(`${JSON.stringify({ answer: result.text, ids: result.ids, finishReason: result.finishReason, rejected: backend.rejected, stats })}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ answer: result.text, ids: result.ids, finishReason: result.finishReason, rejected: backend.rejected, stats })}\n`,
+    );
     return 0;
   }
   process.stdout.write(`${result.text}\n`);

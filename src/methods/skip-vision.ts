@@ -57,7 +57,8 @@ async function compose(image: ImageFeatures, context: ComposeContext, options: C
   const { backend } = context;
   const patches = image.rows.shape[0]!;
   const others = patches - options.retained;
-  if (options.retained > patches) throw invalidArgument('skipVision', 'retained', `${options.retained}`, `at most the ${patches} patches of the image`);
+  if (options.retained > patches)
+    throw invalidArgument('skipVision', 'retained', `${options.retained}`, `at most the ${patches} patches of the image`);
   if (options.skipped > others || (options.skipped === 0 && others > 0)) {
     throw invalidArgument('skipVision', 'skipped', `${options.skipped}`, `1 to ${others}, the patches that are not retained`);
   }
@@ -99,7 +100,11 @@ export function layOut(
 }
 
 /** Patch numbers that the CLS row attends to most, and the others; both in raster order. (spec 1.2, step 1a) */
-export async function selectByCls(image: ImageFeatures, count: number, { backend, signal }: ComposeContext): Promise<[retained: Uint32Array, others: Uint32Array]> {
+export async function selectByCls(
+  image: ImageFeatures,
+  count: number,
+  { backend, signal }: ComposeContext,
+): Promise<[retained: Uint32Array, others: Uint32Array]> {
   using rows = backend.empty({ dtype: 'u32', shape: [1 + count] });
   // CLS itself is row 0: forced, so that it does not count, and taken off again
   backend.run(topKRows, { scores: image.clsScores!, rows }, { k: count, alwaysKeep: [[0, 1]] });

@@ -267,7 +267,13 @@ interface Projected {
 }
 
 /** Stores k and v, then attends: over the fresh keys alone when the layer was empty, else over the cache. -> [queries, H * dh] */
-function attend(backend: Backend, config: DecoderConfig, layer: DecoderLayer, run: LayerRun, { normed, k, v, rows }: Projected): Tensor<'f32'> {
+function attend(
+  backend: Backend,
+  config: DecoderConfig,
+  layer: DecoderLayer,
+  run: LayerRun,
+  { normed, k, v, rows }: Projected,
+): Tensor<'f32'> {
   const { numHeads, numKvHeads, headDim } = config;
   const qPositions = run.queries ? Uint32Array.from(run.queries, (row) => run.positions[row]!) : run.positions;
   using q = project(backend, layer.q, normed, rows);

@@ -69,7 +69,8 @@ export async function generate(model: Vlm, options: GenerateOptions): Promise<Ge
   const sampler = makeSampler(options);
   const promptIds = tokenizePrompt(model, options);
   const maxTokens = options.maxTokens ?? 64;
-  if (!Number.isInteger(maxTokens) || maxTokens < 1) throw invalidArgument('generate', 'maxTokens', String(maxTokens), 'a positive integer');
+  if (!Number.isInteger(maxTokens) || maxTokens < 1)
+    throw invalidArgument('generate', 'maxTokens', String(maxTokens), 'a positive integer');
   if (options.chunkSize !== undefined && !(Number.isInteger(options.chunkSize) && options.chunkSize > 0)) {
     throw invalidArgument('generate', 'chunkSize', String(options.chunkSize), 'a positive integer');
   }
@@ -128,12 +129,14 @@ export async function generate(model: Vlm, options: GenerateOptions): Promise<Ge
 /** Prompt text -> ids, one image token for each picture. */
 function tokenizePrompt({ config, tokenizer }: Vlm, options: GenerateOptions): number[] {
   const { question, prompt } = options;
-  if ((question === undefined) === (prompt === undefined)) throw invalidArgument('generate', 'question', 'given with prompt, or neither', 'either question or prompt');
+  if ((question === undefined) === (prompt === undefined))
+    throw invalidArgument('generate', 'question', 'given with prompt, or neither', 'either question or prompt');
   if (question !== undefined && question.trim() === '') throw invalidArgument('generate', 'question', 'empty', 'some text');
   const ids = tokenizer.encode(prompt ?? (config.promptTemplate ?? DEFAULT_TEMPLATE).replace('{question}', () => question!));
   const wanted = ids.filter((id) => id === config.imageTokenId).length;
   const given = imagesOf(options).length;
-  if (wanted !== given) throw invalidArgument('generate', 'image', `${given} picture(s)`, `${wanted}, one for each image token of the prompt`);
+  if (wanted !== given)
+    throw invalidArgument('generate', 'image', `${given} picture(s)`, `${wanted}, one for each image token of the prompt`);
   if (ids.length === 0) throw invalidArgument('generate', 'prompt', 'empty', 'at least one token');
   return ids;
 }
@@ -151,7 +154,8 @@ async function encodeImages(model: Vlm, options: GenerateOptions): Promise<{ enc
     for (const image of imagesOf(options)) {
       if (isEncoded(image)) {
         const name = method?.name ?? 'none';
-        if (image.method !== name) throw invalidArgument('generate', 'image', `encoded for method "${image.method}"`, `encoded for "${name}"`);
+        if (image.method !== name)
+          throw invalidArgument('generate', 'image', `encoded for method "${image.method}"`, `encoded for "${name}"`);
         encoded.push(image);
       } else {
         const made = await model.encodeImage(image, { method, signal });
@@ -219,12 +223,16 @@ function kvBytes(model: Vlm, rows: number): number {
 }
 
 function contextExceeded(rows: number, maxPositions: number): SkipVisionError {
-  return new SkipVisionError('context-exceeded', `the prompt has ${rows} rows, the model ${maxPositions} positions, and an answer needs at least one`, {
-    op: 'generate',
-    argument: 'prompt',
-    got: `${rows} rows`,
-    expected: `at most ${maxPositions - 1}`,
-  });
+  return new SkipVisionError(
+    'context-exceeded',
+    `the prompt has ${rows} rows, the model ${maxPositions} positions, and an answer needs at least one`,
+    {
+      op: 'generate',
+      argument: 'prompt',
+      got: `${rows} rows`,
+      expected: `at most ${maxPositions - 1}`,
+    },
+  );
 }
 
 /** The ids of the answer so far, and how the next one is picked. */

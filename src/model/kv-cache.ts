@@ -108,18 +108,23 @@ export class KvCache implements Disposable {
     const entering = rows ? Uint32Array.from(rows, (row) => positions[row]!) : positions;
     const at = held.positions.length;
     if (at + entering.length > held.capacity) {
-      throw new SkipVisionError('cache-full', `KvCache: layer ${layer} holds ${at} of ${held.capacity} rows, no room for ${entering.length} more`, {
-        op: 'append',
-        argument: 'k',
-        got: `${entering.length} rows`,
-        expected: `at most ${held.capacity - at} rows`,
-      });
+      throw new SkipVisionError(
+        'cache-full',
+        `KvCache: layer ${layer} holds ${at} of ${held.capacity} rows, no room for ${entering.length} more`,
+        {
+          op: 'append',
+          argument: 'k',
+          got: `${entering.length} rows`,
+          expected: `at most ${held.capacity - at} rows`,
+        },
+      );
     }
     checkAscending('KvCache.append', 'positions', entering, held.positions.at(-1));
     const [n, W] = [positions.length, this.#width];
     const [kNew, vNew] = [k.view([1, n, W]), v.view([1, n, W])];
     if (rows) {
-      if (at > 0) throw invalidArgument('KvCache.append', 'rows', `a part of the rows for layer ${layer} with ${at} rows`, 'an empty layer');
+      if (at > 0)
+        throw invalidArgument('KvCache.append', 'rows', `a part of the rows for layer ${layer} with ${at} rows`, 'an empty layer');
       using keep = this.backend.upload(rows);
       this.backend.run(compactKv, { k: kNew, v: vNew, keep, kOut: held.k, vOut: held.v }, {});
     } else {
@@ -140,7 +145,8 @@ export class KvCache implements Disposable {
       throw invalidArgument('KvCache.compact', 'keep', `row ${last}`, `rows below ${held.positions.length}`);
     }
     const { capacity = held.capacity } = options;
-    if (capacity < keep.length) throw invalidArgument('KvCache.compact', 'capacity', `${capacity}`, `at least the ${keep.length} kept rows`);
+    if (capacity < keep.length)
+      throw invalidArgument('KvCache.compact', 'capacity', `${capacity}`, `at least the ${keep.length} kept rows`);
     if (capacity === held.capacity && keep.length === held.positions.length) return;
     using keepTensor = this.backend.upload(keep);
     const positions = Uint32Array.from(keep, (row) => held.positions[row]!);
@@ -233,7 +239,8 @@ function freeLayer(layer: Layer): void {
 function checkAscending(op: string, argument: string, list: Uint32Array, last = -1): void {
   let previous = last;
   for (const each of list) {
-    if (each <= previous) throw invalidArgument(op, argument, `${each} after ${previous}`, `strictly ascending ${argument === 'keep' ? 'rows' : argument}`);
+    if (each <= previous)
+      throw invalidArgument(op, argument, `${each} after ${previous}`, `strictly ascending ${argument === 'keep' ? 'rows' : argument}`);
     previous = each;
   }
 }

@@ -14,7 +14,8 @@ export type Sampler = (logits: Float32Array) => number;
 
 /** A sampler for temperature and top-p (nucleus, arXiv 1904.09751), or undefined for greedy decoding. */
 export function makeSampler({ temperature = 0, topP = 1, seed = 0 }: SamplingOptions): Sampler | undefined {
-  if (!(temperature >= 0 && temperature < Number.POSITIVE_INFINITY)) throw invalidArgument('generate', 'temperature', String(temperature), 'a finite number, at least 0');
+  if (!(temperature >= 0 && temperature < Number.POSITIVE_INFINITY))
+    throw invalidArgument('generate', 'temperature', String(temperature), 'a finite number, at least 0');
   if (!(topP > 0 && topP <= 1)) throw invalidArgument('generate', 'topP', String(topP), 'a number in (0, 1]');
   if (!Number.isInteger(seed)) throw invalidArgument('generate', 'seed', String(seed), 'an integer');
   if (temperature === 0) return undefined;

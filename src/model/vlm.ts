@@ -32,8 +32,18 @@ export interface EncodedImage extends Disposable {
 
 /** Names of a checkpoint's parts: as LLaVA was published, and as newer Hugging Face releases write it. */
 const LAYOUTS = [
-  { vision: 'vision_tower.vision_model.', projector: 'multi_modal_projector.', decoder: 'language_model.model.', head: 'language_model.lm_head.weight' },
-  { vision: 'model.vision_tower.vision_model.', projector: 'model.multi_modal_projector.', decoder: 'model.language_model.', head: 'lm_head.weight' },
+  {
+    vision: 'vision_tower.vision_model.',
+    projector: 'multi_modal_projector.',
+    decoder: 'language_model.model.',
+    head: 'language_model.lm_head.weight',
+  },
+  {
+    vision: 'model.vision_tower.vision_model.',
+    projector: 'model.multi_modal_projector.',
+    decoder: 'model.language_model.',
+    head: 'lm_head.weight',
+  },
 ] as const;
 
 interface VlmParts {
@@ -80,11 +90,15 @@ export class Vlm implements Disposable {
     const { pixels, width, height } = preprocess(await toImage(image, options), this.#parts.preprocessor);
     const { imageSize } = this.config.vision;
     if (width !== imageSize || height !== imageSize) {
-      throw new SkipVisionError('unsupported', `the preprocessor makes pictures of ${width}x${height}, the vision tower takes ${imageSize}x${imageSize}`, {
-        argument: 'image',
-        got: `${width}x${height}`,
-        expected: `${imageSize}x${imageSize}`,
-      });
+      throw new SkipVisionError(
+        'unsupported',
+        `the preprocessor makes pictures of ${width}x${height}, the vision tower takes ${imageSize}x${imageSize}`,
+        {
+          argument: 'image',
+          got: `${width}x${height}`,
+          expected: `${imageSize}x${imageSize}`,
+        },
+      );
     }
     return pixels;
   }
@@ -148,11 +162,15 @@ export class Vlm implements Disposable {
     const parameter = this.#parts.parameters.get(name);
     if (!parameter || `${parameter.shape}` !== `${shape}`) {
       const got = parameter ? `[${parameter.shape}]` : 'missing';
-      throw new SkipVisionError('unsupported', `the method needs the parameter ${name} [${shape}], which this checkpoint does not have (${got})`, {
-        argument: name,
-        got,
-        expected: `[${shape}]`,
-      });
+      throw new SkipVisionError(
+        'unsupported',
+        `the method needs the parameter ${name} [${shape}], which this checkpoint does not have (${got})`,
+        {
+          argument: name,
+          got,
+          expected: `[${shape}]`,
+        },
+      );
     }
     const tensor = this.backend.upload(parameter.data, shape);
     this.#uploaded.set(name, tensor);
@@ -216,7 +234,12 @@ function checkNothingLeft(checkpoint: Checkpoint, layout: (typeof LAYOUTS)[numbe
   const extra = checkpoint.unused().filter((name) => isModelName(name) && !isKnownExtra(name, layout.vision, vision.numLayers));
   if (extra.length === 0) return;
   const named = extra.slice(0, 8).join(', ') + (extra.length > 8 ? ` and ${extra.length - 8} more` : '');
-  throw invalidCheckpoint('checkpoint', extra[0]!, `there, with ${extra.length} tensor(s) that config.json has no place for: ${named}`, 'no such tensor');
+  throw invalidCheckpoint(
+    'checkpoint',
+    extra[0]!,
+    `there, with ${extra.length} tensor(s) that config.json has no place for: ${named}`,
+    'no such tensor',
+  );
 }
 
 /** What checkpoints hold beyond what inference needs: vision blocks behind the feature layer, and tables that older releases stored. */

@@ -15,11 +15,15 @@ export const appendKv = defineOp<AppendKvAttrs>()({
   name: 'append_kv',
   io: { kNew: input('A', 'n', 'W'), vNew: input('A', 'n', 'W'), k: inout('A', 'C', 'W'), v: inout('A', 'C', 'W') },
   check({ dims, attrs: { at }, fail }) {
-    if (!Number.isInteger(at) || at < 0 || at + dims.n > dims.C) fail('at', at, `an integer from 0 to ${dims.C - dims.n}: ${dims.n} rows must fit into ${dims.C}`);
+    if (!Number.isInteger(at) || at < 0 || at + dims.n > dims.C)
+      fail('at', at, `an integer from 0 to ${dims.C - dims.n}: ${dims.n} rows must fit into ${dims.C}`);
   },
   cost: ({ A, n, W }) => ({ flops: 0, bytes: 4 * 4 * A * n * W }),
   reference({ kNew, vNew, k, v }, { A, n, W, C }, { at }) {
-    for (const [from, to] of [[kNew, k], [vNew, v]] as const) {
+    for (const [from, to] of [
+      [kNew, k],
+      [vNew, v],
+    ] as const) {
       for (let a = 0; a < A; a++) to.set(from.subarray(a * n * W, (a + 1) * n * W), (a * C + at) * W);
     }
   },

@@ -93,7 +93,8 @@ export const attention = defineOp<AttentionAttrs>()({
   },
   webgpu(gpu, { q, k, v, qPositions, kPositions, keyBias, o }, { T, H, dh, Hkv, S }, { scale, causal, hiddenKeys = [] }) {
     if (T * H * dh === 0) return;
-    const hidden = hiddenKeys.length > 0 ? gpu.upload(Uint32Array.from(hiddenKeys.flat(), (slot) => Math.min(slot, 0xffffffff))) : undefined;
+    const hidden =
+      hiddenKeys.length > 0 ? gpu.upload(Uint32Array.from(hiddenKeys.flat(), (slot) => Math.min(slot, 0xffffffff))) : undefined;
     const params = [T, H, Hkv, dh, S, causal ? 1 : 0, hiddenKeys.length, keyBias ? 1 : 0, f32(scale)];
     const inputs = [q, k, v, qPositions, kPositions, keyBias, hidden];
     if (T > FEW_ROWS && dh % 4 === 0) {

@@ -30,7 +30,10 @@ export const compactKv = defineOp()({
   },
   cost: ({ A, R, W }) => ({ flops: 0, bytes: 4 * 4 * A * R * W }),
   reference({ k, v, keep, kOut = k, vOut = v }, { A, S, W, R, U = S }) {
-    for (const [from, to] of [[k, kOut], [v, vOut]] as const) {
+    for (const [from, to] of [
+      [k, kOut],
+      [v, vOut],
+    ] as const) {
       for (let a = 0; a < A; a++) {
         for (let i = 0; i < R; i++) {
           const source = (a * S + keep[i]!) * W;

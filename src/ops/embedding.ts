@@ -15,7 +15,8 @@ export const embedding = defineOp<EmbeddingAttrs>()({
   name: 'embedding',
   io: { table: input('V', 'D'), ids: idList('n', 'V'), y: output('U', 'D') },
   check({ dims, attrs: { at = 0 }, fail }) {
-    if (!Number.isInteger(at) || at < 0 || at + dims.n > dims.U) fail('at', at, `an integer from 0 to ${dims.U - dims.n}: ${dims.n} rows must fit into ${dims.U}`);
+    if (!Number.isInteger(at) || at < 0 || at + dims.n > dims.U)
+      fail('at', at, `an integer from 0 to ${dims.U - dims.n}: ${dims.n} rows must fit into ${dims.U}`);
   },
   cost: ({ n, D }) => ({ flops: 0, bytes: 4 * 2 * n * D }),
   reference({ table, ids, y }, { n, D }, { at = 0 }) {

@@ -44,7 +44,8 @@ export const gatheredFfn = defineOp<GatheredFfnAttrs>()({
     checkActivation(attrs.activation, fail);
     checkEps(eps, fail);
     if (!['rms', 'layer', 'none'].includes(norm)) fail('norm', `"${norm}"`, 'one of rms, layer, none');
-    if ((norm === 'none') !== (io.normWeight === undefined)) fail('normWeight', io.normWeight ? 'given' : 'absent', `${norm === 'none' ? 'absent' : 'given'} with norm "${norm}"`);
+    if ((norm === 'none') !== (io.normWeight === undefined))
+      fail('normWeight', io.normWeight ? 'given' : 'absent', `${norm === 'none' ? 'absent' : 'given'} with norm "${norm}"`);
     if (io.normBias && norm !== 'layer') fail('normBias', 'given', `absent with norm "${norm}"`);
     if (io.gateBias && io.up.parts === 1) fail('gateBias', 'given', 'absent, as up is no gate and up pair');
     const count = dims.R ?? dims.T;
@@ -84,12 +85,31 @@ export const gatheredFfn = defineOp<GatheredFfnAttrs>()({
       if (norm === 'none') kernels.pack_rows_f32!(a, x, list, rows, D, group);
       else kernels.pack_normed_rows_f32!(a, x, list, rows, D, group, Number(norm === 'layer'), eps, io.normWeight, io.normBias);
       innerProduct(wasm, {
-        tile, a, rows, K: D, weight: io.up, M, out: inner,
-        gateBias: io.gateBias, upBias: io.upBias, activation: activationCode(activation),
+        tile,
+        a,
+        rows,
+        K: D,
+        weight: io.up,
+        M,
+        out: inner,
+        gateBias: io.gateBias,
+        upBias: io.upBias,
+        activation: activationCode(activation),
       });
       product(wasm, {
-        tile, a: inner, aColumns: innerColumns(M), rows, K: M, weight: io.down.pointer, N: D, y: x, outRows: list,
-        bias: io.downBias, activation: 0, accumulate: true, rowGate: io.rowGate && io.rowGate + first * 4,
+        tile,
+        a: inner,
+        aColumns: innerColumns(M),
+        rows,
+        K: M,
+        weight: io.down.pointer,
+        N: D,
+        y: x,
+        outRows: list,
+        bias: io.downBias,
+        activation: 0,
+        accumulate: true,
+        rowGate: io.rowGate && io.rowGate + first * 4,
       });
     }
   },
@@ -123,7 +143,14 @@ function dot(a: Float64Array, matrix: Float32Array, offset: number): number {
   return sum;
 }
 
-function normalize(out: Float64Array, row: Float32Array, norm: 'rms' | 'layer' | 'none', eps: number, weight?: Float32Array, bias?: Float32Array): void {
+function normalize(
+  out: Float64Array,
+  row: Float32Array,
+  norm: 'rms' | 'layer' | 'none',
+  eps: number,
+  weight?: Float32Array,
+  bias?: Float32Array,
+): void {
   const n = row.length;
   const mean = norm === 'layer' ? row.reduce((sum, value) => sum + value, 0) / n : 0;
   let squares = 0;

@@ -1,4 +1,16 @@
-export type { AttrsOf, Cost, IndexKind, Io, IoOf, Op, OpDefinition, Operand, Signature, TensorOperand, WeightOperand } from '../backend/op.ts';
+export type {
+  AttrsOf,
+  Cost,
+  IndexKind,
+  Io,
+  IoOf,
+  Op,
+  OpDefinition,
+  Operand,
+  Signature,
+  TensorOperand,
+  WeightOperand,
+} from '../backend/op.ts';
 export { ACTIVATIONS, type Activation } from './activation.ts';
 export { type AppendKvAttrs, appendKv } from './append-kv.ts';
 export { argmax } from './argmax.ts';

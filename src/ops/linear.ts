@@ -29,7 +29,8 @@ export const linear = defineOp<LinearAttrs>()({
     checkActivation(attrs.activation ?? 'none', fail);
     const count = dims.R ?? dims.T;
     if (dims.O !== undefined && dims.O !== count) fail('outRows', `${dims.O} rows`, `${count} rows, one for each result row`);
-    if (dims.O === undefined && dims.U !== count) fail('y', `[${dims.U}, ${dims.N}]`, `[${count}, ${dims.N}], one row for each row of x that is used`);
+    if (dims.O === undefined && dims.U !== count)
+      fail('y', `[${dims.U}, ${dims.N}]`, `[${count}, ${dims.N}], one row for each row of x that is used`);
   },
   cost: ({ T, R = T, K, N }) => ({ flops: 2 * R * K * N, bytes: 4 * (R * K + N * K + R * N) }),
   reference({ x, weight, bias, rows, outRows, y }, { T, R = T, K, N }, { activation = 'none', accumulate = false }) {
@@ -51,9 +52,19 @@ export const linear = defineOp<LinearAttrs>()({
     for (const { first, count } of rowBlocks(R)) {
       wasm.kernels.pack_rows_f32!(a, io.rows ? io.x : io.x + first * K * 4, io.rows && io.rows + first * 4, count, K, wasm.group);
       product(wasm, {
-        tile, a, aColumns: K, rows: count, K, weight: io.weight.pointer, N, accumulate, rowGate: 0,
-        y: io.outRows ? io.y : io.y + first * N * 4, outRows: io.outRows && io.outRows + first * 4,
-        bias: io.bias, activation: activationCode(activation),
+        tile,
+        a,
+        aColumns: K,
+        rows: count,
+        K,
+        weight: io.weight.pointer,
+        N,
+        accumulate,
+        rowGate: 0,
+        y: io.outRows ? io.y : io.y + first * N * 4,
+        outRows: io.outRows && io.outRows + first * 4,
+        bias: io.bias,
+        activation: activationCode(activation),
       });
     }
   },

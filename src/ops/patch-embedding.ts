@@ -65,8 +65,19 @@ export const patchEmbedding = defineOp<PatchEmbeddingAttrs>()({
     for (const block of rowBlocks(P - first)) {
       kernels.pack_patches_f32!(a, io.pixels, block.first, block.count, group, channels, height, width, patchSize);
       product(wasm, {
-        tile, a, aColumns: K, rows: block.count, K, weight: io.weight.pointer, N: D, y: io.y + (first + block.first) * D * 4,
-        outRows: 0, bias: io.bias, activation: 0, accumulate: io.positionEmbedding > 0, rowGate: 0,
+        tile,
+        a,
+        aColumns: K,
+        rows: block.count,
+        K,
+        weight: io.weight.pointer,
+        N: D,
+        y: io.y + (first + block.first) * D * 4,
+        outRows: 0,
+        bias: io.bias,
+        activation: 0,
+        accumulate: io.positionEmbedding > 0,
+        rowGate: 0,
       });
     }
   },

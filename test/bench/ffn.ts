@@ -24,7 +24,11 @@ export interface FfnRow {
   difference: number;
 }
 
-export async function benchFfn(backend: Backend, [tokens, hidden, inner]: readonly [number, number, number], rounds: number): Promise<FfnRow> {
+export async function benchFfn(
+  backend: Backend,
+  [tokens, hidden, inner]: readonly [number, number, number],
+  rounds: number,
+): Promise<FfnRow> {
   const random = new Random(tokens + hidden + inner);
   const uniform = (length: number, scale: number) => Float32Array.from({ length }, () => scale * (2 * random.unit() - 1));
   const gate = uniform(inner * hidden, 2 / Math.sqrt(hidden));
@@ -44,7 +48,11 @@ export async function benchFfn(backend: Backend, [tokens, hidden, inner]: readon
 
   ort.env.wasm.numThreads = 1;
   ort.env.logLevel = 'error';
-  const model = swigluModel(hidden, inner, { gate: transpose(gate, inner, hidden), up: transpose(up, inner, hidden), down: transpose(down, hidden, inner) });
+  const model = swigluModel(hidden, inner, {
+    gate: transpose(gate, inner, hidden),
+    up: transpose(up, inner, hidden),
+    down: transpose(down, hidden, inner),
+  });
   const session = await ort.InferenceSession.create(model, { executionProviders: ['wasm'], graphOptimizationLevel: 'all' });
   const feed = { x: new ort.Tensor('float32', input, [tokens, hidden]) };
   try {

@@ -14,14 +14,19 @@ export interface Timing {
 
 export type Work = () => void | Promise<unknown>;
 
-export async function measureInTurn<Name extends string>(work: Readonly<Record<Name, Work>>, rounds: number): Promise<Record<Name, Timing>> {
+export async function measureInTurn<Name extends string>(
+  work: Readonly<Record<Name, Work>>,
+  rounds: number,
+): Promise<Record<Name, Timing>> {
   const entries = Object.entries(work) as [Name, Work][];
   const samples = new Map<Name, number[]>(entries.map(([name]) => [name, []]));
   for (const [, call] of entries) for (let warmUp = 0; warmUp < 2; warmUp++) await call();
   for (let round = 0; round < rounds; round++) {
     for (const [name, call] of entries) samples.get(name)!.push(await measure(call));
   }
-  return Object.fromEntries([...samples].map(([name, times]) => [name, { median: median(times), best: Math.min(...times), rounds: times }])) as Record<Name, Timing>;
+  return Object.fromEntries(
+    [...samples].map(([name, times]) => [name, { median: median(times), best: Math.min(...times), rounds: times }]),
+  ) as Record<Name, Timing>;
 }
 
 /** Milliseconds a call, by one Benchmark.js run of about 50 ms or a single call. */

@@ -39,7 +39,9 @@ if (values.json) {
       row.difference.toExponential(1),
     ]);
   }
-  console.log('ours vs ort: how many times faster. 1/4 vs all: time of a quarter of the rows through a row list, over all rows (0.25 is ideal).');
+  console.log(
+    'ours vs ort: how many times faster. 1/4 vs all: time of a quarter of the rows through a row list, over all rows (0.25 is ideal).',
+  );
   console.log('1/4 vs dense: the same, over the dense FFN on as many rows (1.000: a skipped row costs nothing).');
 }
 process.exit(0); // onnxruntime-web keeps the process alive

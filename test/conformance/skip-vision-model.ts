@@ -20,7 +20,12 @@ export const SKIP_VISION_MODEL_CASES: Readonly<Record<string, CaseFunction>> = {
     const rows = (name: string, length: number) => (hasRows ? inputs.tensor(name, [length, width]) : inputs.empty(length, width));
     const image = layOut(
       backend,
-      { retained: rows('retained', count('n_retained')), q1: rows('q1', 1), skipped: rows('skipped', count('n_skipped')), q2: rows('q2', 1) },
+      {
+        retained: rows('retained', count('n_retained')),
+        q1: rows('q1', 1),
+        skipped: rows('skipped', count('n_skipped')),
+        q2: rows('q2', 1),
+      },
       attrs.pass_last as boolean,
     );
     const text = (name: string, length: number) => ({ kind: 'text' as const, rows: rows(name, length) });
@@ -42,7 +47,12 @@ export const SKIP_VISION_MODEL_CASES: Readonly<Record<string, CaseFunction>> = {
     const steps = inputs.shape('decode_embeds')[0]!;
     const stored = chunkSize ? length : rowsOutside(sequence.positions, method.evict?.(sequence) ?? []).length;
     using decoder = await Decoder.load(backend, weightsOf(inputs), config, 'model.');
-    using cache = new KvCache(backend, { layers: config.numLayers, kvHeads: config.numKvHeads, headDim: config.headDim, capacity: stored + steps });
+    using cache = new KvCache(backend, {
+      layers: config.numLayers,
+      kvHeads: config.numKvHeads,
+      headDim: config.headDim,
+      capacity: stored + steps,
+    });
     const hiddenRows = method.layer?.(0, sequence).ffnRows ?? sequence.positions;
     using hidden = await decoder.prefill(sequence, { cache, method, chunkSize, outputRows: hiddenRows });
     const lengths = Uint32Array.from({ length: cache.layers }, (_, layer) => cache.length(layer));

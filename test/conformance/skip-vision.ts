@@ -53,7 +53,11 @@ async function attentionSums(inputs: CaseInputs, keys: number, shape: readonly n
   const scores = inputs.empty(keys);
   const kPositions = inputs.backend.upload(Uint32Array.from({ length: keys }, (_, key) => key));
   const q = inputs.tensor('q', shape.slice(1));
-  inputs.backend.run(attentionScores, { q, k: inputs.tensor('k', shape), kPositions, scores }, { qPosition: 0, causal: false, scale, reduce: 'sum' });
+  inputs.backend.run(
+    attentionScores,
+    { q, k: inputs.tensor('k', shape), kPositions, scores },
+    { qPosition: 0, causal: false, scale, reduce: 'sum' },
+  );
   const { data } = await inputs.read(scores);
   kPositions.dispose();
   return data as Float32Array;

@@ -44,7 +44,9 @@ async function main(): Promise<number> {
   if (!(values.method in STORED)) throw unknownName('method', values.method, METHOD_NAMES);
   const stored = STORED[values.method as keyof typeof STORED];
   const lines = (await readFile(path.join(values.data, 'questions.jsonl'), 'utf8')).trim().split('\n');
-  const questions = lines.map((line) => JSON.parse(line) as Question & Record<string, string>).slice(0, values.limit ? Number(values.limit) : undefined);
+  const questions = lines
+    .map((line) => JSON.parse(line) as Question & Record<string, string>)
+    .slice(0, values.limit ? Number(values.limit) : undefined);
   await using backend = await openBackend(values.backend);
   using model = await loadModel(values.model ?? path.join(EXAMPLES, stored.model), { backend });
   const kinds = await askAll(model, values.method, questions, values.data, stored.field, !values.json);

@@ -85,7 +85,8 @@ async function compose(model: Vlm, ids: readonly number[], image: readonly Part[
 function headsFirst(rows: Float32Array, length: number, heads: number, width: number): Float32Array {
   const result = new Float32Array(length * heads * width);
   for (let s = 0; s < length; s++) {
-    for (let h = 0; h < heads; h++) result.set(rows.subarray((s * heads + h) * width, (s * heads + h + 1) * width), (h * length + s) * width);
+    for (let h = 0; h < heads; h++)
+      result.set(rows.subarray((s * heads + h) * width, (s * heads + h + 1) * width), (h * length + s) * width);
   }
   return result;
 }
@@ -101,7 +102,10 @@ async function checkAnswer(check: GoldenCheck, variant: string, model: Vlm, pict
   const rowBytes = stats.kvBytesBefore / stats.promptRows;
   check.list(`${variant}.ids`, ids);
   check.values(`${variant}.logits`, logits, BOUNDS.decoder);
-  check.list(`${variant}.kv_len`, Array.from({ length: model.config.text.numLayers }, () => stats.kvBytesAfter / rowBytes));
+  check.list(
+    `${variant}.kv_len`,
+    Array.from({ length: model.config.text.numLayers }, () => stats.kvBytesAfter / rowBytes),
+  );
   check.list(`${variant}.next_position`, [stats.promptRows]);
   if (text !== golden.metadata![`${variant}_text`]) check.results.push({ name: `${variant}_text: "${text}"`, error: 1, bound: 0 });
 }

@@ -66,7 +66,12 @@ class ReferenceDriver implements Driver {
     for (const matrix of handle as Float32Array[]) this.#reserved -= matrix.byteLength;
   }
 
-  run(op: Op, operands: Readonly<Record<string, Tensor | Weight | undefined>>, dims: Readonly<Record<string, number>>, attrs: object): void {
+  run(
+    op: Op,
+    operands: Readonly<Record<string, Tensor | Weight | undefined>>,
+    dims: Readonly<Record<string, number>>,
+    attrs: object,
+  ): void {
     const io: Record<string, unknown> = {};
     for (const [name, operand] of Object.entries(operands)) {
       if (operand) io[name] = 'storage' in operand ? arrayOf(operand) : operand.handle;

@@ -22,6 +22,10 @@ struct Params {
 
 var<workgroup> values: array<f32, THREADS>;
 
+fn is_nan(x: f32) -> bool {
+  return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; // compilers may fold x != x
+}
+
 @compute @workgroup_size(THREADS)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -66,7 +70,8 @@ fn main(
   var total = 0.0;
   for (var key = thread; key < params.keys; key += THREADS) {
     if (params.causal == 0u || k_positions[key] <= params.q_position) {
-      total += exp(logits[row + key] - peak); // written by this invocation above
+      let below = logits[row + key] - peak; // written by this invocation above
+      total += select(exp(below), below, is_nan(below)); // exp(NaN) is a number in SwiftShader
     }
   }
   values[thread] = total;

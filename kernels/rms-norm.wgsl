@@ -10,7 +10,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [T, D]
 
 override THREADS: u32 = 64; // a power of two
-var<workgroup> partial: array<f32, THREADS>;
+var<workgroup> part: array<f32, THREADS>;
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -26,14 +26,14 @@ fn main(
     let value = x[start + d];
     squares += value * value;
   }
-  partial[thread] = squares;
+  part[thread] = squares;
   workgroupBarrier();
   for (var step = THREADS / 2; step > 0; step /= 2) {
-    if (thread < step) { partial[thread] += partial[thread + step]; }
+    if (thread < step) { part[thread] += part[thread + step]; }
     workgroupBarrier();
   }
   // Not inverseSqrt, whose error bound is looser than that of sqrt and division.
-  let scale = 1.0 / sqrt(partial[0] / f32(p.D) + p.eps);
+  let scale = 1.0 / sqrt(part[0] / f32(p.D) + p.eps);
   for (var d = thread; d < p.D; d += THREADS) {
     y[start + d] = x[start + d] * scale * weight[d];
   }

@@ -1,6 +1,7 @@
 import code from '../../kernels/rms-norm.wgsl';
 import { defineOp, input, output } from '../backend/op.ts';
 import { f32, type GpuKernel } from '../backend/webgpu/binding.ts';
+import { rowThreads } from '../backend/webgpu/threads.ts';
 
 const kernel: GpuKernel = { name: 'rms-norm', code };
 
@@ -22,7 +23,7 @@ export const rmsNorm = defineOp<{ eps: number }>()({
     kernels.rms_norm!(x, weight, y, T, D, eps);
   },
   webgpu(gpu, { x, weight, y }, { T, D }, { eps }) {
-    gpu.dispatch(kernel, [x, weight, y], [T, D, f32(eps)], [T]);
+    gpu.dispatch(kernel, [x, weight, y], [T, D, f32(eps)], [T], { THREADS: rowThreads(gpu) });
   },
 });
 

@@ -1,4 +1,5 @@
 /** WebGPU in Node: the `webgpu` package (Dawn) on a Vulkan driver that is found here. Node only. */
+import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -65,4 +66,14 @@ async function createGpu(name: string): Promise<GPU> {
   process.env.XDG_RUNTIME_DIR ||= os.tmpdir();
   for (const [key, value] of Object.entries(globals)) if (!(key in globalThis)) Object.assign(globalThis, { [key]: value });
   return create(name ? [`adapter=${name}`] : []) as GPU;
+}
+
+/**
+ * Installs the software drivers when there is none and none was chosen (build/setup-gpu.sh: Debian, root). What it could not do
+ * shows up as the reason why there is no adapter.
+ */
+export function ensureDriver(): void {
+  if (driverIsChosen || installedAdapters().length > 0) return;
+  const { stdout, stderr } = spawnSync('bash', [path.join(ROOT, 'build/setup-gpu.sh')], { encoding: 'utf8' });
+  process.stderr.write(`${stdout ?? ''}${stderr ?? ''}`);
 }

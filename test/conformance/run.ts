@@ -9,7 +9,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Backend } from '../../src/backend/backend.ts';
 import { referenceCase, type WasmVariant, wasmCase, webgpuCase } from '../backends.ts';
-import { nodeGpu } from '../gpu.ts';
+import { ensureDriver, nodeGpu } from '../gpu.ts';
 import type { BackendCase } from '../harness.ts';
 import { readCase } from './case.ts';
 import { compareOutputs } from './compare.ts';
@@ -39,6 +39,7 @@ async function main(): Promise<number> {
   const missing = positionals.find((folder) => !existsSync(folder));
   if (missing) return fail(`there is no ${missing}`);
 
+  if (backendCase.kind === 'webgpu') ensureDriver();
   await using backend = await backendCase.create();
   console.log(`${backendCase.name}: ${backend.description}`);
   const totals = await runAll(backend, await caseFiles(positionals), values.only);

@@ -11,7 +11,7 @@ import { unknownName } from '../../src/backend/errors.ts';
 import { selectBackend } from '../../src/backend/select.ts';
 import { METHOD_NAMES, methodByName } from '../../src/methods/index.ts';
 import { loadModel, type Vlm } from '../../src/model/vlm.ts';
-import { nodeGpu } from '../gpu.ts';
+import { ensureDriver, nodeGpu } from '../gpu.ts';
 
 interface Question {
   image: string;
@@ -56,7 +56,9 @@ async function main(): Promise<number> {
 
 /** WebGPU when it was asked for by name; else the default choice without it, as no GPU is looked for. */
 async function openBackend(name: string | undefined): Promise<Backend> {
-  return selectBackend({ prefer: name as BackendName | undefined, gpu: name === 'webgpu' ? await nodeGpu() : undefined });
+  if (name !== 'webgpu') return selectBackend({ prefer: name as BackendName | undefined });
+  ensureDriver();
+  return selectBackend({ prefer: name, gpu: await nodeGpu() });
 }
 
 async function askAll(

@@ -13,7 +13,7 @@ export DEBIAN_FRONTEND=noninteractive
 need=()
 for p in chromium libvulkan1 libllvm15 libxshmfence1 libwayland-client0 libx11-xcb1 libxcb-dri3-0 libxcb-present0 libxcb-sync1 \
   libxcb-randr0 libxcb-shm0 libxcb-xfixes0 libdrm2 libelf1; do
-  dpkg -s "$p" >/dev/null 2>&1 || need+=("$p")
+  [ "$(dpkg-query -W -f='${Status}' "$p" 2>/dev/null)" = 'install ok installed' ] || need+=("$p")
 done
 if [ ${#need[@]} -eq 0 ] && [ -f "$dir/lvp_icd.json" ] && grep -q "\"$dir/libvulkan_lvp.so\"" "$dir/lvp_icd.json"; then
   echo "ok: $dir/lvp_icd.json"

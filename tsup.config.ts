@@ -48,6 +48,7 @@ export default defineConfig({
   dts: { entry: entries, banner: '/// <reference lib="esnext.disposable" />' },
   esbuildOptions(options) {
     options.minifyWhitespace = true; // names stay readable in stack traces
+    options.lineLimit = 120; // an uncaught error prints its line
   },
   splitting: true,
   clean: true,

@@ -1,6 +1,6 @@
 /**
  * Checks that the house is in order: one op, one stem in src/ops, assembly and kernels; and prints what the kernels weigh.
- * Run: node build/check.ts, after build/compile.ts. Exits with 1 and a list when something is out of place.
+ * Run: npm run check, which compiles first. Exits with 1 and a list when something is out of place.
  */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -53,7 +53,7 @@ function checkSizes(): string[] {
   for (const { file } of VARIANTS) {
     const path = join(root, file);
     if (!existsSync(path)) {
-      faults.push(`${file} is missing: run node build/compile.ts`);
+      faults.push(`${file} is missing: npm run build makes it`);
       continue;
     }
     const { size } = statSync(path);

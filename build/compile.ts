@@ -1,6 +1,7 @@
 /**
  * AssemblyScript -> build/wasm/kernels-simd.wasm and kernels-relaxed.wasm: one source, two binaries.
- * Run: node build/compile.ts [--force]. Does nothing when both are newer than every input.
+ * Run: npm run build; by itself on Node 24: node build/compile.ts [--force]. Does nothing, and says nothing, when both are newer
+ * than every input. Progress goes to the standard error: the standard output belongs to the command that builds first.
  */
 import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, utimesSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -76,5 +77,5 @@ function sectionIds(bytes: Uint8Array): number[] {
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
   const written = await compileKernels(process.argv.includes('--force'));
-  process.stdout.write(written.length ? `compiled ${written.join(', ')}\n` : 'build/wasm is up to date\n');
+  if (written.length) process.stderr.write(`compiled ${written.join(', ')}\n`);
 }

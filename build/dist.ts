@@ -1,6 +1,6 @@
 /**
- * src -> dist. Run: node build/dist.ts [--force]. Does nothing when dist is newer than every input, so that `npm start` and the
- * tests can always build first.
+ * src -> dist. Run: npm run build; by itself on Node 24: node build/dist.ts [--force]. Does nothing, and says nothing, when dist
+ * is newer than every input, so that `npm start` and the tests can always build first. Progress goes to the standard error.
  */
 import { spawnSync } from 'node:child_process';
 import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -25,13 +25,12 @@ function newestInput(): number {
   return Math.max(...times);
 }
 
-if (!process.argv.includes('--force') && modified(stamp) > newestInput()) {
-  console.log('dist is up to date');
-} else {
+if (process.argv.includes('--force') || modified(stamp) <= newestInput()) {
   rmSync(stamp, { force: true });
   const start = new Date();
-  const { status } = spawnSync(process.execPath, [join(root, 'node_modules/tsup/dist/cli-default.js')], { cwd: root, stdio: 'inherit' });
+  const tsup = join(root, 'node_modules/tsup/dist/cli-default.js');
+  const { status } = spawnSync(process.execPath, [tsup], { cwd: root, stdio: ['ignore', process.stderr.fd, 'inherit'] });
   if (status !== 0) process.exit(status ?? 1);
   writeFileSync(stamp, `${start.toISOString()}\n`);
-  console.log(`wrote dist in ${Date.now() - start.getTime()} ms`);
+  console.error(`wrote dist in ${Date.now() - start.getTime()} ms`);
 }

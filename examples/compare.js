@@ -88,7 +88,7 @@ function row(method, text, right, stats) {
 }
 
 function printTable(rows) {
-  const widths = COLUMNS.map((title, column) => Math.max(...[COLUMNS, ...rows].map((cells) => cells[column].length)));
+  const widths = COLUMNS.map((_, column) => Math.max(...[COLUMNS, ...rows].map((cells) => cells[column].length)));
   const isText = (column) => column === 0 || column === COLUMNS.length - 1;
   for (const cells of [COLUMNS, ...rows]) {
     const line = cells.map((cell, column) => (isText(column) ? cell.padEnd(widths[column]) : cell.padStart(widths[column])));

@@ -45,13 +45,13 @@ export interface MemoryInfo {
   reserved: number;
 }
 
-/** One span of `trace`. `milliseconds` is GPU time with timestamp queries, else the time the call took. */
+/** One op that ran. `milliseconds` is the time the call took: the work itself, or on WebGPU the time to record it. */
 export interface TraceEvent {
   op: string;
   dims: Readonly<Record<string, number>>;
   flops: number;
   bytes: number;
-  milliseconds?: number;
+  milliseconds: number;
 }
 
 export interface SignalOption {
@@ -76,8 +76,8 @@ export interface Backend extends AsyncDisposable {
   empty<D extends DType>(desc: TensorDesc<D>): Tensor<D>;
   /** Wraps memory of the caller without a copy: a typed array, a `{ pointer }`, a GPUBuffer. Never freed by us. */
   borrow<D extends DType>(handle: unknown, desc: TensorDesc<D>): Tensor<D>;
-  /** Packs a matrix once, at load. */
-  pack(source: WeightSource, options?: { dtype?: WeightDType }): Promise<Weight>;
+  /** Packs a matrix once, at load. An abort between its slices frees what was packed. */
+  pack(source: WeightSource, options?: SignalOption & { dtype?: WeightDType }): Promise<Weight>;
   /** Checks the operands and enqueues the op. */
   run<O extends Op>(op: O, io: IoOf<O>, attrs: AttrsOf<O>): void;
   /** Waits for all that was enqueued before it and copies the tensor out. */
@@ -104,7 +104,7 @@ export interface Driver {
   write(handle: unknown, data: TypedArray): void;
   /** Checks and adopts memory of the caller. */
   adopt(handle: unknown, desc: TensorDesc): unknown;
-  pack(source: WeightSource, dtype: WeightDType): Promise<{ handle: unknown; bytes: number }>;
+  pack(source: WeightSource, dtype: WeightDType, signal?: AbortSignal): Promise<{ handle: unknown; bytes: number }>;
   freeWeight(handle: unknown): void;
   /** Operands by name; `undefined` where an optional one is absent. */
   run(op: Op, operands: Readonly<Record<string, Tensor | Weight | undefined>>, dims: Readonly<Record<string, number>>, attrs: object): void;
@@ -112,7 +112,5 @@ export interface Driver {
   flush(): Promise<void>;
   /** Bytes held from the system. */
   reserved(): number;
-  /** Called with a function while somebody traces, to receive GPU times; with undefined when nobody does. */
-  timings?(sink: ((event: { op: string; milliseconds: number }) => void) | undefined): void;
   dispose(): Promise<void>;
 }

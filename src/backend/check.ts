@@ -12,9 +12,8 @@ type Dims = Record<string, number>;
 export function checkOperands(backend: Backend, op: Op, io: Operands, attrs: object): Dims {
   const dims: Dims = {};
   const origin: Record<string, string> = {};
-  for (const name of Object.keys(io)) {
-    if (!(name in op.io)) throw invalidArgument(op.name, name, 'not an operand', `one of ${Object.keys(op.io).join(', ')}`);
-  }
+  checkNames(op, 'io', io, Object.keys(op.io));
+  checkNames(op, 'attrs', attrs, op.attrs);
   for (const [name, operand] of Object.entries(op.io) as [string, Operand][]) {
     const value = io[name];
     if (value === undefined) {
@@ -40,6 +39,14 @@ export function checkOperands(backend: Backend, op: Op, io: Operands, attrs: obj
   return dims;
 }
 
+/** Operands and attributes by their right names: a misspelt one would be ignored. */
+function checkNames(op: Op, argument: 'io' | 'attrs', given: object, known: readonly string[]): void {
+  if (typeof given !== 'object' || given === null) throw invalidArgument(op.name, argument, String(given), 'an object');
+  const unknown = Object.keys(given).find((name) => !known.includes(name));
+  const expected = known.length > 0 ? `one of ${known.join(', ')}` : 'none: the op has no attributes';
+  if (unknown !== undefined) throw invalidArgument(op.name, unknown, argument === 'io' ? 'not an operand' : 'not an attribute', expected);
+}
+
 function checkValue(backend: Backend, op: Op, name: string, operand: Operand, value: unknown): void {
   const isRightKind = operand.kind === 'weight' ? value instanceof Weight : value instanceof Tensor;
   if (!isRightKind) {
@@ -51,27 +58,32 @@ function checkValue(backend: Backend, op: Op, name: string, operand: Operand, va
     );
   }
   const held = value as Tensor | Weight;
+  checkHeld(backend, op.name, name, held);
+  if (operand.kind === 'tensor' && (held as Tensor).dtype !== operand.dtype) {
+    throw invalidArgument(op.name, name, (held as Tensor).dtype, operand.dtype);
+  }
+  if (operand.kind === 'weight' && operand.parts && (held as Weight).parts !== operand.parts) {
+    throw invalidArgument(op.name, name, `a weight of ${(held as Weight).parts} part(s)`, `${operand.parts}`);
+  }
+}
+
+/** Live memory of this backend. */
+export function checkHeld(backend: Backend, op: string, name: string, held: Tensor | Weight): void {
   if (held.disposed) {
-    throw new SkipVisionError('disposed', `${op.name}: ${name} was disposed`, {
-      op: op.name,
+    throw new SkipVisionError('disposed', `${op}: ${name} was disposed`, {
+      op,
       argument: name,
       got: 'disposed',
       expected: 'live memory',
     });
   }
   if (held.backend !== backend) {
-    throw new SkipVisionError('wrong-backend', `${op.name}: ${name} belongs to another backend (${held.backend.name})`, {
-      op: op.name,
+    throw new SkipVisionError('wrong-backend', `${op}: ${name} belongs to another backend (${held.backend.name})`, {
+      op,
       argument: name,
       got: `memory of a ${held.backend.name} backend`,
       expected: `memory of this ${backend.name} backend`,
     });
-  }
-  if (operand.kind === 'tensor' && (held as Tensor).dtype !== operand.dtype) {
-    throw invalidArgument(op.name, name, (held as Tensor).dtype, operand.dtype);
-  }
-  if (operand.kind === 'weight' && operand.parts && (held as Weight).parts !== operand.parts) {
-    throw invalidArgument(op.name, name, `a weight of ${(held as Weight).parts} part(s)`, `${operand.parts}`);
   }
 }
 
@@ -124,8 +136,15 @@ function checkAliases(op: Op, io: Operands): void {
   const written = entries.filter(([name]) => (op.io[name] as TensorOperand).access !== 'in');
   for (const [name, tensor] of written) {
     for (const [other, otherTensor] of entries) {
-      if (other !== name && otherTensor.storage === tensor.storage)
+      if (other !== name && sharesMemory(tensor, otherTensor))
         throw invalidArgument(op.name, name, `the same memory as ${other}`, 'memory of its own');
     }
   }
+}
+
+/** One allocation, or overlapping parts of the same borrowed memory. */
+function sharesMemory({ storage: a }: Tensor, { storage: b }: Tensor): boolean {
+  if (a === b) return true;
+  if (!a.source || !b.source) return false;
+  return a.source.memory === b.source.memory && a.source.start < b.source.end && b.source.start < a.source.end;
 }

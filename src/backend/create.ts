@@ -1,10 +1,10 @@
 /** Makes a Backend of a Driver: checks, ownership, accounting and tracing, once for all backends. */
 import type { Backend, Driver, MemoryInfo, Rejection, SignalOption, TraceEvent } from './backend.ts';
-import { checkOperands } from './check.ts';
+import { checkHeld, checkOperands } from './check.ts';
 import { invalidArgument, SkipVisionError } from './errors.ts';
-import type { AttrsOf, IoOf, Op } from './op.ts';
+import type { AttrsOf, IoOf, Op, Operand } from './op.ts';
 import { type ArrayOf, checkedElementCount, type DType, type Storage, Tensor, type TensorDesc, type TypedArray } from './tensor.ts';
-import { matricesOf, Weight, type WeightDType, type WeightSource } from './weight.ts';
+import { type Matrix, matricesOf, Weight, type WeightDType, type WeightSource } from './weight.ts';
 
 export function createBackend(driver: Driver, rejected: readonly Rejection[] = []): Backend {
   return new CheckedBackend(driver, rejected);
@@ -58,26 +58,34 @@ class CheckedBackend implements Backend {
     if (checkedElementCount(shape, 'upload') !== data.length) {
       throw invalidArgument('upload', 'shape', `[${shape}] for ${data.length} elements`, 'a shape with as many elements as data');
     }
-    const tensor = this.#make({ dtype, shape }, data instanceof Uint32Array ? data.slice() : undefined);
+    const tensor = this.#make('upload', { dtype, shape }, data instanceof Uint32Array ? data.slice() : undefined);
     this.#driver.write(tensor.storage.handle, data);
     return tensor;
   }
 
   empty<D extends DType>(desc: TensorDesc<D>): Tensor<D> {
     this.#alive();
-    return this.#make(desc);
+    checkDType('empty', desc);
+    return this.#make('empty', desc);
   }
 
   borrow<D extends DType>(handle: unknown, desc: TensorDesc<D>): Tensor<D> {
     this.#alive();
+    checkDType('borrow', desc);
     const bytes = checkedElementCount(desc.shape, 'borrow') * 4;
-    const storage: Storage = { handle: this.#driver.adopt(handle, desc), bytes, borrowed: true, disposed: false };
+    const storage: Storage = {
+      handle: this.#driver.adopt(handle, desc),
+      bytes,
+      borrowed: true,
+      source: sourceOf(handle, bytes),
+      disposed: false,
+    };
     return new Tensor(this, desc, storage, () => {
       storage.disposed = true;
     });
   }
 
-  async pack(source: WeightSource, options: { dtype?: WeightDType } = {}): Promise<Weight> {
+  async pack(source: WeightSource, options: SignalOption & { dtype?: WeightDType } = {}): Promise<Weight> {
     this.#alive();
     const dtype = options.dtype ?? 'f32';
     if (dtype !== 'f32') {
@@ -88,17 +96,10 @@ class CheckedBackend implements Backend {
         expected: 'f32',
       });
     }
-    const matrices = matricesOf(source);
+    const matrices = checkedMatrices(source);
     const [first] = matrices;
-    for (const { data, shape } of matrices) {
-      if (shape.length !== 2 || checkedElementCount(shape, 'pack') !== data.length) {
-        throw invalidArgument('pack', 'shape', `[${shape}] for ${data.length} elements`, 'a matrix [N, K] with N * K elements');
-      }
-      if (shape[0] !== first!.shape[0] || shape[1] !== first!.shape[1]) {
-        throw invalidArgument('pack', 'up', `[${shape}]`, `the shape of gate, [${first!.shape}]`);
-      }
-    }
-    const { handle, bytes } = await this.#driver.pack(source, dtype);
+    options.signal?.throwIfAborted();
+    const { handle, bytes } = await this.#driver.pack(source, dtype, options.signal);
     this.#weightBytes += bytes;
     return new Weight(this, { dtype, shape: [first!.shape[0], first!.shape[1]], parts: matrices.length as 1 | 2, bytes }, handle, () => {
       this.#weightBytes -= bytes;
@@ -110,21 +111,24 @@ class CheckedBackend implements Backend {
     this.#alive();
     const operands = io as Readonly<Record<string, Tensor | Weight | undefined>>;
     const dims = checkOperands(this, op, operands, attrs);
-    const start = this.#sinks.size ? performance.now() : 0;
-    this.#driver.run(op, operands, dims, attrs);
-    if (this.#sinks.size) {
-      const event: TraceEvent = { op: op.name, dims, ...op.cost(dims, attrs, io) };
-      if (!this.#driver.timings) event.milliseconds = performance.now() - start;
-      for (const sink of this.#sinks) sink(event);
+    for (const [name, operand] of Object.entries(op.io) as [string, Operand][]) {
+      const value = operands[name];
+      // what an op writes is no longer what was uploaded
+      if (value instanceof Tensor && operand.kind === 'tensor' && operand.access !== 'in') value.storage.host = undefined;
     }
+    const cost = this.#sinks.size > 0 ? op.cost(dims, attrs, io) : undefined;
+    const start = performance.now();
+    this.#driver.run(op, operands, dims, attrs);
+    if (!cost) return;
+    const event: TraceEvent = { op: op.name, dims, ...cost, milliseconds: performance.now() - start };
+    for (const sink of this.#sinks) sink(event);
   }
 
   async read<D extends DType>(tensor: Tensor<D>, options: SignalOption = {}): Promise<ArrayOf<D>> {
     this.#alive();
     options.signal?.throwIfAborted();
-    if (tensor.disposed) throw new SkipVisionError('disposed', 'read: the tensor was disposed', { op: 'read', argument: 'tensor' });
-    if (tensor.backend !== this)
-      throw new SkipVisionError('wrong-backend', 'read: the tensor belongs to another backend', { op: 'read', argument: 'tensor' });
+    if (!(tensor instanceof Tensor)) throw invalidArgument('read', 'tensor', Object.prototype.toString.call(tensor), 'a Tensor');
+    checkHeld(this, 'read', 'tensor', tensor);
     const buffer = await withAbort(this.#driver.read(tensor.storage.handle, tensor.bytes), options.signal);
     this.#alive();
     return (tensor.dtype === 'f32' ? new Float32Array(buffer) : new Uint32Array(buffer)) as ArrayOf<D>;
@@ -143,13 +147,9 @@ class CheckedBackend implements Backend {
 
   trace(sink: (event: TraceEvent) => void): Disposable {
     this.#sinks.add(sink);
-    this.#driver.timings?.(({ op, milliseconds }) => {
-      for (const each of this.#sinks) each({ op, dims: {}, flops: 0, bytes: 0, milliseconds });
-    });
     return {
       [Symbol.dispose]: () => {
         this.#sinks.delete(sink);
-        if (!this.#sinks.size) this.#driver.timings?.(undefined);
       },
     };
   }
@@ -160,13 +160,14 @@ class CheckedBackend implements Backend {
     await this.#driver.dispose();
   }
 
-  #make<D extends DType>(desc: TensorDesc<D>, host?: Uint32Array): Tensor<D> {
-    const bytes = checkedElementCount(desc.shape, 'empty') * 4;
+  #make<D extends DType>(op: string, desc: TensorDesc<D>, host?: Uint32Array): Tensor<D> {
+    const bytes = checkedElementCount(desc.shape, op) * 4;
     if (bytes > this.limits.maxBufferBytes) {
       throw new SkipVisionError(
         'out-of-memory',
         `a tensor [${desc.shape}] needs ${bytes} bytes, this ${this.name} backend takes at most ${this.limits.maxBufferBytes}`,
         {
+          op,
           argument: 'shape',
           got: `${bytes} bytes`,
           expected: `at most ${this.limits.maxBufferBytes} bytes`,
@@ -186,6 +187,35 @@ class CheckedBackend implements Backend {
     if (this.#disposed) throw new SkipVisionError('disposed', `this ${this.name} backend was disposed`);
     if (this.#lost) throw this.#lost;
   }
+}
+
+function checkDType(op: string, { dtype }: TensorDesc): void {
+  if (dtype !== 'f32' && dtype !== 'u32') throw invalidArgument(op, 'dtype', `"${dtype}"`, 'f32 or u32');
+}
+
+/** The matrices of a source, all right: f32 data of their shape, and a gate as large as its up. */
+function checkedMatrices(source: WeightSource): readonly Matrix[] {
+  const isObject = typeof source === 'object' && source !== null;
+  const matrices: readonly (Partial<Matrix> | undefined)[] = isObject ? matricesOf(source) : [undefined];
+  for (const matrix of matrices) {
+    const { data, shape } = matrix ?? {};
+    if (!(data instanceof Float32Array)) throw invalidArgument('pack', 'data', Object.prototype.toString.call(data), 'a Float32Array');
+    if (!Array.isArray(shape) || shape.length !== 2 || checkedElementCount(shape, 'pack') !== data.length) {
+      throw invalidArgument('pack', 'shape', `[${shape}] for ${data.length} elements`, 'a matrix [N, K] with N * K elements');
+    }
+  }
+  const [first, second] = matrices as readonly Matrix[];
+  if (second && `${second.shape}` !== `${first!.shape}`) {
+    throw invalidArgument('pack', 'up', `[${second.shape}]`, `the shape of gate, [${first!.shape}]`);
+  }
+  return matrices as readonly Matrix[];
+}
+
+/** Where borrowed memory lies: in what backs a typed array, at an address of a linear memory, or in a GPUBuffer. */
+function sourceOf(handle: unknown, bytes: number): Storage['source'] {
+  if (ArrayBuffer.isView(handle)) return { memory: handle.buffer, start: handle.byteOffset, end: handle.byteOffset + bytes };
+  const { memory = handle, pointer = 0 } = handle as { memory?: unknown; pointer?: number };
+  return { memory, start: pointer, end: pointer + bytes };
 }
 
 /** Rejects with the signal's reason as soon as it aborts; the work itself goes on and is dropped. */

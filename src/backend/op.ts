@@ -116,6 +116,8 @@ export interface OpDefinition<S extends Signature, A extends object> {
   /** snake_case, the name the conformance cases use. */
   name: string;
   io: S;
+  /** Names of the attributes; others are refused. */
+  attrs: readonly (keyof A & string)[];
   /** What the signature cannot say. Runs after the signature's own checks. */
   check?(context: CheckContext<S, A>): void;
   cost(dims: DimsOf<S>, attrs: A, io: Io<S>): Cost;

@@ -1,5 +1,5 @@
 import { BACKEND_NAMES, type Backend, type BackendName, type Rejection, type SignalOption } from './backend.ts';
-import { SkipVisionError, unknownName } from './errors.ts';
+import { invalidArgument, SkipVisionError, unknownName } from './errors.ts';
 import type { GpuDeviceLike, GpuLike } from './webgpu/device.ts';
 
 export interface SelectOptions extends SignalOption {
@@ -23,8 +23,10 @@ export interface SelectOptions extends SignalOption {
  */
 export async function selectBackend(options: SelectOptions = {}): Promise<Backend> {
   const { prefer, device, gpu, threads = 1, onFallback, signal } = options;
-  const names = prefer === undefined ? BACKEND_NAMES : typeof prefer === 'string' ? [prefer] : prefer;
+  const names = prefer === undefined || prefer === null ? BACKEND_NAMES : typeof prefer === 'string' ? [prefer] : prefer;
   for (const name of names) if (!BACKEND_NAMES.includes(name)) throw unknownName('backend', name, BACKEND_NAMES);
+  if (device !== undefined && !names.includes('webgpu'))
+    throw invalidArgument('selectBackend', 'device', 'given', `absent with prefer ${names}`);
   const takesSoftware = prefer !== undefined || device !== undefined;
   const rejected: Rejection[] = [];
   const reject = (name: BackendName, reason: string) => {

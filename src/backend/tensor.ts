@@ -16,8 +16,10 @@ export interface Storage {
   readonly bytes: number;
   /** Borrowed memory belongs to the caller: never freed by us. */
   readonly borrowed: boolean;
-  /** Copy of uploaded u32 data, so that row lists can be checked without reading them back. */
-  readonly host?: Uint32Array;
+  /** Bytes [start, end) of the caller's memory that is borrowed. */
+  readonly source?: { readonly memory: unknown; readonly start: number; readonly end: number };
+  /** Copy of uploaded u32 data, so that row lists can be checked without reading them back. Gone once an op wrote the memory. */
+  host?: Uint32Array;
   disposed: boolean;
 }
 
@@ -80,13 +82,13 @@ export function elementCount(shape: readonly number[]): number {
 
 /** Like `elementCount`, but refuses extents that are not non-negative integers. */
 export function checkedElementCount(shape: readonly number[], op: string): number {
-  const size = elementCount(shape);
-  if (!shape.every((extent) => Number.isInteger(extent) && extent >= 0) || !Number.isSafeInteger(size)) {
-    throw new SkipVisionError('invalid-argument', `${op}: shape is [${shape}], expected non-negative integers`, {
+  const size = Array.isArray(shape) ? elementCount(shape) : Number.NaN;
+  if (!Array.isArray(shape) || !shape.every((extent) => Number.isInteger(extent) && extent >= 0) || !Number.isSafeInteger(size)) {
+    throw new SkipVisionError('invalid-argument', `${op}: shape is [${shape}], expected a list of non-negative integers`, {
       op,
       argument: 'shape',
       got: `[${shape}]`,
-      expected: 'non-negative integers',
+      expected: 'a list of non-negative integers',
     });
   }
   return size;

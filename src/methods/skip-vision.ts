@@ -1,7 +1,8 @@
 import type { Backend } from '../backend/backend.ts';
-import { invalidArgument } from '../backend/errors.ts';
+import { invalidArgument, SkipVisionError } from '../backend/errors.ts';
 import type { Tensor } from '../backend/tensor.ts';
 import type { ComposeContext, ImageFeatures, LayerPlan, Method } from '../model/method.ts';
+import { produce } from '../model/produce.ts';
 import { copyRows, type Part, range, type Segment, type Sequence } from '../model/sequence.ts';
 import { merge } from '../ops/merge.ts';
 import { summary } from '../ops/summary.ts';
@@ -105,24 +106,34 @@ export async function selectByCls(
   count: number,
   { backend, signal }: ComposeContext,
 ): Promise<[retained: Uint32Array, others: Uint32Array]> {
+  const patches = image.rows.shape[0]!;
+  if (image.clsScores?.size !== 1 + patches) {
+    throw new SkipVisionError(
+      'unsupported',
+      `the features have ${patches} rows, the CLS row attends to ${(image.clsScores?.size ?? 1) - 1} patches: skip-vision needs vision_feature_select_strategy "default"`,
+      {
+        argument: 'vision_feature_select_strategy',
+        got: `${patches} rows`,
+        expected: `${(image.clsScores?.size ?? 1) - 1} patches without CLS`,
+      },
+    );
+  }
   using rows = backend.empty({ dtype: 'u32', shape: [1 + count] });
   // CLS itself is row 0: forced, so that it does not count, and taken off again
-  backend.run(topKRows, { scores: image.clsScores!, rows }, { k: count, alwaysKeep: [[0, 1]] });
+  backend.run(topKRows, { scores: image.clsScores, rows }, { k: count, alwaysKeep: [[0, 1]] });
   const retained = (await backend.read(rows, { signal })).subarray(1).map((row) => row - 1);
   const isRetained = new Set(retained);
-  return [retained, range(0, image.rows.shape[0]!).filter((patch) => !isRetained.has(patch))];
+  return [retained, range(0, patches).filter((patch) => !isRetained.has(patch))];
 }
 
 /** Merges rows down to `count`; takes `rows` over. As many rows as there are: they stay in raster order. */
 function mergeTo(backend: Backend, rows: Tensor<'f32'>, count: number): Tensor<'f32'> {
   const [N, C] = rows.shape as [number, number];
   if (count === N) return rows;
-  const y = backend.empty({ dtype: 'f32', shape: [count, C] });
+  using taken = rows;
   using destinations = backend.empty({ dtype: 'u32', shape: [count] });
   using assignment = backend.empty({ dtype: 'u32', shape: [N] });
-  backend.run(merge, { x: rows, y, destinations, assignment }, {});
-  rows.dispose();
-  return y;
+  return produce(backend, [count, C], (y) => backend.run(merge, { x: taken, y, destinations, assignment }, {}));
 }
 
 /** tokens [n, D] -> summary token [1, D]. (spec 1.2, step 3) */
@@ -131,10 +142,9 @@ function summarise(tokens: Tensor<'f32'>, { backend, parameter }: ComposeContext
   const normWeight = parameter('skip_vision.summary.norm.weight', [D]);
   const normBias = parameter('skip_vision.summary.norm.bias', [D]);
   const scoreWeight = parameter('skip_vision.summary.score.weight', [1, D]).view([D]);
-  const y = backend.empty({ dtype: 'f32', shape: [1, D] });
   // the score bias shifts all scores alike and cannot change a softmax
-  backend.run(summary, { tokens, normWeight, normBias, scoreWeight, y }, { eps, scoreBias: 0 });
-  return y;
+  const attrs = { eps, scoreBias: 0 };
+  return produce(backend, [1, D], (y) => backend.run(summary, { tokens, normWeight, normBias, scoreWeight, y }, attrs));
 }
 
 function skippedBlocks(sequence: Sequence): Segment[] {

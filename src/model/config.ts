@@ -107,7 +107,7 @@ export function parseConfig(json: unknown): LlavaConfig {
     visionFeatureLayer: parseFeatureLayer(root, vision.numLayers),
     visionFeatureSelectStrategy: parseStrategy(root),
     projectorHiddenAct: activation(root, 'projector_hidden_act', 'gelu'),
-    promptTemplate: root.string('prompt_template'),
+    promptTemplate: parseTemplate(root),
     skipVision: parseSkipVision(root, (vision.imageSize / vision.patchSize) ** 2),
   };
 }
@@ -181,6 +181,12 @@ function parseEos(fields: Fields): readonly number[] {
   const valid = ids.length > 0 && ids.every((id) => Number.isInteger(id) && (id as number) >= TOKEN.min && (id as number) <= TOKEN.max);
   if (!valid) throw fields.invalid('eos_token_id', 'a token id or a list of them');
   return ids as number[];
+}
+
+function parseTemplate(root: Fields): string | undefined {
+  const template = root.string('prompt_template');
+  if (template !== undefined && !template.includes('{question}')) throw root.invalid('prompt_template', 'a text with {question} in it');
+  return template;
 }
 
 function parseFeatureLayer(root: Fields, numLayers: number): number {

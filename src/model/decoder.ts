@@ -1,4 +1,5 @@
 import type { Backend, SignalOption } from '../backend/backend.ts';
+import { invalidArgument } from '../backend/errors.ts';
 import type { Tensor } from '../backend/tensor.ts';
 import type { Weight } from '../backend/weight.ts';
 import type { Activation } from '../ops/activation.ts';
@@ -11,6 +12,7 @@ import { rope, ropeTables } from '../ops/rope.ts';
 import { type KvCache, rowsOutside } from './kv-cache.ts';
 import { Loader, type Projection, type TensorSource } from './loader.ts';
 import type { LayerPlan, Method } from './method.ts';
+import { produce } from './produce.ts';
 import { copyRows, range, type Sequence } from './sequence.ts';
 
 export interface DecoderConfig {
@@ -56,8 +58,14 @@ export class Decoder implements Disposable {
   }
 
   /** Packs `layers.*` and `norm.weight` of the source (names after `prefix`, e.g. `model.`). */
-  static async load(backend: Backend, source: TensorSource, config: DecoderConfig, prefix: string): Promise<Decoder> {
-    const loader = new Loader(backend, source);
+  static async load(
+    backend: Backend,
+    source: TensorSource,
+    config: DecoderConfig,
+    prefix: string,
+    options: SignalOption = {},
+  ): Promise<Decoder> {
+    const loader = new Loader(backend, source, options);
     try {
       const layers: DecoderLayer[] = [];
       for (let i = 0; i < config.numLayers; i++) layers.push(await loadLayer(loader, config, `${prefix}layers.${i}.`));
@@ -83,6 +91,7 @@ export class Decoder implements Disposable {
     const { cache, method } = options;
     const length = sequence.positions.length;
     const outputRows = options.outputRows ?? range(Math.max(0, length - 1), length);
+    checkOutputRows(outputRows, length);
     const chunkSize = Math.max(1, options.chunkSize ?? length);
     const evicted = method?.evict?.(sequence) ?? [];
     const inOneChunk = chunkSize >= length;
@@ -123,12 +132,13 @@ export class Decoder implements Disposable {
     const positions = range(cache.nextPosition, cache.nextPosition + count);
     try {
       await this.#run(x, positions, cache, rows, { ...options, plan: () => ({}), evicted: [] });
+      const hidden = this.#finish(x, rows);
+      cache.nextPosition += count;
+      return hidden;
     } catch (error) {
       cache.trim(cache.nextPosition);
       throw error;
     }
-    cache.nextPosition += count;
-    return this.#finish(x, rows);
   }
 
   [Symbol.dispose](): void {
@@ -153,9 +163,8 @@ export class Decoder implements Disposable {
   #finish(x: Tensor<'f32'>, rows: Uint32Array): Tensor<'f32'> {
     const { backend } = this;
     using picked = copyRows(backend, x, rows);
-    const y = backend.empty({ dtype: 'f32', shape: picked.shape });
-    backend.run(rmsNorm, { x: picked, weight: this.#norm, y }, { eps: this.config.rmsNormEps });
-    return y;
+    const { rmsNormEps: eps } = this.config;
+    return produce(backend, picked.shape, (y) => backend.run(rmsNorm, { x: picked, weight: this.#norm, y }, { eps }));
   }
 }
 
@@ -286,20 +295,15 @@ function attend(
   const keys = wasEmpty ? { k: k.view(heads), v: v.view(heads) } : { k: run.cache.keys(run.index), v: run.cache.values(run.index) };
   using freshPositions = wasEmpty ? backend.upload(run.positions) : undefined;
   using qPositionTensor = backend.upload(qPositions);
-  const o = backend.empty({ dtype: 'f32', shape: [qPositions.length, numHeads * headDim] });
   const perHead = [qPositions.length, numHeads, headDim];
-  backend.run(
-    attention,
-    {
-      q: q.view(perHead),
-      ...keys,
-      qPositions: qPositionTensor,
-      kPositions: freshPositions ?? run.cache.positionTensor(run.index),
-      o: o.view(perHead),
-    },
-    { scale: headDim ** -0.5, causal: true, hiddenKeys: run.plan.hiddenKeys },
+  const kPositions = freshPositions ?? run.cache.positionTensor(run.index);
+  return produce(backend, [qPositions.length, numHeads * headDim], (o) =>
+    backend.run(
+      attention,
+      { q: q.view(perHead), ...keys, qPositions: qPositionTensor, kPositions, o: o.view(perHead) },
+      { scale: headDim ** -0.5, causal: true, hiddenKeys: run.plan.hiddenKeys },
+    ),
   );
-  return o;
 }
 
 /** Puts the rows' keys and values into the cache, without those that leave it after the prompt when that is possible. */
@@ -309,14 +313,21 @@ function store({ cache, index, positions, evicted }: LayerRun, k: Tensor<'f32'>,
 }
 
 function project(backend: Backend, projection: Projection, x: Tensor<'f32'>, rows?: Tensor<'u32'>): Tensor<'f32'> {
-  const y = backend.empty({ dtype: 'f32', shape: [rows?.size ?? x.shape[0]!, projection.weight.shape[0]] });
-  backend.run(linear, { x, ...projection, rows, y }, {});
-  return y;
+  const shape = [rows?.size ?? x.shape[0]!, projection.weight.shape[0]];
+  return produce(backend, shape, (y) => backend.run(linear, { x, ...projection, rows, y }, {}));
 }
 
 function rotate(backend: Backend, config: DecoderConfig, x: Tensor<'f32'>, { cos, sin }: Rotation, heads: number): void {
   const { headDim, ropeLayout: layout = 'neox' } = config;
   backend.run(rope, { x: x.view([x.shape[0]!, heads, headDim]), cos, sin }, { layout });
+}
+
+function checkOutputRows(rows: Uint32Array, length: number): void {
+  rows.forEach((row, i) => {
+    if (row >= length) throw invalidArgument('prefill', 'outputRows', `row ${row}`, `rows below ${length}`);
+    if (i > 0 && row <= rows[i - 1]!)
+      throw invalidArgument('prefill', 'outputRows', `${row} after ${rows[i - 1]}`, 'strictly ascending rows');
+  });
 }
 
 /** Rows of an ascending list inside [start, end), counted from start. */

@@ -49,7 +49,7 @@ export interface GenerateStats {
   kvBytesBefore: number;
   /** Keys and values held when decoding starts. */
   kvBytesAfter: number;
-  /** Counted from the ops that ran, 2 per multiply-add. */
+  /** Counted from the ops that ran on the backend meanwhile, 2 per multiply-add: calls at the same time count each other's. */
   encodeFlops: number;
   prefillFlops: number;
   decodeFlops: number;
@@ -66,14 +66,10 @@ export async function generate(model: Vlm, options: GenerateOptions): Promise<Ge
   const { backend, config } = model;
   const { method, signal } = options;
   signal?.throwIfAborted();
+  checkOptions(options);
   const sampler = makeSampler(options);
   const promptIds = tokenizePrompt(model, options);
   const maxTokens = options.maxTokens ?? 64;
-  if (!Number.isInteger(maxTokens) || maxTokens < 1)
-    throw invalidArgument('generate', 'maxTokens', String(maxTokens), 'a positive integer');
-  if (options.chunkSize !== undefined && !(Number.isInteger(options.chunkSize) && options.chunkSize > 0)) {
-    throw invalidArgument('generate', 'chunkSize', String(options.chunkSize), 'a positive integer');
-  }
 
   using meter = new Meter(backend);
   const images = await encodeImages(model, options);
@@ -124,6 +120,22 @@ export async function generate(model: Vlm, options: GenerateOptions): Promise<Ge
   } finally {
     for (const image of images.own) image[Symbol.dispose]();
   }
+}
+
+/** What types alone do not keep out of JavaScript. */
+function checkOptions({ method, question, prompt, image, maxTokens = 1, chunkSize = 1, stopTokens = [] }: GenerateOptions): void {
+  const refuse = (argument: string, got: unknown, expected: string): never => {
+    throw invalidArgument('generate', argument, typeof got === 'string' ? `"${got}"` : String(got), expected);
+  };
+  if (method !== undefined && (typeof method !== 'object' || method === null))
+    refuse('method', method, 'a Method, e.g. of methodByName or skipVision');
+  for (const [argument, text] of Object.entries({ question, prompt }))
+    if (text !== undefined && typeof text !== 'string') refuse(argument, text, 'a string');
+  if (image === null) refuse('image', image, 'a picture, or nothing');
+  for (const [argument, count] of Object.entries({ maxTokens, chunkSize })) {
+    if (!Number.isInteger(count) || count < 1) refuse(argument, count, 'a positive integer');
+  }
+  if (!Array.isArray(stopTokens) || !stopTokens.every(Number.isInteger)) refuse('stopTokens', stopTokens, 'a list of token ids');
 }
 
 /** Prompt text -> ids, one image token for each picture. */
@@ -186,14 +198,14 @@ function composeSequence(model: Vlm, ids: readonly number[], images: readonly En
   };
   let from = 0;
   let image = 0;
-  ids.forEach((id, at) => {
-    if (id !== model.config.imageTokenId) return;
-    addText(from, at);
-    parts.push(...images[image++]!.parts);
-    from = at + 1;
-  });
-  addText(from, ids.length);
   try {
+    ids.forEach((id, at) => {
+      if (id !== model.config.imageTokenId) return;
+      addText(from, at);
+      parts.push(...images[image++]!.parts);
+      from = at + 1;
+    });
+    addText(from, ids.length);
     return assemble(model.backend, parts, model.config.text.hiddenSize);
   } finally {
     for (const rows of text) rows.dispose();

@@ -3,7 +3,7 @@ export { type LlavaConfig, parseConfig, type SkipVisionConfig, type TextConfig, 
 export { Decoder, type DecoderConfig, type PrefillOptions } from './decoder.ts';
 export type { GenerateOptions, GenerateResult, GenerateStats } from './generate.ts';
 export { type Image, type ImageInput, imageFromBitmap, toImage } from './image.ts';
-export { KvCache, type KvCacheConfig, type KvSnapshot } from './kv-cache.ts';
+export { KvCache, type KvCacheConfig, KvSnapshot } from './kv-cache.ts';
 export type { TensorSource } from './loader.ts';
 export type { ComposeContext, ImageFeatures, LayerPlan, Method } from './method.ts';
 export { parsePreprocessorConfig, preprocess } from './preprocess.ts';
@@ -12,5 +12,5 @@ export { parseSafetensors } from './safetensors.ts';
 export { assemble, type Part, type Segment, type SegmentKind, type Sequence } from './sequence.ts';
 export { type LoadProgress, type ModelSource, type OpenSource, openSource } from './source.ts';
 export { Tokenizer } from './tokenizer.ts';
-export { type EncodedImage, type LoadModelOptions, loadModel, type Vlm } from './vlm.ts';
+export { type EncodedImage, type LoadModelOptions, loadModel, Vlm } from './vlm.ts';
 export { VisionEncoder } from './vision-encoder.ts';

@@ -3,6 +3,7 @@ import { invalidArgument, SkipVisionError } from '../backend/errors.ts';
 import type { Tensor } from '../backend/tensor.ts';
 import { appendKv } from '../ops/append-kv.ts';
 import { compactKv } from '../ops/compact-kv.ts';
+import { range } from './sequence.ts';
 
 export interface KvCacheConfig {
   layers: number;
@@ -12,8 +13,8 @@ export interface KvCacheConfig {
   capacity: number;
 }
 
-/** Keys and values of one layer. Row i stands at position positions[i]; rows and positions part company on eviction. */
-interface Layer {
+/** Keys and values of one layer [1, capacity, Hkv * dh]. Row i stands at position positions[i]; rows and positions part company on eviction. */
+export interface Layer {
   k: Tensor<'f32'>;
   v: Tensor<'f32'>;
   positions: Uint32Array;
@@ -53,30 +54,30 @@ export class KvCache implements Disposable {
 
   /** Rows held in a layer. */
   length(layer: number): number {
-    return this.#layers[layer]!.positions.length;
+    return this.#layer(layer).positions.length;
   }
 
   capacity(layer: number): number {
-    return this.#layers[layer]!.capacity;
+    return this.#layer(layer).capacity;
   }
 
   /** Positions of a layer's rows, ascending. [length] */
   positions(layer: number): Uint32Array {
-    return this.#layers[layer]!.positions;
+    return this.#layer(layer).positions;
   }
 
   /** Keys of a layer [capacity, Hkv, dh]; the first `length` rows count. */
   keys(layer: number): Tensor<'f32'> {
-    return this.#layers[layer]!.k.view([this.capacity(layer), ...this.#shape]);
+    return this.#layer(layer).k.view([this.capacity(layer), ...this.#shape]);
   }
 
   values(layer: number): Tensor<'f32'> {
-    return this.#layers[layer]!.v.view([this.capacity(layer), ...this.#shape]);
+    return this.#layer(layer).v.view([this.capacity(layer), ...this.#shape]);
   }
 
   /** The layer's positions on the backend, valid until the cache changes. Layers with equal positions share it. */
   positionTensor(layer: number): Tensor<'u32'> {
-    const { positions } = this.#layers[layer]!;
+    const { positions } = this.#layer(layer);
     const host = this.#positionTensor?.storage.host;
     if (!host || host.length !== positions.length || !host.every((position, row) => position === positions[row])) {
       this.#positionTensor?.dispose();
@@ -104,7 +105,15 @@ export class KvCache implements Disposable {
    * all); only an empty layer takes a part. Positions must ascend beyond those held.
    */
   append(layer: number, k: Tensor<'f32'>, v: Tensor<'f32'>, positions: Uint32Array, rows?: Uint32Array): void {
-    const held = this.#layers[layer]!;
+    const held = this.#layer(layer);
+    for (const [argument, rowsGiven] of [
+      ['k', k],
+      ['v', v],
+    ] as const) {
+      const expected = positions.length * this.#width;
+      if (rowsGiven.size !== expected)
+        throw invalidArgument('KvCache.append', argument, `${rowsGiven.size} elements`, `${expected}, ${this.#width} for each position`);
+    }
     const entering = rows ? Uint32Array.from(rows, (row) => positions[row]!) : positions;
     const at = held.positions.length;
     if (at + entering.length > held.capacity) {
@@ -138,7 +147,7 @@ export class KvCache implements Disposable {
    * is reused by later rows; with `capacity` the layer moves to an allocation of that many rows and the old one is freed.
    */
   compact(layer: number, keep: Uint32Array, options: { capacity?: number } = {}): void {
-    const held = this.#layers[layer]!;
+    const held = this.#layer(layer);
     checkAscending('KvCache.compact', 'keep', keep);
     const last = keep.at(-1);
     if (last !== undefined && last >= held.positions.length) {
@@ -148,18 +157,14 @@ export class KvCache implements Disposable {
     if (capacity < keep.length)
       throw invalidArgument('KvCache.compact', 'capacity', `${capacity}`, `at least the ${keep.length} kept rows`);
     if (capacity === held.capacity && keep.length === held.positions.length) return;
-    using keepTensor = this.backend.upload(keep);
-    const positions = Uint32Array.from(keep, (row) => held.positions[row]!);
     if (capacity === held.capacity) {
+      using keepTensor = this.backend.upload(keep);
       this.backend.run(compactKv, { k: held.k, v: held.v, keep: keepTensor }, {});
-      held.positions = positions;
+      held.positions = Uint32Array.from(keep, (row) => held.positions[row]!);
       return;
     }
-    const moved = this.#makeLayer(capacity);
-    this.backend.run(compactKv, { k: held.k, v: held.v, keep: keepTensor, kOut: moved.k, vOut: moved.v }, {});
-    moved.positions = positions;
+    this.#layers[layer] = this.#copyRows(held, keep, capacity);
     freeLayer(held);
-    this.#layers[layer] = moved;
   }
 
   /** Drops every row at a position in one of the half-open ranges, in all layers. */
@@ -169,21 +174,39 @@ export class KvCache implements Disposable {
 
   /** Forgets all rows at `position` and later; the next row enters there. */
   trim(position: number): void {
+    if (!Number.isInteger(position) || position < 0)
+      throw invalidArgument('KvCache.trim', 'position', String(position), 'a non-negative integer');
     for (const layer of this.#layers) layer.positions = layer.positions.filter((held) => held < position);
     this.nextPosition = Math.min(this.nextPosition, position);
   }
 
   /** A copy of the rows held, to come back to: one image, many questions. */
   snapshot(): KvSnapshot {
-    const layers = this.#layers.map((layer) => this.#copyLayer(layer, layer.positions.length));
-    return { layers, nextPosition: this.nextPosition, [Symbol.dispose]: () => layers.forEach(freeLayer) };
+    const layers: Layer[] = [];
+    try {
+      for (const layer of this.#layers) layers.push(this.#copyRows(layer, range(0, layer.positions.length), layer.positions.length));
+    } catch (error) {
+      layers.forEach(freeLayer);
+      throw error;
+    }
+    return new KvSnapshot(this, layers, this.nextPosition);
   }
 
-  /** Puts back the rows of a snapshot of this cache. The snapshot stays usable. */
+  /** Puts back the rows of a snapshot of this cache, in the room there is. The snapshot stays usable. */
   restore(snapshot: KvSnapshot): void {
-    const layers = snapshot.layers.map((layer, i) => this.#copyLayer(layer as Layer, Math.max(layer.positions.length, this.capacity(i))));
-    this.#layers.forEach(freeLayer);
-    this.#layers = layers;
+    if (snapshot.cache !== this) throw invalidArgument('KvCache.restore', 'snapshot', 'one of another cache', 'a snapshot of this cache');
+    if (snapshot.disposed)
+      throw new SkipVisionError('disposed', 'KvCache.restore: the snapshot was disposed', { op: 'restore', argument: 'snapshot' });
+    for (const [index, { k, v, positions }] of snapshot.layers.entries()) {
+      if (positions.length > this.capacity(index)) {
+        const larger = this.#makeLayer(positions.length);
+        freeLayer(this.#layers[index]!);
+        this.#layers[index] = larger;
+      }
+      const held = this.#layers[index]!;
+      this.backend.run(appendKv, { kNew: k, vNew: v, k: held.k, v: held.v }, { at: 0 });
+      held.positions = positions;
+    }
     this.nextPosition = snapshot.nextPosition;
   }
 
@@ -193,11 +216,23 @@ export class KvCache implements Disposable {
     this.#positionTensor = undefined;
   }
 
-  #copyLayer(layer: Layer, capacity: number): Layer {
+  #layer(index: number): Layer {
+    const layer = this.#layers[index];
+    if (!layer) throw invalidArgument('KvCache', 'layer', String(index), `a layer below ${this.#layers.length}`);
+    return layer;
+  }
+
+  /** The listed rows of a layer in an allocation of their own. */
+  #copyRows(layer: Layer, rows: Uint32Array, capacity: number): Layer {
     const copy = this.#makeLayer(capacity);
-    using all = this.backend.upload(Uint32Array.from(layer.positions.keys()));
-    this.backend.run(compactKv, { k: layer.k, v: layer.v, keep: all, kOut: copy.k, vOut: copy.v }, {});
-    copy.positions = layer.positions;
+    try {
+      using keep = this.backend.upload(rows);
+      this.backend.run(compactKv, { k: layer.k, v: layer.v, keep, kOut: copy.k, vOut: copy.v }, {});
+    } catch (error) {
+      freeLayer(copy);
+      throw error;
+    }
+    copy.positions = Uint32Array.from(rows, (row) => layer.positions[row]!);
     return copy;
   }
 
@@ -217,9 +252,23 @@ export class KvCache implements Disposable {
   }
 }
 
-export interface KvSnapshot extends Disposable {
-  readonly layers: readonly { readonly positions: Uint32Array }[];
+/** A copy of a cache's rows. Made by `KvCache.snapshot`; holds memory of its own until disposed. */
+export class KvSnapshot implements Disposable {
+  readonly cache: KvCache;
+  readonly layers: readonly Layer[];
   readonly nextPosition: number;
+  disposed = false;
+
+  constructor(cache: KvCache, layers: readonly Layer[], nextPosition: number) {
+    this.cache = cache;
+    this.layers = layers;
+    this.nextPosition = nextPosition;
+  }
+
+  [Symbol.dispose](): void {
+    this.disposed = true;
+    this.layers.forEach(freeLayer);
+  }
 }
 
 /** Indices of the positions outside all ranges, ascending. */

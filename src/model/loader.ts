@@ -1,4 +1,4 @@
-import type { Backend } from '../backend/backend.ts';
+import type { Backend, SignalOption } from '../backend/backend.ts';
 import type { Tensor } from '../backend/tensor.ts';
 import type { Matrix, Weight, WeightSource } from '../backend/weight.ts';
 
@@ -9,15 +9,21 @@ export interface TensorSource {
   tensor(name: string, shape: readonly number[]): Float32Array;
 }
 
+/** Bytes packed between two chances for other tasks of this thread, an abort among them. */
+const FLUSH_BYTES = 1 << 20;
+
 /** Brings parameters of a source to a backend and frees them all at once. */
 export class Loader implements Disposable {
   readonly backend: Backend;
   readonly source: TensorSource;
+  readonly #signal: AbortSignal | undefined;
   readonly #made: Disposable[] = [];
+  #sinceFlush = 0;
 
-  constructor(backend: Backend, source: TensorSource) {
+  constructor(backend: Backend, source: TensorSource, { signal }: SignalOption = {}) {
     this.backend = backend;
     this.source = source;
+    this.#signal = signal;
   }
 
   vector(name: string, shape: readonly number[]): Tensor<'f32'> {
@@ -38,7 +44,13 @@ export class Loader implements Disposable {
   }
 
   async pack(source: WeightSource): Promise<Weight> {
-    return this.#keep(await this.backend.pack(source));
+    const weight = this.#keep(await this.backend.pack(source, { signal: this.#signal }));
+    this.#sinceFlush += weight.bytes;
+    if (this.#sinceFlush > FLUSH_BYTES) {
+      this.#sinceFlush = 0;
+      await this.backend.flush({ signal: this.#signal });
+    }
+    return weight;
   }
 
   /** `name.weight` [N, K] and, where there is one, `name.bias` [N]. */

@@ -1,7 +1,8 @@
-import type { Backend } from '../backend/backend.ts';
+import type { Backend, SignalOption } from '../backend/backend.ts';
 import type { Tensor } from '../backend/tensor.ts';
 import type { Activation } from '../ops/activation.ts';
 import { linear } from '../ops/linear.ts';
+import { produce } from './produce.ts';
 import { Loader, type Projection, type TensorSource } from './loader.ts';
 
 /** LLaVA's mlp2x projector: vision features into the decoder's embedding space. (LLaVA-1.5, arXiv 2310.03744) */
@@ -24,8 +25,9 @@ export class Projector implements Disposable {
     source: TensorSource,
     config: { visionSize: number; hiddenSize: number; activation: Activation },
     prefix: string,
+    options: SignalOption = {},
   ): Promise<Projector> {
-    const loader = new Loader(backend, source);
+    const loader = new Loader(backend, source, options);
     try {
       const first = await loader.projection(`${prefix}linear_1`, config.hiddenSize, config.visionSize);
       const second = await loader.projection(`${prefix}linear_2`, config.hiddenSize, config.hiddenSize);
@@ -40,11 +42,10 @@ export class Projector implements Disposable {
   project(features: Tensor<'f32'>): Tensor<'f32'> {
     const { backend } = this.#loader;
     const shape = [features.shape[0]!, this.#second.weight.shape[0]];
-    using inner = backend.empty({ dtype: 'f32', shape });
-    backend.run(linear, { x: features, ...this.#first, y: inner }, { activation: this.#activation });
-    const y = backend.empty({ dtype: 'f32', shape });
-    backend.run(linear, { x: inner, ...this.#second, y }, {});
-    return y;
+    using inner = produce(backend, shape, (y) => {
+      backend.run(linear, { x: features, ...this.#first, y }, { activation: this.#activation });
+    });
+    return produce(backend, shape, (y) => backend.run(linear, { x: inner, ...this.#second, y }, {}));
   }
 
   [Symbol.dispose](): void {

@@ -21,9 +21,11 @@ export function makeSampler({ temperature = 0, topP = 1, seed = 0 }: SamplingOpt
   if (temperature === 0) return undefined;
   const random = mulberry32(seed);
   return (logits) => {
-    const order = Array.from(logits.keys()).sort((a, b) => logits[b]! - logits[a]! || a - b);
-    const peak = logits[order[0]!]!;
-    const weights = order.map((id) => Math.exp((logits[id]! - peak) / temperature));
+    const score = (id: number) => (Number.isNaN(logits[id]!) ? Number.NEGATIVE_INFINITY : logits[id]!);
+    const order = Array.from(logits.keys()).sort((a, b) => (score(a) === score(b) ? a - b : score(b) - score(a)));
+    const peak = score(order[0]!);
+    if (!Number.isFinite(peak)) return order[0]!; // the softmax of infinities is no distribution
+    const weights = order.map((id) => Math.exp((score(id) - peak) / temperature));
     const total = weights.reduce((sum, weight) => sum + weight, 0);
     let nucleus = 0;
     let mass = 0;

@@ -1,6 +1,7 @@
 import type { Backend } from '../backend/backend.ts';
 import type { Tensor } from '../backend/tensor.ts';
 import { embedding } from '../ops/embedding.ts';
+import { produce } from './produce.ts';
 
 export type SegmentKind = 'text' | 'image' | 'retained' | 'skipped' | 'summary';
 
@@ -30,17 +31,18 @@ export interface Sequence {
 /** Copies the parts one after another into a sequence whose positions start at `firstPosition`. The parts stay the caller's. */
 export function assemble(backend: Backend, parts: readonly Part[], hiddenSize: number, firstPosition = 0): Sequence {
   const length = parts.reduce((sum, part) => sum + part.rows.shape[0]!, 0);
-  const embeds = backend.empty({ dtype: 'f32', shape: [length, hiddenSize] });
   const segments: Segment[] = [];
-  let at = 0;
-  for (const { kind, rows } of parts) {
-    const count = rows.shape[0]!;
-    if (count === 0) continue;
-    using all = backend.upload(range(0, count));
-    backend.run(embedding, { table: rows, ids: all, y: embeds }, { at });
-    segments.push({ kind, start: at, end: at + count });
-    at += count;
-  }
+  const embeds = produce(backend, [length, hiddenSize], (y) => {
+    let at = 0;
+    for (const { kind, rows } of parts) {
+      const count = rows.shape[0]!;
+      if (count === 0) continue;
+      using all = backend.upload(range(0, count));
+      backend.run(embedding, { table: rows, ids: all, y }, { at });
+      segments.push({ kind, start: at, end: at + count });
+      at += count;
+    }
+  });
   return { embeds, positions: range(firstPosition, firstPosition + length), segments };
 }
 
@@ -51,8 +53,6 @@ export function range(start: number, end: number): Uint32Array {
 
 /** The listed rows of x [n, D], in that order, as a tensor of their own. */
 export function copyRows(backend: Backend, x: Tensor<'f32'>, rows: Uint32Array): Tensor<'f32'> {
-  const y = backend.empty({ dtype: 'f32', shape: [rows.length, x.shape[1]!] });
   using ids = backend.upload(rows);
-  backend.run(embedding, { table: x, ids, y }, {});
-  return y;
+  return produce(backend, [rows.length, x.shape[1]!], (y) => backend.run(embedding, { table: x, ids, y }, {}));
 }

@@ -9,6 +9,7 @@ import { linear } from '../ops/linear.ts';
 import { patchEmbedding } from '../ops/patch-embedding.ts';
 import type { VisionConfig } from './config.ts';
 import { Loader, type Projection, type TensorSource } from './loader.ts';
+import { produce } from './produce.ts';
 import { range } from './sequence.ts';
 
 export interface EncodeOptions extends SignalOption {
@@ -40,8 +41,15 @@ export class VisionEncoder implements Disposable {
   }
 
   /** Packs the first `layers` blocks of a Hugging Face CLIP vision model (names after `prefix`). */
-  static async load(backend: Backend, source: TensorSource, config: VisionConfig, layers: number, prefix: string): Promise<VisionEncoder> {
-    const loader = new Loader(backend, source);
+  static async load(
+    backend: Backend,
+    source: TensorSource,
+    config: VisionConfig,
+    layers: number,
+    prefix: string,
+    options: SignalOption = {},
+  ): Promise<VisionEncoder> {
+    const loader = new Loader(backend, source, options);
     try {
       const input = await loadInput(loader, config, prefix);
       const blocks: EncoderLayer[] = [];
@@ -175,13 +183,14 @@ function runLayer(
     { q: q.view(perHead), k: k.view(perHead), v: v.view(perHead), qPositions: positions, kPositions: positions, o: o.view(perHead) },
     { scale, causal: false },
   );
-  const scores = wantsScores ? backend.empty({ dtype: 'f32', shape: [shape[0]!] }) : undefined;
-  if (scores) {
-    // row 0 of q is the CLS query
-    const cls = q.view([config.numHeads, headDim]);
-    const attrs = { qPosition: 0, causal: false, scale, reduce: 'sum' } as const;
-    backend.run(attentionScores, { q: cls, k: k.view(perHead), kPositions: positions, scores }, attrs);
-  }
+  // row 0 of q is the CLS query
+  const cls = q.view([config.numHeads, headDim]);
+  const attrs = { qPosition: 0, causal: false, scale, reduce: 'sum' } as const;
+  const scores = wantsScores
+    ? produce(backend, [shape[0]!], (y) =>
+        backend.run(attentionScores, { q: cls, k: k.view(perHead), kPositions: positions, scores: y }, attrs),
+      )
+    : undefined;
   backend.run(linear, { x: o, ...layer.out, y: hidden }, { accumulate: true });
   const { fc1, fc2, norm2 } = layer;
   backend.run(

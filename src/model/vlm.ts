@@ -1,5 +1,5 @@
 import type { Backend, SignalOption } from '../backend/backend.ts';
-import { SkipVisionError } from '../backend/errors.ts';
+import { invalidArgument, SkipVisionError } from '../backend/errors.ts';
 import type { Tensor } from '../backend/tensor.ts';
 import type { Weight } from '../backend/weight.ts';
 import { linear } from '../ops/linear.ts';
@@ -12,6 +12,7 @@ import { invalidCheckpoint, parseJson } from './json.ts';
 import { Loader } from './loader.ts';
 import type { ComposeContext, Method } from './method.ts';
 import { type PreprocessorConfig, parsePreprocessorConfig, preprocess } from './preprocess.ts';
+import { produce } from './produce.ts';
 import { Projector } from './projector.ts';
 import { copyRows, type Part, range } from './sequence.ts';
 import { type LoadProgress, type ModelSource, openSource } from './source.ts';
@@ -136,9 +137,8 @@ export class Vlm implements Disposable {
 
   /** hidden [n, D] after the final norm -> logits [n, V]; the caller disposes them. */
   logits(hidden: Tensor<'f32'>): Tensor<'f32'> {
-    const y = this.backend.empty({ dtype: 'f32', shape: [hidden.shape[0]!, this.config.text.vocabSize] });
-    this.backend.run(linear, { x: hidden, weight: this.#parts.head, y }, {});
-    return y;
+    const shape = [hidden.shape[0]!, this.config.text.vocabSize];
+    return produce(this.backend, shape, (y) => this.backend.run(linear, { x: hidden, weight: this.#parts.head, y }, {}));
   }
 
   /** Answers a question about one or more pictures. */
@@ -185,6 +185,8 @@ export class Vlm implements Disposable {
  */
 export async function loadModel(source: ModelSource, options: LoadModelOptions): Promise<Vlm> {
   const { backend, signal } = options;
+  if (typeof backend?.run !== 'function')
+    throw invalidArgument('loadModel', 'backend', String(backend), 'a Backend, e.g. of selectBackend');
   const files = openSource(source, options);
   const json = async (name: string) => parseJson(await files.read(name), name);
   const config = parseConfig(await json('config.json'));
@@ -202,7 +204,7 @@ export async function loadModel(source: ModelSource, options: LoadModelOptions):
     return part;
   };
   try {
-    const loader = keep(new Loader(backend, checkpoint));
+    const loader = keep(new Loader(backend, checkpoint, { signal }));
     const embedName = `${layout.decoder}embed_tokens.weight`;
     const blocks = layersToRun(config.visionFeatureLayer, vision.numLayers);
     const projectorConfig = { visionSize: vision.hiddenSize, hiddenSize: text.hiddenSize, activation: config.projectorHiddenAct };
@@ -214,10 +216,10 @@ export async function loadModel(source: ModelSource, options: LoadModelOptions):
       loader,
       embeddings: loader.vector(embedName, [text.vocabSize, text.hiddenSize]),
       head: await loader.weight(text.tieWordEmbeddings ? embedName : layout.head, text.vocabSize, text.hiddenSize),
-      encoder: keep(await VisionEncoder.load(backend, checkpoint, vision, blocks, layout.vision)),
-      projector: keep(await Projector.load(backend, checkpoint, projectorConfig, layout.projector)),
-      decoder: keep(await Decoder.load(backend, checkpoint, text, layout.decoder)),
-      parameters: methodParameters(checkpoint, layout),
+      encoder: keep(await VisionEncoder.load(backend, checkpoint, vision, blocks, layout.vision, { signal })),
+      projector: keep(await Projector.load(backend, checkpoint, projectorConfig, layout.projector, { signal })),
+      decoder: keep(await Decoder.load(backend, checkpoint, text, layout.decoder, { signal })),
+      parameters: methodParameters(checkpoint),
     });
     checkNothingLeft(checkpoint, layout, config);
     signal?.throwIfAborted();
@@ -228,10 +230,14 @@ export async function loadModel(source: ModelSource, options: LoadModelOptions):
   }
 }
 
-/** A tensor under the model's own names that no part asked for means that config.json describes another model. */
+/** Names of parameters that methods bring along, and of heads that only training uses. */
+const METHOD_PREFIX = 'skip_vision.';
+const TRAINING_PREFIX = 'vision_aux.';
+
+/** A tensor that no part asked for means that config.json describes another model: its answers would be wrong. */
 function checkNothingLeft(checkpoint: Checkpoint, layout: (typeof LAYOUTS)[number], { vision }: LlavaConfig): void {
-  const isModelName = (name: string) => [layout.vision, layout.projector, layout.decoder].some((prefix) => name.startsWith(prefix));
-  const extra = checkpoint.unused().filter((name) => isModelName(name) && !isKnownExtra(name, layout.vision, vision.numLayers));
+  const tiedHead = layout.head; // written out by some, though it equals the embeddings
+  const extra = checkpoint.unused().filter((name) => name !== tiedHead && !isKnownExtra(name, layout.vision, vision.numLayers));
   if (extra.length === 0) return;
   const named = extra.slice(0, 8).join(', ') + (extra.length > 8 ? ` and ${extra.length - 8} more` : '');
   throw invalidCheckpoint(
@@ -244,18 +250,17 @@ function checkNothingLeft(checkpoint: Checkpoint, layout: (typeof LAYOUTS)[numbe
 
 /** What checkpoints hold beyond what inference needs: vision blocks behind the feature layer, and tables that older releases stored. */
 function isKnownExtra(name: string, visionPrefix: string, visionLayers: number): boolean {
-  if (/\.(position_ids|rotary_emb\.inv_freq)$/.test(name)) return true;
+  if (name.startsWith(TRAINING_PREFIX) || /\.(position_ids|rotary_emb\.inv_freq)$/.test(name)) return true;
   if (!name.startsWith(visionPrefix)) return false;
   const rest = name.slice(visionPrefix.length);
   const block = /^encoder\.layers\.(\d+)\./.exec(rest);
   return rest.startsWith('post_layernorm.') || (block !== null && Number(block[1]) < visionLayers);
 }
 
-/** Parameters outside the model proper: what methods bring along (copied, so that the files' bytes can be freed). */
-function methodParameters(checkpoint: Checkpoint, layout: (typeof LAYOUTS)[number]): VlmParts['parameters'] {
-  const ofTheModel = [layout.vision, layout.projector, layout.decoder, layout.head];
+/** What methods bring along; copied, so that the files' bytes can be freed. */
+function methodParameters(checkpoint: Checkpoint): VlmParts['parameters'] {
   const parameters = new Map<string, { data: Float32Array; shape: readonly number[] }>();
-  for (const name of checkpoint.unused(ofTheModel)) {
+  for (const name of checkpoint.names.filter((each) => each.startsWith(METHOD_PREFIX))) {
     const shape = checkpoint.shape(name);
     parameters.set(name, { data: checkpoint.tensor(name, shape).slice(), shape });
   }

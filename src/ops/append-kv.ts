@@ -13,6 +13,7 @@ export interface AppendKvAttrs {
 /** Writes new keys and values into the cache from row `at` on. kNew, vNew [A, n, W]; k, v [A, C, W] (axes as in `compactKv`). */
 export const appendKv = defineOp<AppendKvAttrs>()({
   name: 'append_kv',
+  attrs: ['at'],
   io: { kNew: input('A', 'n', 'W'), vNew: input('A', 'n', 'W'), k: inout('A', 'C', 'W'), v: inout('A', 'C', 'W') },
   check({ dims, attrs: { at }, fail }) {
     if (!Number.isInteger(at) || at < 0 || at + dims.n > dims.C)

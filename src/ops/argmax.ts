@@ -8,6 +8,7 @@ const kernel: GpuKernel = { name: 'argmax', code };
 /** The index of the largest value of every row; equal values: the lowest index; NaN never wins. x [T, V], ids [T]. */
 export const argmax = defineOp()({
   name: 'argmax',
+  attrs: [],
   io: { x: input('T', 'V'), ids: indexOutput('T') },
   check({ dims, fail }) {
     if (dims.V === 0 && dims.T > 0) fail('x', `[${dims.T}, 0]`, 'at least one value in a row');

@@ -22,6 +22,7 @@ export interface AttentionScoresAttrs {
  */
 export const attentionScores = defineOp<AttentionScoresAttrs>()({
   name: 'attention_scores',
+  attrs: ['qPosition', 'causal', 'scale', 'reduce'],
   io: {
     q: input('H', 'dh'),
     k: input('C', 'Hkv', 'dh'),

@@ -43,6 +43,7 @@ const WASM_ROWS = 16;
  */
 export const attention = defineOp<AttentionAttrs>()({
   name: 'attention',
+  attrs: ['scale', 'causal', 'hiddenKeys'],
   io: signature,
   check({ dims, attrs, fail }) {
     checkHeads(dims.H, dims.Hkv, fail);

@@ -17,6 +17,7 @@ const inPlaceKernel: GpuKernel = { name: 'compact-kv.in-place', code: inPlaceCod
  */
 export const compactKv = defineOp()({
   name: 'compact_kv',
+  attrs: [],
   io: {
     k: inout('A', 'S', 'W'),
     v: inout('A', 'S', 'W'),

@@ -13,6 +13,7 @@ export interface EmbeddingAttrs {
 /** `y[at + i] = table[ids[i]]`: embedding lookup, and the gather of any rows into a sequence. table [V, D], ids [n], y [U, D]. */
 export const embedding = defineOp<EmbeddingAttrs>()({
   name: 'embedding',
+  attrs: ['at'],
   io: { table: input('V', 'D'), ids: idList('n', 'V'), y: output('U', 'D') },
   check({ dims, attrs: { at = 0 }, fail }) {
     if (!Number.isInteger(at) || at < 0 || at + dims.n > dims.U)

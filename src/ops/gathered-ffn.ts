@@ -27,6 +27,7 @@ export interface GatheredFfnAttrs {
  */
 export const gatheredFfn = defineOp<GatheredFfnAttrs>()({
   name: 'gathered_ffn',
+  attrs: ['activation', 'norm', 'eps'],
   io: {
     x: inout('T', 'D'),
     rows: optional(rowList('R', 'T')),

@@ -9,6 +9,7 @@ const kernel: GpuKernel = { name: 'layer-norm', code };
 /** `y = (x - mean) / sqrt(var + eps) * weight + bias`, population variance. x, y [T, D]; weight, bias [D]. (arXiv 1607.06450) */
 export const layerNorm = defineOp<{ eps: number }>()({
   name: 'layer_norm',
+  attrs: ['eps'],
   io: { x: input('T', 'D'), weight: input('D'), bias: optional(input('D')), y: output('T', 'D') },
   check: ({ attrs, fail }) => checkEps(attrs.eps, fail),
   cost: ({ T, D }) => ({ flops: 7 * T * D, bytes: 4 * (2 * T * D + 2 * D) }),

@@ -17,6 +17,7 @@ export interface LinearAttrs {
  */
 export const linear = defineOp<LinearAttrs>()({
   name: 'linear',
+  attrs: ['activation', 'accumulate'],
   io: {
     x: input('T', 'K'),
     weight: weight('N', 'K'),

@@ -24,6 +24,7 @@ const assignKernel: GpuKernel = { name: 'merge.assign', code: assignCode };
  */
 export const merge = defineOp()({
   name: 'merge',
+  attrs: [],
   io: { x: input('N', 'C'), y: output('M', 'C'), destinations: indexOutput('M'), assignment: indexOutput('N') },
   check({ dims, fail }) {
     if (dims.M > dims.N || (dims.M === 0 && dims.N > 0)) fail('y', `${dims.M} rows`, `1 to ${dims.N} rows`);

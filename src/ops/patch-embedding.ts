@@ -17,6 +17,7 @@ export interface PatchEmbeddingAttrs {
  */
 export const patchEmbedding = defineOp<PatchEmbeddingAttrs>()({
   name: 'patch_embedding',
+  attrs: ['patchSize'],
   io: {
     pixels: input('channels', 'height', 'width'),
     weight: weight('D', 'K'),

@@ -8,6 +8,7 @@ const kernel: GpuKernel = { name: 'rms-norm', code };
 /** `y = x / sqrt(mean(x^2) + eps) * weight`, row by row. x, y [T, D]; weight [D]. (RMSNorm, arXiv 1910.07467) */
 export const rmsNorm = defineOp<{ eps: number }>()({
   name: 'rms_norm',
+  attrs: ['eps'],
   io: { x: input('T', 'D'), weight: input('D'), y: output('T', 'D') },
   check: ({ attrs, fail }) => checkEps(attrs.eps, fail),
   cost: ({ T, D }) => ({ flops: 4 * T * D, bytes: 4 * (2 * T * D + D) }),

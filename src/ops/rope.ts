@@ -16,6 +16,7 @@ export interface RopeAttrs {
  */
 export const rope = defineOp<RopeAttrs>()({
   name: 'rope',
+  attrs: ['layout'],
   io: { x: inout('T', 'H', 'dh'), cos: input('T', 'half'), sin: input('T', 'half') },
   check({ dims, attrs, fail }) {
     if (dims.dh !== 2 * dims.half) fail('cos', `[${dims.T}, ${dims.half}]`, `[T, dh/2] with dh = ${dims.dh}`);

@@ -20,6 +20,7 @@ export interface SummaryAttrs {
  */
 export const summary = defineOp<SummaryAttrs>()({
   name: 'summary',
+  attrs: ['eps', 'scoreBias'],
   io: {
     tokens: input('n', 'D'),
     normWeight: input('D'),

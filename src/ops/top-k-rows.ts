@@ -16,6 +16,7 @@ export interface TopKRowsAttrs {
  */
 export const topKRows = defineOp<TopKRowsAttrs>()({
   name: 'top_k_rows',
+  attrs: ['k', 'alwaysKeep'],
   io: { scores: input('N'), rows: indexOutput('R') },
   check({ dims, attrs: { k, alwaysKeep = [] }, fail }) {
     for (const [start, end] of alwaysKeep) {

@@ -12,7 +12,7 @@ export interface Timing {
   rounds: number[];
 }
 
-export type Work = () => void | Promise<unknown>;
+export type Work = () => unknown;
 
 export async function measureInTurn<Name extends string>(
   work: Readonly<Record<Name, Work>>,
@@ -43,7 +43,7 @@ function measure(call: Work): Promise<number> {
       const fn = (deferred: { resolve(): void }) => void (call() as Promise<unknown>).then(() => deferred.resolve(), reject);
       new Benchmark({ ...options, defer: true, fn }).run({ async: true });
     } else {
-      new Benchmark({ ...options, fn: call as () => void }).run({ async: true });
+      new Benchmark({ ...options, fn: call }).run({ async: true });
     }
   });
 }

@@ -1,6 +1,7 @@
 /**
  * `npm run bench -- [--quick] [--json]`: one process, one thread, everything interleaved, medians over the rounds.
- * Ratios are what counts; absolute rates depend on the machine and on its neighbours.
+ * Ratios are what counts; absolute rates depend on the machine and on its neighbours. With --json one object on the standard
+ * output (and npm's own lines before it, without `npm run --silent`).
  */
 import { parseArgs } from 'node:util';
 import { createWasmBackend } from '../../src/backend/wasm/driver.ts';

@@ -1,9 +1,9 @@
 /**
  * `npm run eval -- [--backend NAME] [--method NAME] [--data DIR] [--model DIR] [--limit N] [--json]`
  * Asks every question of an evaluation folder (pictures and questions.jsonl) and compares with the truth and with the
- * answers that PyTorch stored for that method.
+ * answers that PyTorch stored for that method, where there are any. With --json one object on the standard output (and npm's own
+ * lines before it, without `npm run --silent`).
  */
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Backend, BackendName } from '../../src/backend/backend.ts';
@@ -12,21 +12,16 @@ import { selectBackend } from '../../src/backend/select.ts';
 import { METHOD_NAMES, methodByName } from '../../src/methods/index.ts';
 import { loadModel, type Vlm } from '../../src/model/vlm.ts';
 import { ensureDriver, nodeGpu } from '../gpu.ts';
+import { METHOD_ROWS } from '../table/methods.ts';
+import { type Question, readQuestions } from './questions.ts';
 
-interface Question {
-  image: string;
-  type: string;
-  question: string;
-  answer: string;
-}
-
-/** The bundled checkpoint for a method, and the field of questions.jsonl that holds its stored answers. */
-const STORED = { none: { model: 'full', field: 'full' }, 'skip-vision': { model: 'skip', field: 'skip_kv' } } as const;
 const EXAMPLES = path.resolve(import.meta.dirname, '../../examples/tiny-vlm');
 
 interface Score {
   questions: number;
   correct: number;
+  /** Questions with a stored answer, and those of them answered alike. */
+  stored: number;
   agreed: number;
 }
 
@@ -41,15 +36,14 @@ async function main(): Promise<number> {
       json: { type: 'boolean', default: false },
     },
   });
-  if (!(values.method in STORED)) throw unknownName('method', values.method, METHOD_NAMES);
-  const stored = STORED[values.method as keyof typeof STORED];
-  const lines = (await readFile(path.join(values.data, 'questions.jsonl'), 'utf8')).trim().split('\n');
-  const questions = lines
-    .map((line) => JSON.parse(line) as Question & Record<string, string>)
-    .slice(0, values.limit ? Number(values.limit) : undefined);
+  const row = METHOD_ROWS.find(({ name }) => name === values.method);
+  if (!row) throw unknownName('method', values.method, METHOD_NAMES);
+  const { limit } = values;
+  if (limit !== undefined && !/^0*[1-9]\d*$/.test(limit)) throw new Error(`--limit is "${limit}", expected a positive integer`);
+  const questions = (await readQuestions(values.data)).slice(0, limit === undefined ? undefined : Number(limit));
   await using backend = await openBackend(values.backend);
-  using model = await loadModel(values.model ?? path.join(EXAMPLES, stored.model), { backend });
-  const kinds = await askAll(model, values.method, questions, values.data, stored.field, !values.json);
+  using model = await loadModel(values.model ?? path.join(EXAMPLES, row.checkpoint), { backend });
+  const kinds = await askAll(model, values.method, questions, values.data, row.stored, !values.json);
   report(backend, values.method, kinds, values.json);
   return 0;
 }
@@ -64,7 +58,7 @@ async function openBackend(name: string | undefined): Promise<Backend> {
 async function askAll(
   model: Vlm,
   methodName: string,
-  questions: readonly (Question & Record<string, string>)[],
+  questions: readonly Question[],
   folder: string,
   field: string,
   showProgress: boolean,
@@ -77,9 +71,10 @@ async function askAll(
     using image = await model.encodeImage(path.join(folder, picture), { method });
     for (const question of group) {
       const { text } = await model.generate({ image, question: question.question, method });
-      const score = kinds.get(question.type) ?? { questions: 0, correct: 0, agreed: 0 };
+      const score = kinds.get(question.type) ?? { questions: 0, correct: 0, stored: 0, agreed: 0 };
       score.questions++;
       if (text === question.answer) score.correct++;
+      if (question[field] !== undefined) score.stored++;
       if (text === question[field]) score.agreed++;
       kinds.set(question.type, score);
       asked++;
@@ -91,9 +86,13 @@ async function askAll(
 }
 
 function report(backend: Backend, method: string, kinds: ReadonlyMap<string, Score>, json: boolean): void {
-  const all: Score = { questions: 0, correct: 0, agreed: 0 };
-  for (const score of kinds.values()) for (const key of ['questions', 'correct', 'agreed'] as const) all[key] += score[key];
-  const summary = ({ questions, correct, agreed }: Score) => ({ questions, accuracy: correct / questions, agreement: agreed / questions });
+  const all: Score = { questions: 0, correct: 0, stored: 0, agreed: 0 };
+  for (const score of kinds.values()) for (const key of ['questions', 'correct', 'stored', 'agreed'] as const) all[key] += score[key];
+  const summary = ({ questions, correct, stored, agreed }: Score) => ({
+    questions,
+    accuracy: correct / questions,
+    agreement: stored ? agreed / stored : null,
+  });
   const rows = [...kinds].map(([kind, score]) => ({ kind, ...summary(score) }));
   if (json) {
     console.log(JSON.stringify({ backend: backend.name, description: backend.description, method, ...summary(all), kinds: rows }));
@@ -101,9 +100,10 @@ function report(backend: Backend, method: string, kinds: ReadonlyMap<string, Sco
   }
   console.log(`${method} on ${backend.name} (${backend.description})`);
   const line = (cells: readonly string[]) => console.log(cells.map((cell, i) => (i ? cell.padStart(12) : cell.padEnd(10))).join(''));
+  const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
   line(['kind', 'questions', 'accuracy', 'agreement']);
   for (const { kind, questions, accuracy, agreement } of [...rows, { kind: 'all', ...summary(all) }]) {
-    line([kind, String(questions), `${(100 * accuracy).toFixed(1)} %`, `${(100 * agreement).toFixed(1)} %`]);
+    line([kind, String(questions), percent(accuracy), agreement === null ? '-' : percent(agreement)]);
   }
 }
 

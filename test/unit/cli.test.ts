@@ -1,7 +1,7 @@
 /** The command `skip-vision` as a user runs it: the built file in a process of its own. Needs `npm run build` first. */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -178,7 +178,11 @@ describe('ask', () => {
   });
 
   test.each(['0', '-1', '2.5', 'many', ''])('--max-tokens=%s', async (maxTokens) => {
-    await expectRefusal(ask(PICTURE, QUESTION, `--max-tokens=${maxTokens}`), 1, /maxTokens is .*expected a positive integer/);
+    await expectRefusal(
+      ask(PICTURE, QUESTION, `--max-tokens=${maxTokens}`),
+      1,
+      `--max-tokens is "${maxTokens}", expected a positive integer`,
+    );
   });
 });
 
@@ -210,9 +214,23 @@ describe('usage', () => {
   test.each([['--help'], ['-h'], ['help'], ['ask', '--help']])('%s %s goes to the standard output', async (...args) => {
     const { code, stdout, stderr } = await run(args);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    for (const word of ['ask IMAGE "QUESTION"', 'doctor', '--method', '--backend', '--model', '--max-tokens', '--json', 'toy model']) {
+    for (const word of [
+      'ask IMAGE "QUESTION"',
+      'doctor',
+      '--method',
+      '--backend',
+      '--model',
+      '--max-tokens',
+      '--json',
+      'self-trained toy on\n',
+    ]) {
       expect(stdout).toContain(word);
     }
+  });
+
+  test('--version is that of the package', async () => {
+    const { version } = JSON.parse(await readFile('package.json', 'utf8')) as { version: string };
+    expect(await run(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
   });
 
   test.each([

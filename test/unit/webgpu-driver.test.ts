@@ -23,7 +23,15 @@ type ScaleBinding = GpuBinding<ScaleSignature, { factor: number }>;
 
 function scaleOp(name: string, webgpu: ScaleBinding) {
   const io = { x: input('n'), y: output('n') };
-  return defineOp<{ factor: number }>()({ name, io, cost: () => ({ flops: 0, bytes: 0 }), reference() {}, wasm() {}, webgpu });
+  return defineOp<{ factor: number }>()({
+    name,
+    attrs: ['factor'],
+    io,
+    cost: () => ({ flops: 0, bytes: 0 }),
+    reference() {},
+    wasm() {},
+    webgpu,
+  });
 }
 const scaleWith =
   (kernel: GpuKernel, threads = 64): ScaleBinding =>
@@ -250,6 +258,7 @@ describe.skipIf(!adapter)('the WebGPU driver', () => {
     };
     const op = defineOp()({
       name: 'test_double',
+      attrs: [],
       io: { x: inout('n') },
       cost: () => ({ flops: 0, bytes: 0 }),
       reference() {},

@@ -4,7 +4,7 @@ import { createBackend } from '../create.ts';
 import { SkipVisionError } from '../errors.ts';
 import type { Op, Signature } from '../op.ts';
 import { elementCount, type Tensor, type TensorDesc, type TypedArray } from '../tensor.ts';
-import { type Matrix, matricesOf, type Weight, type WeightSource } from '../weight.ts';
+import { type Matrix, matricesOf, type Weight, type WeightDType, type WeightSource } from '../weight.ts';
 import { yieldToOthers } from '../yield.ts';
 import { type Binary, type BinaryOptions, loadBinary, requireWebAssembly } from './binary.ts';
 import type { WasmContext, WasmIo, WasmWeight } from './binding.ts';
@@ -71,7 +71,7 @@ class WasmDriver implements Driver {
     return pointer as number;
   }
 
-  async pack(source: WeightSource): Promise<{ handle: WasmWeight; bytes: number }> {
+  async pack(source: WeightSource, _dtype: WeightDType, signal?: AbortSignal): Promise<{ handle: WasmWeight; bytes: number }> {
     const matrices = matricesOf(source);
     const [N, K] = matrices[0]!.shape;
     const parts = matrices.length as 1 | 2;
@@ -79,7 +79,7 @@ class WasmDriver implements Driver {
     const bytes = panels * K * LANES * 4;
     const pointer = this.#live().allocate(bytes);
     try {
-      for (const [part, matrix] of matrices.entries()) await this.#packMatrix(pointer, matrix, parts, part);
+      for (const [part, matrix] of matrices.entries()) await this.#packMatrix(pointer, matrix, parts, part, signal);
     } catch (error) {
       this.#memory?.free(pointer);
       throw error;
@@ -153,22 +153,31 @@ class WasmDriver implements Driver {
   }
 
   /** Copies `matrix` [N, K] into the panels at `pointer`, four rows (half a panel) at a time. See WasmWeight. */
-  async #packMatrix(pointer: number, { data, shape: [N, K] }: Matrix, parts: 1 | 2, part: number): Promise<void> {
+  async #packMatrix(pointer: number, { data, shape: [N, K] }: Matrix, parts: 1 | 2, part: number, signal?: AbortSignal): Promise<void> {
     if (!K) return;
     const step = Math.max(HALF, Math.floor(PACK_SLICE_BYTES / (K * 4) / HALF) * HALF);
     for (let first = 0; first < N; first += step) {
       if (first > 0) await yieldToOthers();
+      signal?.throwIfAborted();
       const rows = Math.min(step, N - first);
       const memory = this.#live();
       const staging = memory.allocate(rows * K * 4);
-      memory.f32(staging, rows * K).set(data.subarray(first * K, (first + rows) * K));
-      for (let row = 0; row < rows; row += HALF) {
-        const half = (first + row) / HALF;
-        const panel = parts === 2 ? half : half >> 1;
-        const lane = HALF * (parts === 2 ? part : half & 1);
-        this.#kernels.pack_half_panel_f32!(pointer + (panel * K * LANES + lane) * 4, staging + row * K * 4, Math.min(HALF, rows - row), K);
+      try {
+        memory.f32(staging, rows * K).set(data.subarray(first * K, (first + rows) * K));
+        for (let row = 0; row < rows; row += HALF) {
+          const half = (first + row) / HALF;
+          const panel = parts === 2 ? half : half >> 1;
+          const lane = HALF * (parts === 2 ? part : half & 1);
+          this.#kernels.pack_half_panel_f32!(
+            pointer + (panel * K * LANES + lane) * 4,
+            staging + row * K * 4,
+            Math.min(HALF, rows - row),
+            K,
+          );
+        }
+      } finally {
+        memory.free(staging);
       }
-      memory.free(staging);
     }
     const halves = Math.ceil(N / HALF);
     if (parts === 1 && halves % 2) this.#kernels.pack_half_panel_f32!(pointer + ((halves >> 1) * K * LANES + HALF) * 4, 0, 0, K);

@@ -1,6 +1,6 @@
 /** Adapter, device, and what is known about them. */
 import type { Feature, Limits } from '../backend.ts';
-import { SkipVisionError } from '../errors.ts';
+import { invalidArgument, SkipVisionError } from '../errors.ts';
 
 /** A `GPU` object (`navigator.gpu`, or what npm `webgpu` creates), by structure: no user needs @webgpu/types. */
 export interface GpuLike {
@@ -52,6 +52,9 @@ const WANTED_FEATURES = ['shader-f16', 'subgroups', 'timestamp-query'] as const;
 export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
   if (options.device) {
     const device = options.device as unknown as GPUDevice;
+    if (typeof device.createBuffer !== 'function' || !device.limits || !device.queue) {
+      throw invalidArgument('createWebGpuBackend', 'device', Object.prototype.toString.call(device), 'a GPUDevice');
+    }
     return describe(device, (device as { adapterInfo?: GPUAdapterInfo }).adapterInfo, false, [device, options.gpu]);
   }
   const gpu = (options.gpu ?? (globalThis as { navigator?: { gpu?: GpuLike } }).navigator?.gpu) as GPU | undefined;

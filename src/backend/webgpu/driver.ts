@@ -4,7 +4,7 @@ import { createBackend } from '../create.ts';
 import { SkipVisionError } from '../errors.ts';
 import type { Op, Signature } from '../op.ts';
 import { elementCount, type Tensor, type TensorDesc, type TypedArray } from '../tensor.ts';
-import type { Weight, WeightSource } from '../weight.ts';
+import type { Weight, WeightDType, WeightSource } from '../weight.ts';
 import { yieldToOthers } from '../yield.ts';
 import type { GpuContext, GpuIo, GpuKernel, GpuOperand, GpuParam, GpuWeight } from './binding.ts';
 import { BufferPool, borrowBuffer, COPY_DST, COPY_SRC, type GpuMemory, MAP_READ, STORAGE, UNIFORM } from './buffers.ts';
@@ -103,7 +103,7 @@ class WebGpuDriver implements Driver {
     return borrowBuffer(handle, elementCount(desc.shape) * 4, this.limits.maxBufferBytes);
   }
 
-  async pack(source: WeightSource): Promise<{ handle: GpuWeight; bytes: number }> {
+  async pack(source: WeightSource, _dtype: WeightDType, signal?: AbortSignal): Promise<{ handle: GpuWeight; bytes: number }> {
     const { shape, slices } = planSlices(source, this.limits.maxBufferBytes);
     const made: { operand: GpuMemory; first: number; count: number }[] = [];
     const weight: GpuWeight = { slices: made, parts: shape.parts };
@@ -111,7 +111,10 @@ class WebGpuDriver implements Driver {
       for (const slice of slices) {
         const operand = this.#pool.create(slice.bytes);
         made.push({ operand, first: slice.first, count: slice.count });
-        await packSlice(source, shape, slice, (offset, chunk) => this.write(operand, chunk, offset));
+        await packSlice(source, shape, slice, (offset, chunk) => {
+          signal?.throwIfAborted();
+          this.write(operand, chunk, offset);
+        });
         await this.#orLost(this.#faults.settle());
         if (operand.failure) this.#faults.check();
         if (operand.failure) throw operand.failure;

@@ -12,7 +12,7 @@ import { BAD_CALLS, type BadCall } from '../table/bad-calls.ts';
 import { type BackendCase, deepEqual, equal, identical, ok, type Suite, throwsCode } from '../harness.ts';
 import { disposeAll, f32, matrix, out, place, type Values } from '../operands.ts';
 import { Random } from '../random.ts';
-import { gatheredFfn, linear, rmsNorm, rope } from '../../src/ops/index.ts';
+import { gatheredFfn, linear, rmsNorm, rope, topKRows } from '../../src/ops/index.ts';
 
 type Placed = Record<string, Tensor | Weight>;
 
@@ -157,6 +157,26 @@ function ownershipTests(test: Test): void {
     await refusedWith(backend, gatheredFfn, { ...placed, rows }, { activation: 'silu' }, 'invalid-argument', 'rows');
     disposeAll(placed);
   });
+  test('a row list that an op has overwritten since it was uploaded', async (backend) => {
+    const values: Values = {
+      x: f32(new Random(3).normal(8), 2, 4),
+      up: matrix(new Float32Array(12), 3, 4),
+      down: matrix(new Float32Array(12), 4, 3),
+    };
+    const placed = await place(backend, values);
+    using rows = backend.upload(Uint32Array.of(0, 1));
+    using scores = backend.upload(Float32Array.from({ length: 400 }, (_, i) => i));
+    backend.run(gatheredFfn, { ...placed, rows } as unknown as IoOf<typeof gatheredFfn>, { activation: 'silu' });
+    backend.run(topKRows, { scores, rows }, { k: 2 }); // now it holds 398 and 399
+    await refusedWith(backend, gatheredFfn, { ...placed, rows }, { activation: 'silu' }, 'invalid-argument', 'rows');
+    disposeAll(placed);
+  });
+  test('an attribute that the op does not have, and none at all', async (backend) => {
+    const placed = await place(backend, { x: f32(new Float32Array(4), 2, 2), weight: f32(new Float32Array(2), 2), y: out(2, 2) });
+    await refusedWith(backend, rmsNorm, placed, { eps: 1, epsilon: 1 }, 'invalid-argument', 'epsilon');
+    await refusedWith(backend, rmsNorm, placed, undefined as unknown as object, 'invalid-argument', 'attrs');
+    disposeAll(placed);
+  });
   test('tables of the wrong width for rope', async (backend) => {
     const values: Values = {
       x: f32(new Random(4).normal(12), 1, 2, 6),
@@ -190,6 +210,14 @@ function memoryTests(test: Test): void {
   refused('borrow: memory that cannot be borrowed', 'borrow', 'handle', (backend) =>
     backend.borrow('nothing', { dtype: 'f32', shape: [4] }),
   );
+  refused('empty: a dtype nobody knows', 'empty', 'dtype', (backend) => backend.empty({ dtype: 'f16' as 'f32', shape: [4] }));
+  refused('upload: a number for a shape', 'upload', 'shape', (backend) => backend.upload(four, 4 as unknown as number[]));
+  refused('read: nothing', 'read', 'tensor', (backend) => backend.read(undefined as unknown as Tensor));
+  const bad = (data: unknown) => ({ data: data as Float32Array, shape: [2, 2] as const });
+  refused('pack: a plain array', 'pack', 'data', (backend) => backend.pack(bad([1, 2, 3, 4])));
+  refused('pack: a Float64Array', 'pack', 'data', (backend) => backend.pack(bad(new Float64Array(4))));
+  refused('pack: a gate without up', 'pack', 'data', (backend) => backend.pack({ gate: bad(four) } as never));
+  refused('pack: nothing', 'pack', 'data', (backend) => backend.pack(undefined as never));
   refused('pack: a vector', 'pack', 'shape', (backend) => backend.pack({ data: four, shape: [4] as unknown as [number, number] }));
   refused('pack: a shape of another size', 'pack', 'shape', (backend) => backend.pack({ data: four, shape: [2, 3] }));
   refused('pack: gate and up of different shapes', 'pack', 'up', (backend) =>

@@ -3,7 +3,7 @@ export { BACKEND_NAMES, type Backend, type BackendName, type Feature, type Limit
 export { type ErrorCode, SkipVisionError } from './backend/errors.ts';
 export { type SelectOptions, selectBackend } from './backend/select.ts';
 export type { DType, Tensor, TensorDesc } from './backend/tensor.ts';
-export type { Matrix, Weight, WeightDType, WeightSource } from './backend/weight.ts';
+export type { BlockMatrix, GgufMatrix, Matrix, NbitsMatrix, PackOptions, SourceMatrix, Weight, WeightDType, WeightSource } from './backend/weight.ts';
 export { type DecoderSizes, flopsRatio, kvBytes, macsPerRow, prefillFlops, publishedFlopsRatio, type SkipVisionRows } from './cost/skip-vision.ts';
 export { METHOD_NAMES, type MethodName, methodByName, none, type SkipVisionOptions, skipVision, trainedMethod } from './methods/index.ts';
 export { type EncodedImage, type GenerateOptions, type GenerateResult, type GenerateStats, type ImageInput, type LoadModelOptions, loadModel, type Method, type ModelSource, type Vlm } from './model/index.ts';

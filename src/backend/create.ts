@@ -4,7 +4,9 @@ import { checkOperands } from './check.ts';
 import { invalidArgument, SkipVisionError } from './errors.ts';
 import type { AttrsOf, IoOf, Op } from './op.ts';
 import { type ArrayOf, checkedElementCount, type DType, type Storage, Tensor, type TensorDesc, type TypedArray } from './tensor.ts';
-import { matricesOf, Weight, type WeightDType, type WeightSource } from './weight.ts';
+import { matricesOf, type PackOptions, Weight, type WeightSource } from './weight.ts';
+import { readerOf } from './weight-source.ts';
+import { yieldToOthers } from './yield.ts';
 
 export function createBackend(driver: Driver, rejected: readonly Rejection[] = []): Backend {
   return new CheckedBackend(driver, rejected);
@@ -74,25 +76,31 @@ class CheckedBackend implements Backend {
     });
   }
 
-  async pack(source: WeightSource, options: { dtype?: WeightDType } = {}): Promise<Weight> {
+  async pack(source: WeightSource, { dtype = 'f32', signal, onProgress }: PackOptions = {}): Promise<Weight> {
     this.#alive();
-    const dtype = options.dtype ?? 'f32';
-    if (dtype !== 'f32') {
-      throw new SkipVisionError('unsupported', `pack: dtype "${dtype}" is not supported, use "f32"`, { op: 'pack', argument: 'dtype', got: String(dtype), expected: 'f32' });
+    signal?.throwIfAborted();
+    const { dtypes } = this.#driver;
+    if (!dtypes.includes(dtype)) {
+      const expected = dtypes.join(', ');
+      throw new SkipVisionError('unsupported', `pack: dtype "${dtype}" is not supported by the ${this.name} backend, use ${expected}`, { op: 'pack', argument: 'dtype', got: String(dtype), expected });
     }
-    const matrices = matricesOf(source);
-    const [first] = matrices;
-    for (const { data, shape } of matrices) {
-      if (shape.length !== 2 || checkedElementCount(shape, 'pack') !== data.length) {
-        throw invalidArgument('pack', 'shape', `[${shape}] for ${data.length} elements`, 'a matrix [N, K] with N * K elements');
-      }
-      if (shape[0] !== first!.shape[0] || shape[1] !== first!.shape[1]) {
-        throw invalidArgument('pack', 'up', `[${shape}]`, `the shape of gate, [${first!.shape}]`);
-      }
+    const matrices = matricesOf(source).map(readerOf);
+    const [N, K] = matrices[0]!.shape;
+    for (const { shape } of matrices) {
+      if (shape[0] !== N || shape[1] !== K) throw invalidArgument('pack', 'up', `[${shape}]`, `the shape of gate, [${N},${K}]`);
     }
-    const { handle, bytes } = await this.#driver.pack(source, dtype);
+    let done = 0;
+    const pause = async (rows: number) => {
+      done += rows;
+      await yieldToOthers();
+      signal?.throwIfAborted();
+      this.#alive();
+      onProgress?.(done / (N * matrices.length));
+    };
+    const { handle, bytes } = await this.#driver.pack(matrices, dtype, pause);
+    onProgress?.(1);
     this.#weightBytes += bytes;
-    return new Weight(this, { dtype, shape: [first!.shape[0], first!.shape[1]], parts: matrices.length as 1 | 2, bytes }, handle, () => {
+    return new Weight(this, { dtype, shape: [N, K], parts: matrices.length as 1 | 2, bytes }, handle, () => {
       this.#weightBytes -= bytes;
       this.#driver.freeWeight(handle);
     });

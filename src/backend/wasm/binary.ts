@@ -3,9 +3,10 @@ import relaxedBytes from '../../../build/wasm/kernels-relaxed.wasm';
 import simdBytes from '../../../build/wasm/kernels-simd.wasm';
 import { SkipVisionError } from '../errors.ts';
 import { yieldToOthers } from '../yield.ts';
-import type { WasmKernels } from './binding.ts';
+import { FORM, type WasmKernels } from './binding.ts';
 import type { LinearMemory } from './memory.ts';
 import { TILE_BYTES } from './product.ts';
+import { computesRight } from './self-check.ts';
 
 export type WasmVariant = 'simd128' | 'relaxed';
 /** Rows of the matrix tile. */
@@ -87,38 +88,6 @@ function importsOf({ memory }: LinearMemory): WebAssembly.Imports {
   return { env: { memory } };
 }
 
-/**
- * Runs both tiles on small integers, whose products are exact whether multiply-add is fused or not. Engines have shipped
- * relaxed instructions that validate and compute nonsense in their first tier, so validation alone is not trusted.
- */
-function computesRight(kernels: WasmKernels, linear: LinearMemory): boolean {
-  const K = 5;
-  const x = Float32Array.from({ length: 6 * K }, (_, i) => (i % 7) - 3);
-  const w = Float32Array.from({ length: K * 8 }, (_, i) => (i % 5) - 2);
-  const pointer = linear.allocate(4096);
-  const [a, b, packed, y] = [pointer + 256, pointer + 1024, pointer + 2048, pointer + 3072];
-  try {
-    for (const group of [4, 6]) {
-      linear.f32(a, x.length).set(x);
-      linear.f32(b, w.length).set(w);
-      kernels.fill_f32!(y, 48, Number.NaN);
-      kernels.pack_rows_f32!(packed, a, 0, 6, K, group);
-      kernels.matmul_f32!(pointer, packed, K * group * 4, 6, group, K, b, 8, y, 32, 0, 0, 0, 0, 0);
-      const right = linear.f32(y, 48).every((value, i) => {
-        let sum = 0;
-        for (let k = 0; k < K; k++) sum += x[Math.floor(i / 8) * K + k]! * w[k * 8 + (i % 8)]!;
-        return value === sum;
-      });
-      if (!right) return false;
-    }
-    return true;
-  } catch {
-    return false; // a trap is a wrong result too
-  } finally {
-    linear.free(pointer);
-  }
-}
-
 /** What this process measured; engine and machine do not change under it. */
 let fasterTile: TileRows | undefined;
 
@@ -145,7 +114,7 @@ async function timeTiles(kernels: WasmKernels, linear: LinearMemory): Promise<Ti
       let elapsed = 0;
       let calls = 0;
       for (; elapsed < SLICE_MS; elapsed = performance.now() - start, calls += 4) {
-        for (let i = 0; i < 4; i++) kernels.matmul_f32!(pointer, a, K * group * 4, rows, group, K, b, N, y, N * 4, 0, 0, 0, 0, 0);
+        for (let i = 0; i < 4; i++) kernels.matmul!(FORM.f32, pointer, a, K * group * 4, rows, group, K, b, N, y, N * 4, 0, 0, 0, 0, 0);
       }
       callsPerMs[group] = Math.max(callsPerMs[group], calls / elapsed);
     }

@@ -3,13 +3,22 @@ import type { DimsOf, Signature, WeightOperand } from '../op.ts';
 /** The exports of the kernel binary: plain numbers in (pointers are byte addresses), numbers or nothing out. */
 export type WasmKernels = Readonly<Record<string, (...args: number[]) => number>>;
 
+/** Layout of a packed weight: see assembly/weight-form.ts. */
+export const FORM = { f32: 0, f16: 1, q8: 2, q4: 3, q4Zeros: 4 } as const;
+/** Added to the form for a product when not all f16 of a weight are finite. */
+export const SPECIAL = 8;
+export type Form = (typeof FORM)[keyof typeof FORM];
+
 /**
- * A packed weight [N, K]: panels of 8 lanes, `panel[k][lane]`, one after the other; padding lanes are zero. With one
+ * A packed weight [N, K]: panels of 8 lanes one after the other, in f32 `panel[k][lane]`; padding lanes are zero. With one
  * part lane j of panel p is output 8p + j; with two parts lanes 0-3 are gate and 4-7 up of the outputs 4p .. 4p + 3.
  */
 export interface WasmWeight {
   readonly pointer: number;
   readonly parts: 1 | 2;
+  readonly form: Form;
+  /** Some of its f16 are infinite or NaN. */
+  readonly special: boolean;
 }
 
 /** What an op's Wasm binding may use besides its operands. */

@@ -1,25 +1,22 @@
 /** The Wasm backend: SIMD kernels on the calling thread, over one linear memory. */
-import type { Backend, Driver, Feature, LossInfo, Rejection } from '../backend.ts';
+import type { Backend, Driver, Feature, LossInfo, Pause, Rejection } from '../backend.ts';
 import { createBackend } from '../create.ts';
 import { SkipVisionError } from '../errors.ts';
 import type { Op, Signature } from '../op.ts';
 import { elementCount, type Tensor, type TensorDesc, type TypedArray } from '../tensor.ts';
-import { type Matrix, matricesOf, type Weight, type WeightSource } from '../weight.ts';
+import { WEIGHT_DTYPES, type Weight, type WeightDType } from '../weight.ts';
+import type { MatrixReader } from '../weight-source.ts';
 import { yieldToOthers } from '../yield.ts';
 import { type Binary, type BinaryOptions, loadBinary, requireWebAssembly } from './binary.ts';
 import type { WasmContext, WasmIo, WasmWeight } from './binding.ts';
 import { LinearMemory, MAXIMUM_PAGES, PAGE } from './memory.ts';
-
-/** Rows of a matrix go to the packing kernel in slices of about this many bytes; the thread is given back between slices. */
-const PACK_SLICE_BYTES = 4 << 20;
-/** Lanes of a panel, and of the half that one packing call fills. */
-const LANES = 8;
-const HALF = 4;
+import { packWeight } from './pack.ts';
 
 class WasmDriver implements Driver {
   readonly name = 'wasm';
   readonly description: string;
   readonly features: ReadonlySet<Feature>;
+  readonly dtypes = WEIGHT_DTYPES;
   readonly limits = { maxBufferBytes: (MAXIMUM_PAGES - 1) * PAGE };
   readonly lost: Promise<LossInfo>;
   readonly #kernels: Binary['kernels'];
@@ -71,20 +68,8 @@ class WasmDriver implements Driver {
     return pointer as number;
   }
 
-  async pack(source: WeightSource): Promise<{ handle: WasmWeight; bytes: number }> {
-    const matrices = matricesOf(source);
-    const [N, K] = matrices[0]!.shape;
-    const parts = matrices.length as 1 | 2;
-    const panels = Math.ceil((N * parts) / LANES);
-    const bytes = panels * K * LANES * 4;
-    const pointer = this.#live().allocate(bytes);
-    try {
-      for (const [part, matrix] of matrices.entries()) await this.#packMatrix(pointer, matrix, parts, part);
-    } catch (error) {
-      this.#memory?.free(pointer);
-      throw error;
-    }
-    return { handle: { pointer, parts }, bytes };
+  async pack(matrices: readonly MatrixReader[], dtype: WeightDType, pause: Pause): Promise<{ handle: WasmWeight; bytes: number }> {
+    return packWeight(() => this.#live(), this.#kernels, matrices, dtype, pause);
   }
 
   freeWeight(handle: unknown): void {
@@ -150,28 +135,6 @@ class WasmDriver implements Driver {
   async dispose(): Promise<void> {
     this.#memory = undefined;
     this.#settleLost({ reason: 'destroyed', message: 'the backend was disposed' });
-  }
-
-  /** Copies `matrix` [N, K] into the panels at `pointer`, four rows (half a panel) at a time. See WasmWeight. */
-  async #packMatrix(pointer: number, { data, shape: [N, K] }: Matrix, parts: 1 | 2, part: number): Promise<void> {
-    if (!K) return;
-    const step = Math.max(HALF, Math.floor(PACK_SLICE_BYTES / (K * 4) / HALF) * HALF);
-    for (let first = 0; first < N; first += step) {
-      if (first > 0) await yieldToOthers();
-      const rows = Math.min(step, N - first);
-      const memory = this.#live();
-      const staging = memory.allocate(rows * K * 4);
-      memory.f32(staging, rows * K).set(data.subarray(first * K, (first + rows) * K));
-      for (let row = 0; row < rows; row += HALF) {
-        const half = (first + row) / HALF;
-        const panel = parts === 2 ? half : half >> 1;
-        const lane = HALF * (parts === 2 ? part : half & 1);
-        this.#kernels.pack_half_panel_f32!(pointer + (panel * K * LANES + lane) * 4, staging + row * K * 4, Math.min(HALF, rows - row), K);
-      }
-      memory.free(staging);
-    }
-    const halves = Math.ceil(N / HALF);
-    if (parts === 1 && halves % 2) this.#kernels.pack_half_panel_f32!(pointer + ((halves >> 1) * K * LANES + HALF) * 4, 0, 0, K);
   }
 
   #live(): LinearMemory {

@@ -9,8 +9,10 @@ export interface SelectOptions extends SignalOption {
   device?: GpuDeviceLike;
   /** A GPU entry object where `navigator.gpu` is missing, e.g. of the `webgpu` package in Node. Keep it referenced. */
   gpu?: GpuLike;
-  /** Threads for the wasm backend. Only 1 works in this version; more is reported to `onFallback`. */
+  /** Threads for the wasm backend. Default 1; where more are not to be had it runs on one and tells `onFallback` why. */
   threads?: number;
+  /** The package's `worker.js`, where it does not lie beside the module that this one was bundled into. */
+  workerUrl?: string | URL;
   /** Told about every backend or feature that was asked for and not taken, and why. */
   onFallback?(rejection: Rejection): void;
 }
@@ -22,7 +24,7 @@ export interface SelectOptions extends SignalOption {
  * @throws `no-backend` with all reasons when none works, `unknown-name` for a name nobody knows.
  */
 export async function selectBackend(options: SelectOptions = {}): Promise<Backend> {
-  const { prefer, device, gpu, threads = 1, onFallback, signal } = options;
+  const { prefer, device, gpu, threads, workerUrl, onFallback, signal } = options;
   const names = prefer === undefined ? BACKEND_NAMES : typeof prefer === 'string' ? [prefer] : prefer;
   for (const name of names) if (!BACKEND_NAMES.includes(name)) throw unknownName('backend', name, BACKEND_NAMES);
   const takesSoftware = prefer !== undefined || device !== undefined;
@@ -34,24 +36,29 @@ export async function selectBackend(options: SelectOptions = {}): Promise<Backen
   for (const name of names) {
     signal?.throwIfAborted();
     try {
-      const backend = await create(name, { device, gpu, rejected });
+      const backend = await create(name, { device, gpu, threads, workerUrl, onFallback, rejected });
       if (!takesSoftware && backend.features.has('software-adapter')) {
         reject(name, `${backend.description} is a software adapter, wasm is faster`);
         await backend[Symbol.asyncDispose]();
         continue;
       }
-      if (name === 'wasm' && threads > 1) onFallback?.({ name, reason: `${threads} threads were asked for, this version runs on one` });
       return backend;
     } catch (error) {
       reject(name, error instanceof Error ? error.message : String(error));
     }
   }
   const reasons = rejected.map(({ name, reason }) => `${name}: ${reason}`).join('; ');
-  throw new SkipVisionError('no-backend', `no backend works here: ${reasons || 'none was named'}`, { argument: 'prefer', expected: BACKEND_NAMES.join(', ') });
+  throw new SkipVisionError('no-backend', `no backend works here: ${reasons || 'none was named'}`, {
+    argument: 'prefer',
+    expected: BACKEND_NAMES.join(', '),
+  });
 }
 
 /** Backends are imported when they are tried, so that a bundle loads no kernels it does not run. */
-async function create(name: BackendName, options: { device?: GpuDeviceLike; gpu?: GpuLike; rejected: readonly Rejection[] }): Promise<Backend> {
+async function create(
+  name: BackendName,
+  options: Omit<SelectOptions, 'prefer' | 'signal'> & { rejected: readonly Rejection[] },
+): Promise<Backend> {
   switch (name) {
     case 'webgpu':
       return (await import('./webgpu/driver.ts')).createWebGpuBackend(options);

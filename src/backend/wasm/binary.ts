@@ -23,6 +23,7 @@ export interface BinaryOptions {
 
 export interface Binary {
   kernels: WasmKernels;
+  module: WebAssembly.Module;
   variant: WasmVariant;
   group: TileRows;
   /** Why relaxed SIMD is not used, if it was wanted. */
@@ -45,20 +46,22 @@ export function requireWebAssembly(): void {
   if (typeof WebAssembly !== 'object' || typeof WebAssembly.Memory !== 'function') throw unsupported('this host has no WebAssembly');
 }
 
+type Instantiated = Pick<Binary, 'kernels' | 'module'>;
+
 async function chooseBinary(linear: LinearMemory, { variant = 'auto', wasmModule }: BinaryOptions): Promise<Omit<Binary, 'group'>> {
   if (wasmModule) return precompiled(wasmModule, linear);
   if (!WebAssembly.validate(simdBytes)) throw unsupported('this WebAssembly has no 128-bit SIMD');
-  if (variant === 'simd128') return { kernels: await instantiate(simdBytes, linear), variant };
+  if (variant === 'simd128') return { ...(await instantiate(simdBytes, linear)), variant };
   const relaxed = await tryRelaxed(linear);
-  if ('kernels' in relaxed) return { kernels: relaxed.kernels, variant: 'relaxed' };
+  if (!('reason' in relaxed)) return { ...relaxed, variant: 'relaxed' };
   if (variant === 'relaxed') throw unsupported(relaxed.reason);
-  return { kernels: await instantiate(simdBytes, linear), variant: 'simd128', reason: relaxed.reason };
+  return { ...(await instantiate(simdBytes, linear)), variant: 'simd128', reason: relaxed.reason };
 }
 
-async function tryRelaxed(linear: LinearMemory): Promise<{ kernels: WasmKernels } | { reason: string }> {
+async function tryRelaxed(linear: LinearMemory): Promise<Instantiated | { reason: string }> {
   if (!WebAssembly.validate(relaxedBytes)) return { reason: 'this WebAssembly has no relaxed SIMD' };
-  const kernels = await instantiate(relaxedBytes, linear);
-  return computesRight(kernels, linear) ? { kernels } : { reason: 'relaxed SIMD validates, but gives wrong results on this host' };
+  const relaxed = await instantiate(relaxedBytes, linear);
+  return computesRight(relaxed.kernels, linear) ? relaxed : { reason: 'relaxed SIMD validates, but gives wrong results on this host' };
 }
 
 function precompiled(module: WebAssembly.Module, linear: LinearMemory): Omit<Binary, 'group'> {
@@ -68,13 +71,13 @@ function precompiled(module: WebAssembly.Module, linear: LinearMemory): Omit<Bin
   }
   const kernels = new WebAssembly.Instance(module, importsOf(linear)).exports as unknown as WasmKernels;
   if (!computesRight(kernels, linear)) throw unsupported('the given wasmModule gives wrong results on this host');
-  return { kernels, variant: kernels.uses_relaxed_simd!() ? 'relaxed' : 'simd128' };
+  return { kernels, module, variant: kernels.uses_relaxed_simd!() ? 'relaxed' : 'simd128' };
 }
 
-async function instantiate(bytes: Uint8Array<ArrayBuffer>, linear: LinearMemory): Promise<WasmKernels> {
+async function instantiate(bytes: Uint8Array<ArrayBuffer>, linear: LinearMemory): Promise<Instantiated> {
   try {
-    const { instance } = await WebAssembly.instantiate(bytes, importsOf(linear));
-    return instance.exports as unknown as WasmKernels;
+    const { instance, module } = await WebAssembly.instantiate(linear.shared ? withSharedMemory(bytes) : bytes, importsOf(linear));
+    return { kernels: instance.exports as unknown as WasmKernels, module };
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
     const hint = /unsafe-eval|content security|disallowed/i.test(message)
@@ -82,6 +85,21 @@ async function instantiate(bytes: Uint8Array<ArrayBuffer>, linear: LinearMemory)
       : '';
     throw unsupported(`this host refuses to compile WebAssembly (${message})${hint}`, cause);
   }
+}
+
+/** As the memory import of the kernels starts: "env" "memory", a memory, and the flags of its limits: 1 for a maximum. */
+const MEMORY_IMPORT = [3, 0x65, 0x6e, 0x76, 6, 0x6d, 0x65, 0x6d, 0x6f, 0x72, 0x79, 2, 1];
+
+/**
+ * The binary as it would be if it had been compiled for shared memory: one flag of the import differs. The kernels have no atomic
+ * instructions; what orders their loads and stores stands in control.ts.
+ */
+function withSharedMemory(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const at = bytes.findIndex((_, i) => MEMORY_IMPORT.every((byte, j) => bytes[i + j] === byte));
+  if (at < 0) throw new Error('the kernels import no memory with a maximum');
+  const shared = bytes.slice();
+  shared[at + MEMORY_IMPORT.length - 1] = 3;
+  return shared;
 }
 
 function importsOf({ memory }: LinearMemory): WebAssembly.Imports {

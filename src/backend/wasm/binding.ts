@@ -21,6 +21,26 @@ export interface WasmWeight {
   readonly special: boolean;
 }
 
+/**
+ * Calls of one kernel that write disjoint memory, so that threads may share them: an element of the result is computed by one
+ * call, in the same order whichever thread runs it.
+ */
+export interface SharedCalls {
+  kernel: string;
+  calls: number;
+  /** Multiply-adds of all calls together. */
+  work: number;
+  args(call: number): readonly number[];
+  /** Which argument is scratch memory of the thread that runs the call. */
+  own: ThreadScratch & { argument: number };
+}
+
+/** Scratch memory of its own for every thread: `pointer` is the first one's, `stride` the bytes to the next. */
+export interface ThreadScratch {
+  readonly pointer: number;
+  readonly stride: number;
+}
+
 /** What an op's Wasm binding may use besides its operands. */
 export interface WasmContext {
   readonly kernels: WasmKernels;
@@ -28,6 +48,12 @@ export interface WasmContext {
   readonly group: 4 | 6;
   /** Uninitialised linear memory until the op returns, 64-byte aligned. Ask for all of it before writing any output. */
   scratch(bytes: number): number;
+  /** The same once for every thread. */
+  ownScratch(bytes: number): ThreadScratch;
+  /** Threads that `share` has, this one included. */
+  readonly threads: number;
+  /** Returns when all calls have run. Argument `own.argument` is `own.pointer`, given by `args` as any other. */
+  share(calls: SharedCalls): void;
   /** Copies a list of u32 into scratch memory. */
   u32(values: ArrayLike<number>): number;
 }

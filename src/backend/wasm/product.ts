@@ -1,5 +1,5 @@
 /** Calls of the matrix product kernels: row blocks that bound the scratch memory, column chunks that bound a call. */
-import { FORM, SPECIAL, type WasmContext, type WasmWeight } from './binding.ts';
+import { FORM, SPECIAL, type ThreadScratch, type WasmContext, type WasmWeight } from './binding.ts';
 
 /** Packed A holds at most this many rows at a time; a multiple of both groups. More rows mean fewer passes over the weights. */
 const BLOCK_ROWS = 264;
@@ -8,6 +8,11 @@ const BLOCK_ROWS = 264;
  * after loading would take twice as long in one call. A multiple of 32, the widest tile.
  */
 const CHUNK = 256;
+/** With several threads calls are smaller, so that nobody waits long for the last one; but no smaller than this. */
+const SMALL_CHUNK = 32;
+const CHUNKS_PER_THREAD = 6;
+/** Multiply-adds that outweigh the handing out of a call. */
+const CALL_WORK = 40_000;
 
 /** The kernels' own scratch: the sums of one tile. An unpacked panel stands behind it. */
 export const TILE_BYTES = 192;
@@ -33,6 +38,13 @@ function blockRows(rows: number): number {
   return Math.max(12, Math.ceil(rows / blocks / 12) * 12);
 }
 
+/** Lanes per call for a product of `rows` rows of K columns and `lanes` lanes. */
+export function chunkLanes(threads: number, rows: number, K: number, lanes: number): number {
+  if (threads === 1) return CHUNK;
+  const enough = Math.max(lanes / (threads * CHUNKS_PER_THREAD), CALL_WORK / Math.max(1, rows * K));
+  return Math.min(CHUNK, Math.ceil(enough / SMALL_CHUNK) * SMALL_CHUNK || SMALL_CHUNK);
+}
+
 /** Whether A is packed as int8 for this weight. */
 export function isInteger({ form }: WasmWeight): boolean {
   return form >= FORM.q8;
@@ -40,16 +52,16 @@ export function isInteger({ form }: WasmWeight): boolean {
 
 /** Scratch of the products with a weight of K columns. */
 export interface ProductScratch {
-  tile: number;
+  tile: ThreadScratch;
   /** Packed A. */
   a: number;
   /** One row that is on its way to int8, where A is packed so. */
   row: number;
 }
 
-export function productScratch({ kernels, scratch }: WasmContext, weight: WasmWeight, rows: number, K: number): ProductScratch {
+export function productScratch({ kernels, scratch, ownScratch }: WasmContext, weight: WasmWeight, rows: number, K: number): ProductScratch {
   return {
-    tile: scratch(TILE_BYTES + kernels.unpacked_bytes!(weight.form, K)),
+    tile: ownScratch(TILE_BYTES + kernels.unpacked_bytes!(weight.form, K)),
     a: scratch(packedBytes(rows, kernels.row_bytes!(weight.form, K))),
     row: isInteger(weight) ? scratch(Math.ceil(K / 32) * 128) : 0,
   };
@@ -81,7 +93,7 @@ export function packRows({ kernels, group }: WasmContext, { weight, a, row, x, l
 
 /** `y[outRows[r]] = or += rowGate[r] * act(A W^T + bias)`; addresses, 0 where absent. See matmul. */
 export interface Product {
-  tile: number;
+  tile: ThreadScratch;
   a: number;
   /** Columns of packed f32 A where there are more than K. */
   aColumns?: number;
@@ -97,39 +109,29 @@ export interface Product {
   rowGate: number;
 }
 
-export function product({ kernels, group }: WasmContext, p: Product): void {
+export function product({ kernels, group, threads, share }: WasmContext, p: Product): void {
   const { pointer, form, special } = p.weight;
   const aStride = kernels.row_bytes!(form, p.aColumns ?? p.K) * group;
   const panel = kernels.panel_bytes!(form, p.K);
-  for (let n = 0; n < p.N; n += CHUNK) {
-    const bias = p.bias && p.bias + n * 4;
-    const weight = pointer + (n / 8) * panel;
-    const columns = Math.min(CHUNK, p.N - n);
-    const y = p.y + n * 4;
-    kernels.matmul!(
-      special ? form + SPECIAL : form,
-      p.tile,
-      p.a,
-      aStride,
-      p.rows,
-      group,
-      p.K,
-      weight,
-      columns,
-      y,
-      p.N * 4,
-      p.outRows,
-      bias,
-      p.activation,
-      Number(p.accumulate),
-      p.rowGate,
-    );
-  }
+  const chunk = chunkLanes(threads, p.rows, p.K, p.N);
+  share({
+    kernel: 'matmul',
+    calls: Math.ceil(p.N / chunk),
+    work: p.rows * p.K * p.N,
+    own: { ...p.tile, argument: 1 },
+    args(call) {
+      const n = call * chunk;
+      const columns = Math.min(chunk, p.N - n);
+      const weight = pointer + (n / 8) * panel;
+      const to = [p.y + n * 4, p.N * 4, p.outRows, p.bias && p.bias + n * 4, p.activation, Number(p.accumulate), p.rowGate];
+      return [special ? form + SPECIAL : form, p.tile.pointer, p.a, aStride, p.rows, group, p.K, weight, columns, ...to];
+    },
+  });
 }
 
 /** `out = act(gate) * up` or `act(up)`: packed f32 A of `innerColumns(M)` columns, or rows of them. See matmul_inner. */
 export interface InnerProduct {
-  tile: number;
+  tile: ThreadScratch;
   a: number;
   rows: number;
   K: number;
@@ -142,38 +144,26 @@ export interface InnerProduct {
   activation: number;
 }
 
-export function innerProduct({ kernels, group }: WasmContext, p: InnerProduct): void {
+export function innerProduct({ kernels, group, threads, share }: WasmContext, p: InnerProduct): void {
   const { pointer, parts, form, special } = p.weight;
   const aStride = kernels.row_bytes!(form, p.K) * group;
   const panel = kernels.panel_bytes!(form, p.K);
   const outStride = innerColumns(p.M) * 4 * (p.rowMajor ? 1 : group);
   const lanes = Math.ceil((p.M * parts) / 8) * 8;
-  for (let n = 0; n < lanes; n += CHUNK) {
-    const m = n / parts;
-    const weight = pointer + (n / 8) * panel;
-    const columns = Math.min(CHUNK, lanes - n);
-    const gated = parts - 1;
-    kernels.matmul_inner!(
-      special ? form + SPECIAL : form,
-      p.tile,
-      p.a,
-      aStride,
-      p.rows,
-      group,
-      p.K,
-      weight,
-      columns,
-      m,
-      p.M,
-      gated,
-      p.out,
-      outStride,
-      Number(p.rowMajor),
-      p.gateBias,
-      p.upBias,
-      p.activation,
-    );
-  }
+  const chunk = chunkLanes(threads, p.rows, p.K, lanes);
+  share({
+    kernel: 'matmul_inner',
+    calls: Math.ceil(lanes / chunk),
+    work: p.rows * p.K * lanes,
+    own: { ...p.tile, argument: 1 },
+    args(call) {
+      const n = call * chunk;
+      const columns = Math.min(chunk, lanes - n);
+      const weight = pointer + (n / 8) * panel;
+      const to = [n / parts, p.M, parts - 1, p.out, outStride, Number(p.rowMajor), p.gateBias, p.upBias, p.activation];
+      return [special ? form + SPECIAL : form, p.tile.pointer, p.a, aStride, p.rows, group, p.K, weight, columns, ...to];
+    },
+  });
 }
 
 /** The inner product is written four columns at a time. */

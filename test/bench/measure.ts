@@ -32,6 +32,8 @@ export type Work = () => unknown;
 
 /** Below a scheduler's time slice, far above the clock's resolution. */
 const BURST_MS = 5;
+/** Work up to this long is timed with warm caches; longer work does not keep its operands in them anyway. */
+const WARM_UP_MS = 50;
 const MOST_ROUNDS = 400;
 /** From so many calls a burst, synchronous work runs in a plain loop; below, by callbacks, which spares Benchmark.js its trial calls. */
 const LOOP_CALLS = 20;
@@ -61,7 +63,7 @@ export async function measureInTurn<Name extends string>(
   for (let round = 0; round < effort.rounds || (round < MOST_ROUNDS && performance.now() < end); round++) {
     for (const each of round % 2 ? contenders.toReversed() : contenders) {
       const calls = Math.max(1, Math.floor(BURST_MS / each.best));
-      if (calls > 1) await each.call(); // what the others drove out of the caches comes back
+      if (each.best < WARM_UP_MS) await each.call(); // brings back what the others drove out of the caches
       const time = await burst(each.call, calls, each.isAsync);
       each.rounds.push(time);
       each.best = Math.min(each.best, time);

@@ -38,7 +38,7 @@ export const decoder: Table = {
   legend: [
     'Both prompts run in turns, layer by layer and token by token. prefill: milliseconds, the sum over the layers of the fastest of the rounds; Skip-Vision with its compose step.',
     'time, FLOPs: over the plain prompt; FLOPs as counted by trace. time/FLOPs: 1.00 means that every FLOP saved is time saved.',
-    `decode: milliseconds a token (median of ${DECODED}, after the prompt; without the vocabulary) and GB/s of weights, keys and values.`,
+    `decode: milliseconds a token (median of ${DECODED}, after the prompt; without the vocabulary) and GB/s of weights, keys and values; decode rest: the share outside of ops.`,
     'Shares of prefill time by op; rest: norms, rope, cache, checks and JavaScript.',
   ],
   targets: [
@@ -86,6 +86,9 @@ async function* benchModel({ backend, progress, quick }: Context, name: string, 
       decode: median(run.tokens.map((token) => token.milliseconds)),
       'decode time': median(run.tokens.map((token, i) => token.milliseconds / plain.tokens[i]!.milliseconds)),
       'decode GB/s': median(run.tokens.map((token) => giga(token.bytes, token.milliseconds))),
+      'decode rest': median(
+        run.tokens.map(({ milliseconds, byOp }) => 1 - [...byOp.values()].reduce((sum, ms) => sum + ms, 0) / milliseconds),
+      ),
       'KV MB': run.kvBytes / 1e6,
       ...Object.fromEntries(shares),
       rest: 1 - shares.reduce((sum, [, share]) => sum + share, 0),

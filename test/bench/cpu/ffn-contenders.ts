@@ -7,7 +7,7 @@ import { type FfnData, giga } from './data.ts';
 import type { Contender, Tensorflow } from './peers.ts';
 
 /** Quantized dtypes may not be there yet: pack says so. */
-export type BenchDType = WeightDType | 'q8' | 'q4';
+export type BenchDType = WeightDType | 'f16' | 'q8' | 'q4';
 const ATTRS = { activation: 'silu' } as const;
 /** For comparison the result is scaled up, so that adding it to x rounds off nothing that matters. */
 const SCALE = 1000;

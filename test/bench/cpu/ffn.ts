@@ -19,6 +19,7 @@ const QUICK: readonly FfnShape[] = [SHAPES[0]!, SHAPES[1]!, SHAPES[4]!];
 /** Results may differ by this much of the largest value: sums of up to 8192 products in another order. */
 const BOUND = 2e-5;
 
+const OWN = ['ours', 'simd', '2 threads'];
 const isPrefill = (row: Row) => !String(row.shape).startsWith('1 ');
 
 export const ffn: Table = {
@@ -35,6 +36,12 @@ export const ffn: Table = {
     { what: 'vs onnxruntime-web, 64 tokens and more', column: 'vs ort-web', atLeast: 1.5, where: isPrefill },
     { what: 'vs onnxruntime-web, one token', column: 'vs ort-web', atLeast: 1.1, where: (row) => !isPrefill(row) },
     { what: 'vs tfjs wasm', column: 'vs tfjs', atLeast: 1.25 },
+    {
+      what: 'two threads vs one, 64 tokens and more (worthless while a neighbour is busy)',
+      column: 'scaling',
+      atLeast: 1.8,
+      where: isPrefill,
+    },
     { what: 'vs plain JS, 64 tokens and more', column: 'vs js', atLeast: 15, where: isPrefill },
     { what: 'vs onnxruntime-node (native), 64 tokens and more', column: 'vs ort-node', atLeast: 0.25, where: isPrefill },
   ],
@@ -47,12 +54,13 @@ export const ffn: Table = {
 };
 
 async function benchShape(context: Context, data: FfnData): Promise<Row> {
-  const { backend, baseline, probe, peers, skip } = context;
+  const { backend, baseline, threaded, probe, peers, skip } = context;
   const contenders: Record<string, Contender> = { ours: await ownFfn(backend, data), simd: await ownFfn(baseline, data) };
+  if (threaded) contenders['2 threads'] = await ownFfn(threaded, data);
   const add = (name: string, contender: Contender | undefined) => {
     if (contender) contenders[name] = contender;
   };
-  const ortNames: readonly OrtName[] = context.twoThreads ? ['web', 'web 2 threads', 'node'] : ['web', 'node'];
+  const ortNames: readonly OrtName[] = threaded ? ['web', 'web 2 threads', 'node'] : ['web', 'node'];
   for (const name of ortNames) {
     add(
       `ort-${name}`,
@@ -75,7 +83,7 @@ async function benchShape(context: Context, data: FfnData): Promise<Row> {
     );
     const vs: Record<string, Cell> = {};
     for (const name of Object.keys(contenders))
-      if (name !== 'ours' && name !== 'simd')
+      if (!OWN.includes(name))
         vs[`vs ${name}`] = ratio(scaled(times[name]!, name === 'js' ? data.tokens / Math.min(4, data.tokens) : 1), times.ours!);
     return {
       shape: `${data.tokens} x ${data.hidden} x ${data.inner}`,
@@ -83,6 +91,7 @@ async function benchShape(context: Context, data: FfnData): Promise<Row> {
       'of peak': ratio(scaled(times.peak!, flops / peaks.peak.operations), times.ours!),
       'simd of peak': ratio(scaled(times.simdPeak!, flops / peaks.simdPeak.operations), times.simd!),
       ...vs,
+      scaling: times['2 threads'] && ratio(times.ours!, times['2 threads']),
       difference: `${worst.toExponential(0)}${worst <= BOUND ? '' : ' TOO LARGE'}`,
     };
   } finally {

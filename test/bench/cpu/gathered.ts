@@ -10,7 +10,7 @@ const SHAPES: readonly FfnShape[] = [
   [1024, 576, 1536],
   [256, 2048, 8192],
 ];
-const DTYPES: readonly BenchDType[] = ['f32', 'q8', 'q4'];
+const DTYPES: readonly BenchDType[] = ['f32', 'f16', 'q8', 'q4'];
 const BOUND = 1e-6;
 
 export const gathered: Table = {

@@ -83,9 +83,8 @@ export class Peers {
 }
 
 async function loadOrt(name: OrtName): Promise<Ort> {
-  const specifier = name === 'node' ? 'onnxruntime-node' : 'onnxruntime-web/wasm';
-  // a thread count is for good: another one needs another instance of the module
-  const module = await import(name === 'web 2 threads' ? `${import.meta.resolve(specifier)}?threads=2` : specifier);
+  // a thread count is for good: another one needs another build of the module
+  const module = await import({ web: 'onnxruntime-web/wasm', 'web 2 threads': 'onnxruntime-web', node: 'onnxruntime-node' }[name]);
   const ort: Ort = name === 'node' ? (module.default ?? module) : module;
   ort.env.logLevel = 'error';
   if (name !== 'node') ort.env.wasm.numThreads = name === 'web 2 threads' ? 2 : 1;

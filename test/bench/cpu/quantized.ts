@@ -54,7 +54,7 @@ export const quantized: Table = {
 
 /** undefined, and a word to `skip`, when the backend does not pack the dtype. */
 async function benchShape(context: Context, data: FfnData, dtype: keyof typeof KINDS): Promise<Row | undefined> {
-  const { probe, peers, skip, twoThreads } = context;
+  const { probe, peers, skip, threaded } = context;
   const contenders: Record<string, Contender> = {};
   const truth = await ownFfn(context.backend, data);
   const f32 = await truth.result();
@@ -76,7 +76,7 @@ async function benchShape(context: Context, data: FfnData, dtype: keyof typeof K
     ['ort-f32', 'web', 'f32'],
     ['ort-node', 'node', KINDS[dtype]],
   ] as const;
-  for (const [name, peer, kind] of [...wanted, ...(twoThreads ? [['ort-web 2 threads', 'web 2 threads', KINDS[dtype]] as const] : [])]) {
+  for (const [name, peer, kind] of [...wanted, ...(threaded ? [['ort-web 2 threads', 'web 2 threads', KINDS[dtype]] as const] : [])]) {
     const contender = await peers.ort(peer, model(kind), feeds, skip);
     if (contender) contenders[name] = contender;
   }

@@ -1,4 +1,4 @@
-/** `npm run bench -- cpu [--quick] [--json] [--only NAME,...] [--threads]`: every table of the wasm backend. */
+/** `npm run bench -- cpu [--quick] [--json] [--only NAME,...] [--threads]`: every table of the wasm backend; --threads adds two threads. */
 import { createWasmBackend } from '../../../src/backend/wasm/driver.ts';
 import { attention } from './attention.ts';
 import { ceiling } from './ceiling.ts';
@@ -9,7 +9,7 @@ import { gathered } from './gathered.ts';
 import { Peers } from './peers.ts';
 import { Probe } from './probe.ts';
 import { quantized } from './quantized.ts';
-import { type Filled, fill, print, type Table } from './table.ts';
+import { type Filled, fill, judge, print, type Table } from './table.ts';
 
 const TABLES: readonly Table[] = [ceiling, ffn, quantized, gathered, compaction, attention, decoder];
 
@@ -18,6 +18,7 @@ export interface CpuOptions {
   json: boolean;
   /** Names of tables, separated by commas. */
   only?: string;
+  /** Also on two threads. */
   threads: boolean;
 }
 
@@ -27,13 +28,15 @@ export async function benchCpu({ quick, json, only, threads }: CpuOptions): Prom
   if (unknown.length) throw new Error(`no table ${unknown.join(', ')}; there are ${TABLES.map((table) => table.name).join(', ')}`);
   await using backend = await createWasmBackend();
   await using baseline = await createWasmBackend({ variant: 'simd128' });
+  await using threaded = threads ? await createWasmBackend({ threads: 2 }) : undefined;
+  if (threaded && !threaded.features.has('threads')) throw new Error(`--threads: ${threaded.description}`);
   const context = {
     backend,
     baseline,
     probe: new Probe(),
     peers: new Peers(),
     quick,
-    twoThreads: threads,
+    threaded,
     effort: quick ? { rounds: 5, seconds: 1.5 } : { rounds: 12, seconds: 6 },
   };
   const filled: Filled[] = [];
@@ -49,7 +52,10 @@ export async function benchCpu({ quick, json, only, threads }: CpuOptions): Prom
   }
   if (json) {
     const tables = Object.fromEntries(
-      filled.map(({ table, rows, skipped, load }) => [table.name, { title: table.title, rows, skipped, load }]),
+      filled.map(({ table, rows, skipped, load }) => [
+        table.name,
+        { title: table.title, rows, targets: table.targets.flatMap((target) => judge(target, rows)), skipped, load },
+      ]),
     );
     console.log(JSON.stringify({ runtime: `Node ${process.version}`, backend: backend.name, description: backend.description, tables }));
   }

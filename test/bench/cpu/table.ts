@@ -17,8 +17,8 @@ export interface Context {
   peers: Peers;
   effort: Effort;
   quick: boolean;
-  /** Also run onnxruntime-web on two threads. */
-  twoThreads: boolean;
+  /** On two threads, when asked for: onnxruntime-web gets two as well. */
+  threaded?: Backend;
   /** Says once why something is not in the table. */
   skip(reason: string): void;
   progress(text: string): void;

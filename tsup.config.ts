@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import path from 'node:path';
 import { defineConfig, type Options } from 'tsup';
 
 type Plugin = NonNullable<Options['esbuildPlugins']>[number];
@@ -14,15 +15,41 @@ const wgsl: Plugin = {
   },
 };
 
+/** Sources name their worker file by its name among the sources; beside the built modules it is worker.js. */
+const workerName: Plugin = {
+  name: 'worker-name',
+  setup(build) {
+    build.onLoad({ filter: /wasm[\\/]pool\.ts$/ }, async ({ path }) => {
+      const source = await readFile(path, 'utf8');
+      return { contents: source.replaceAll("'./worker.ts', import.meta.url", "'./worker.js', import.meta.url"), loader: 'ts' };
+    });
+  },
+};
+
 /** One build for every runtime: ES modules, kernels inlined, `using` lowered for Node 20. */
 export const everywhere: Options = {
   format: ['esm'],
   platform: 'neutral',
   target: 'es2022',
   loader: { '.wasm': 'binary' },
-  esbuildPlugins: [wgsl],
+  esbuildPlugins: [wgsl, workerName],
   external: [/^node:/, 'webgpu'],
   silent: true,
+};
+
+const esbuildOptions: Options['esbuildOptions'] = (options) => {
+  options.minifyWhitespace = true; // names stay readable in stack traces
+};
+
+/** The file of worker threads: a build of its own, as it must be in one piece to be served from anywhere. */
+export const workerFile: Options = {
+  ...everywhere,
+  config: false,
+  entry: { worker: path.join(import.meta.dirname, 'src/backend/wasm/worker.ts') },
+  dts: false,
+  splitting: false,
+  esbuildOptions,
+  clean: false,
 };
 
 /** The subpaths of `exports` in package.json, and the command. */
@@ -39,9 +66,7 @@ export default defineConfig({
     cli: 'src/cli.ts',
   },
   dts: true,
-  esbuildOptions(options) {
-    options.minifyWhitespace = true; // names stay readable in stack traces
-  },
+  esbuildOptions,
   splitting: true,
   clean: true,
 });

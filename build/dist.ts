@@ -32,6 +32,8 @@ if (!process.argv.includes('--force') && modified(stamp) > newestInput()) {
   const start = new Date();
   const { status } = spawnSync(process.execPath, [join(root, 'node_modules/tsup/dist/cli-default.js')], { cwd: root, stdio: 'inherit' });
   if (status !== 0) process.exit(status ?? 1);
+  const [{ build }, { workerFile }] = await Promise.all([import('tsup'), import('../tsup.config.ts')]);
+  await build({ ...workerFile, outDir: join(root, 'dist') });
   writeFileSync(stamp, `${start.toISOString()}\n`);
   console.log(`wrote dist in ${Date.now() - start.getTime()} ms`);
 }

@@ -1,5 +1,6 @@
 import { BACKEND_NAMES, type Backend, type BackendName, type Rejection, type SignalOption } from './backend.ts';
 import { SkipVisionError, unknownName } from './errors.ts';
+import { checkThreads } from './wasm/thread-count.ts';
 import type { GpuDeviceLike, GpuLike } from './webgpu/device.ts';
 
 export interface SelectOptions extends SignalOption {
@@ -27,6 +28,7 @@ export async function selectBackend(options: SelectOptions = {}): Promise<Backen
   const { prefer, device, gpu, threads, workerUrl, onFallback, signal } = options;
   const names = prefer === undefined ? BACKEND_NAMES : typeof prefer === 'string' ? [prefer] : prefer;
   for (const name of names) if (!BACKEND_NAMES.includes(name)) throw unknownName('backend', name, BACKEND_NAMES);
+  if (threads !== undefined) checkThreads('selectBackend', threads);
   const takesSoftware = prefer !== undefined || device !== undefined;
   const rejected: Rejection[] = [];
   const reject = (name: BackendName, reason: string) => {

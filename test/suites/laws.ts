@@ -9,6 +9,7 @@ import type { Law } from './laws/law.ts';
 import { memoryLaws } from './laws/memory.ts';
 import { poisonLaws } from './laws/poison.ts';
 import { rowListLaws } from './laws/row-lists.ts';
+import { threadLaws } from './laws/threads.ts';
 
 export function lawsSuite(t: Suite): void {
   for (const backendCase of t.platform.backends) {
@@ -19,6 +20,7 @@ export function lawsSuite(t: Suite): void {
     cacheLaws(law);
     poisonLaws(law, backendCase);
     memoryLaws(t, backendCase, law);
+    threadLaws(backendCase, law);
     law('the backend closes', async (backend) => backend[Symbol.asyncDispose]());
   }
 }

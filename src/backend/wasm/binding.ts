@@ -52,6 +52,8 @@ export interface WasmContext {
   ownScratch(bytes: number): ThreadScratch;
   /** Threads that `share` has, this one included. */
   readonly threads: number;
+  /** Multiply-adds from which calls are shared. */
+  readonly shareFrom: number;
   /** Returns when all calls have run. Argument `own.argument` is `own.pointer`, given by `args` as any other. */
   share(calls: SharedCalls): void;
   /** Copies a list of u32 into scratch memory. */

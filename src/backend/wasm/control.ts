@@ -30,8 +30,6 @@ const QUIT = -(2 ** 30);
 /** How long a thread polls before it sleeps. Waking takes 5-50 us; polling longer takes the core from whoever needs it. */
 const SPIN_MS = 0.04;
 const POLLS = 32;
-/** Seconds without any progress after which a worker is taken for dead. */
-const PATIENCE = 10;
 
 export interface Control {
   slots: Int32Array;
@@ -98,8 +96,11 @@ export function takeCalls({ slots, table }: Control, kernels: readonly Kernel[],
   }
 }
 
-/** Waits for the calls that others have taken. Returns the thread whose call trapped, -1 for none; throws when nobody moves. */
-export function join({ slots }: Control, mayWait: boolean, patience = PATIENCE): number {
+/**
+ * Waits for the calls that others have taken; throws after `patience` seconds without any progress. Returns the thread whose call
+ * trapped, -1 for none.
+ */
+export function join({ slots }: Control, mayWait: boolean, patience: number): number {
   const calls = slots[CALLS]!;
   const finished = () => Atomics.load(slots, DONE) === calls;
   if (!poll(finished, mayWait ? SPIN_MS : patience * 1000)) {

@@ -12,7 +12,8 @@ import type { SharedCalls, WasmContext, WasmIo, WasmWeight } from './binding.ts'
 import { LinearMemory, PAGE } from './memory.ts';
 import { packWeight } from './pack.ts';
 import type { Pool } from './pool.ts';
-import { checkThreads, startThreads, type ThreadOptions } from './threads.ts';
+import { checkThreads } from './thread-count.ts';
+import { startThreads, type ThreadOptions } from './threads.ts';
 
 interface Parts {
   memory: LinearMemory;
@@ -120,6 +121,7 @@ class WasmDriver implements Driver {
       group: this.#group,
       scratch,
       threads,
+      shareFrom: this.#pool?.shareFrom ?? 0,
       ownScratch(bytes) {
         const stride = Math.ceil(bytes / OWN_ALIGNMENT) * OWN_ALIGNMENT;
         return { pointer: scratch(stride * threads), stride };
@@ -204,7 +206,7 @@ const memories = new WeakMap<Backend, WasmDriver>();
 export async function createWasmBackend(options: WasmBackendOptions = {}): Promise<Backend> {
   requireWebAssembly();
   const { threads = 1, onFallback, rejected } = options;
-  checkThreads(threads);
+  checkThreads('createWasmBackend', threads);
   const threaded = threads > 1 ? await startThreads(threads, options) : undefined;
   if (typeof threaded === 'string') onFallback?.({ name: 'wasm', reason: threaded });
   const driver = new WasmDriver(typeof threaded === 'object' ? threaded : await startAlone(options, threaded));

@@ -11,6 +11,9 @@ export interface PoolOptions {
   binary: Binary;
   threads: number;
   workerUrl?: string | URL;
+  shareFrom?: number;
+  /** Seconds without any progress after which a worker is taken for dead. */
+  patience?: number;
 }
 
 /** A worker of any host, behind what differs between them. */
@@ -25,13 +28,16 @@ interface Hand {
   terminate(): unknown;
 }
 
-/** Multiply-adds below which calls are not worth sharing: some microseconds of one thread. */
-const WORTH_SHARING = 100_000;
+/** Some microseconds of one thread. */
+const SHARE_FROM = 100_000;
+const PATIENCE = 10;
 /** A worker that is served over a slow line is slow to start, one that a policy blocks may never tell. */
 const START_MS = 15_000;
 
 export class Pool {
   readonly threads: number;
+  readonly shareFrom: number;
+  readonly #patience: number;
   readonly #control: Control;
   readonly #hands: readonly Hand[];
   readonly #names: readonly string[];
@@ -41,7 +47,8 @@ export class Pool {
   #disposed = false;
 
   /** Resolves when all workers are ready; throws, with none left behind, when one is not to be had. */
-  static async start({ linear, binary, threads, workerUrl }: PoolOptions): Promise<Pool> {
+  static async start(options: PoolOptions): Promise<Pool> {
+    const { linear, binary, threads, workerUrl } = options;
     const pointer = linear.allocate(CONTROL_BYTES);
     linear.bytes(pointer, CONTROL_BYTES).fill(0);
     const hands: Hand[] = [];
@@ -55,14 +62,16 @@ export class Pool {
       for (const hand of hands) hand.terminate();
       throw error;
     }
-    return new Pool(hands, controlOf(linear.memory, pointer), binary);
+    return new Pool(hands, controlOf(linear.memory, pointer), options);
   }
 
-  private constructor(hands: readonly Hand[], control: Control, { kernels }: Binary) {
+  private constructor(hands: readonly Hand[], control: Control, { binary, shareFrom = SHARE_FROM, patience = PATIENCE }: PoolOptions) {
+    this.shareFrom = shareFrom;
+    this.#patience = patience;
     this.threads = hands.length + 1;
     this.#hands = hands;
     this.#control = control;
-    [this.#names, this.#kernels] = kernelsOf(kernels);
+    [this.#names, this.#kernels] = kernelsOf(binary.kernels);
     this.#mayWait = mayWait(control);
     for (const hand of hands) hand.onEnd = (reason) => this.#fail(reason);
   }
@@ -70,7 +79,7 @@ export class Pool {
   run(op: string, { kernel, calls, work, args, own }: SharedCalls): void {
     if (this.#failure) throw this.#failure;
     const index = this.#names.indexOf(kernel);
-    if (calls < 2 || work < WORTH_SHARING) {
+    if (calls < 2 || work < this.shareFrom) {
       for (let call = 0; call < calls; call++) this.#kernels[index]!(...args(call));
       return;
     }
@@ -94,7 +103,7 @@ export class Pool {
   #join(op: string, kernel: string): void {
     let trapped: number;
     try {
-      trapped = join(this.#control, this.#mayWait);
+      trapped = join(this.#control, this.#mayWait, this.#patience);
     } catch (error) {
       // Its call may still be running: this memory can never be trusted again.
       this.#fail((error as Error).message);
@@ -145,12 +154,14 @@ interface NodeThreads {
 }
 interface Host {
   Worker?: typeof Worker;
+  Deno?: object;
   process?: { getBuiltinModule?(name: 'node:worker_threads'): NodeThreads };
 }
 
 function newHand(workerUrl: string | URL | undefined): Hand {
-  const { Worker: Global, process } = globalThis as Host;
-  if (Global) {
+  const { Worker: Global, Deno, process } = globalThis as Host;
+  // Deno's own workers keep the process alive whatever one does.
+  if (Global && !Deno) {
     // Spelled out, as bundlers look for exactly this.
     return browserHand(
       workerUrl ? new Worker(workerUrl, { type: 'module' }) : new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' }),

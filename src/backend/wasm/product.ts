@@ -11,8 +11,6 @@ const CHUNK = 256;
 /** With several threads calls are smaller, so that nobody waits long for the last one; but no smaller than this. */
 const SMALL_CHUNK = 32;
 const CHUNKS_PER_THREAD = 6;
-/** Multiply-adds that outweigh the handing out of a call. */
-const CALL_WORK = 40_000;
 
 /** The kernels' own scratch: the sums of one tile. An unpacked panel stands behind it. */
 export const TILE_BYTES = 192;
@@ -39,10 +37,12 @@ function blockRows(rows: number): number {
 }
 
 /** Lanes per call for a product of `rows` rows of K columns and `lanes` lanes. */
-export function chunkLanes(threads: number, rows: number, K: number, lanes: number): number {
+export function chunkLanes(context: Pick<WasmContext, 'threads' | 'shareFrom'>, rows: number, K: number, lanes: number): number {
+  const { threads, shareFrom } = context;
   if (threads === 1) return CHUNK;
-  const enough = Math.max(lanes / (threads * CHUNKS_PER_THREAD), CALL_WORK / Math.max(1, rows * K));
-  return Math.min(CHUNK, Math.ceil(enough / SMALL_CHUNK) * SMALL_CHUNK || SMALL_CHUNK);
+  const worthACall = shareFrom / 3 / Math.max(1, rows * K);
+  const enough = Math.max(1, lanes / (threads * CHUNKS_PER_THREAD), worthACall);
+  return Math.min(CHUNK, Math.ceil(enough / SMALL_CHUNK) * SMALL_CHUNK);
 }
 
 /** Whether A is packed as int8 for this weight. */
@@ -109,11 +109,12 @@ export interface Product {
   rowGate: number;
 }
 
-export function product({ kernels, group, threads, share }: WasmContext, p: Product): void {
+export function product(wasm: WasmContext, p: Product): void {
+  const { kernels, group, share } = wasm;
   const { pointer, form, special } = p.weight;
   const aStride = kernels.row_bytes!(form, p.aColumns ?? p.K) * group;
   const panel = kernels.panel_bytes!(form, p.K);
-  const chunk = chunkLanes(threads, p.rows, p.K, p.N);
+  const chunk = chunkLanes(wasm, p.rows, p.K, p.N);
   share({
     kernel: 'matmul',
     calls: Math.ceil(p.N / chunk),
@@ -144,13 +145,14 @@ export interface InnerProduct {
   activation: number;
 }
 
-export function innerProduct({ kernels, group, threads, share }: WasmContext, p: InnerProduct): void {
+export function innerProduct(wasm: WasmContext, p: InnerProduct): void {
+  const { kernels, group, share } = wasm;
   const { pointer, parts, form, special } = p.weight;
   const aStride = kernels.row_bytes!(form, p.K) * group;
   const panel = kernels.panel_bytes!(form, p.K);
   const outStride = innerColumns(p.M) * 4 * (p.rowMajor ? 1 : group);
   const lanes = Math.ceil((p.M * parts) / 8) * 8;
-  const chunk = chunkLanes(threads, p.rows, p.K, lanes);
+  const chunk = chunkLanes(wasm, p.rows, p.K, lanes);
   share({
     kernel: 'matmul_inner',
     calls: Math.ceil(lanes / chunk),

@@ -1,5 +1,4 @@
 /** Whether a wasm backend can have several threads here, and what it then consists of. */
-import { invalidArgument } from '../errors.ts';
 import { type Binary, type BinaryOptions, loadBinary } from './binary.ts';
 import { LinearMemory, MAXIMUM_PAGES } from './memory.ts';
 import type { Pool } from './pool.ts';
@@ -13,6 +12,8 @@ export interface ThreadOptions {
   threads?: number;
   /** The package's `worker.js` where it does not lie beside the module that this one was bundled into. */
   workerUrl?: string | URL;
+  /** Multiply-adds from which threads share the calls of an op; fewer take one thread less time than waking others. Default 100,000. */
+  shareFrom?: number;
 }
 
 export interface Threaded {
@@ -21,18 +22,12 @@ export interface Threaded {
   pool: Pool;
 }
 
-const MOST_THREADS = 64;
 /** Engines set aside the addresses of the whole maximum of a shared memory; where 4 GiB is too much, 1 GiB may do. */
 const SHARED_MAXIMA = [MAXIMUM_PAGES, MAXIMUM_PAGES / 4];
 
-export function checkThreads(threads: number): void {
-  if (!Number.isInteger(threads) || threads < 1 || threads > MOST_THREADS) {
-    throw invalidArgument('createWasmBackend', 'threads', String(threads), `an integer from 1 to ${MOST_THREADS}`);
-  }
-}
-
 /** The parts of a backend with several threads, or the reason why there is none. */
 export async function startThreads(threads: number, options: BinaryOptions & ThreadOptions): Promise<Threaded | string> {
+  const { workerUrl, shareFrom } = options;
   const noSharing = whyNoSharing();
   if (noSharing) return `${threads} threads were asked for, but ${noSharing}`;
   try {
@@ -40,7 +35,7 @@ export async function startThreads(threads: number, options: BinaryOptions & Thr
     const binary = await loadBinary(memory, options);
     // Not before it is needed: this module knows its own address, which not every bundle has.
     const { Pool } = await import('./pool.ts');
-    const pool = await Pool.start({ linear: memory, binary, threads, workerUrl: options.workerUrl });
+    const pool = await Pool.start({ linear: memory, binary, threads, workerUrl, shareFrom });
     return { memory, binary, pool };
   } catch (error) {
     return `${threads} threads were asked for, but could not be started: ${error instanceof Error ? error.message : String(error)}`;

@@ -65,6 +65,8 @@ export interface Backend extends AsyncDisposable {
   readonly description: string;
   readonly features: ReadonlySet<Feature>;
   readonly limits: Limits;
+  /** What `pack` can make here. */
+  readonly dtypes: readonly WeightDType[];
   /** Backends that were tried before this one, and why each was not taken. */
   readonly rejected: readonly Rejection[];
   /** Settles once when the device is lost or the backend disposed; never rejects. */

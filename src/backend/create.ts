@@ -42,6 +42,9 @@ class CheckedBackend implements Backend {
   get limits() {
     return this.#driver.limits;
   }
+  get dtypes() {
+    return this.#driver.dtypes;
+  }
   get lost() {
     return this.#driver.lost;
   }

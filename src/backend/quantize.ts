@@ -47,7 +47,7 @@ export function quantizeQ4(rows: Float32Array, count: number, K: number): Q4Rows
     for (let i = first; i < last; i++) {
       const value = rows[i]!;
       const magnitude = Math.abs(value);
-      if (magnitude > size || value !== value) [extreme, size] = [value, magnitude];
+      if (magnitude > size || Number.isNaN(value)) [extreme, size] = [value, magnitude];
     }
     const half = toF16Bits(extreme / -8);
     const scale = fromF16Bits(half);
@@ -68,7 +68,7 @@ export function quantizeQ8(rows: Float32Array, count: number, K: number, levels:
     let size = 0;
     for (let i = row * K; i < (row + 1) * K; i++) {
       const magnitude = Math.abs(rows[i]!);
-      if (magnitude > size || magnitude !== magnitude) size = magnitude;
+      if (magnitude > size || Number.isNaN(magnitude)) size = magnitude;
     }
     result.scales[row] = size / levels;
     const scale = result.scales[row]!;

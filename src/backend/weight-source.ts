@@ -48,7 +48,12 @@ function blockReader(matrix: BlockMatrix): MatrixReader {
 function floatReader({ data, shape }: Matrix, elements: number): MatrixReader {
   const K = shape[1];
   if (!(data instanceof Float32Array) || data.length !== elements) {
-    throw invalidArgument('pack', 'shape', `[${shape}] for ${data?.length} elements`, 'a matrix [N, K] with N * K elements of a Float32Array');
+    throw invalidArgument(
+      'pack',
+      'shape',
+      `[${shape}] for ${data?.length} elements`,
+      'a matrix [N, K] with N * K elements of a Float32Array',
+    );
   }
   const rows = (first: number, count: number) => data.subarray(first * K, (first + count) * K);
   return { shape, hasZeros: false, rows, q4: (first, count) => quantizeQ4(rows(first, count), count, K) };

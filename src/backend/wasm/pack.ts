@@ -45,7 +45,10 @@ export async function packWeight(
   kernels.fill_f32!(pointer, bytes / 4, 0);
   try {
     for (const [part, matrix] of matrices.entries()) {
-      const slot = (row: number): Slot => ({ panel: pointer + Math.floor(row / perPart) * panelBytes, lane: part * HALF + (row % perPart) });
+      const slot = (row: number): Slot => ({
+        panel: pointer + Math.floor(row / perPart) * panelBytes,
+        lane: part * HALF + (row % perPart),
+      });
       for (let first = 0; first < N && K; first += step) {
         const count = Math.min(step, N - first);
         if (packSlice({ memory: live(), kernels, form, slot }, matrix, first, count)) special = true;

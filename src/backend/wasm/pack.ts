@@ -7,7 +7,7 @@ import { FORM, type Form, type WasmKernels, type WasmWeight } from './binding.ts
 import type { LinearMemory } from './memory.ts';
 
 /** Rows are packed in slices of about this many bytes of f32; the thread is given back between slices. */
-const SLICE_BYTES = 4 << 20;
+const SLICE_BYTES = 1 << 20;
 /** Lanes of a panel, and of the half that a part of a gate and up pair fills. */
 const LANES = 8;
 const HALF = 4;
@@ -23,6 +23,7 @@ interface Target {
   memory: LinearMemory;
   kernels: WasmKernels;
   form: Form;
+  panelBytes: number;
   slot(row: number): Slot;
 }
 
@@ -42,7 +43,9 @@ export async function packWeight(
   const pointer = live().allocate(bytes);
   const perPart = LANES / parts;
   const step = Math.max(LANES, Math.floor(SLICE_BYTES / (Math.max(K, 1) * 4) / LANES) * LANES);
-  kernels.fill_f32!(pointer, bytes / 4, 0);
+  // Lanes without an output; and what no row of a matrix without columns will write.
+  const empty = K ? Math.min(bytes, panelBytes) : bytes;
+  kernels.fill_f32!(pointer + bytes - empty, empty / 4, 0);
   try {
     for (const [part, matrix] of matrices.entries()) {
       const slot = (row: number): Slot => ({
@@ -51,7 +54,7 @@ export async function packWeight(
       });
       for (let first = 0; first < N && K; first += step) {
         const count = Math.min(step, N - first);
-        if (packSlice({ memory: live(), kernels, form, slot }, matrix, first, count)) special = true;
+        if (packSlice({ memory: live(), kernels, form, panelBytes, slot }, matrix, first, count)) special = true;
         if (first + count < N || part + 1 < parts) await pause(count);
       }
     }
@@ -121,7 +124,7 @@ function packQ8({ memory, kernels, slot }: Target, matrix: MatrixReader, first: 
   });
 }
 
-function packQ4({ memory, kernels, form, slot }: Target, matrix: MatrixReader, first: number, count: number): boolean {
+function packQ4({ memory, kernels, form, panelBytes, slot }: Target, matrix: MatrixReader, first: number, count: number): boolean {
   let special = 0;
   const blocks = blocksOf(matrix.shape[1]);
   const { codes, scales, zeros } = matrix.q4(first, count);
@@ -131,6 +134,8 @@ function packQ4({ memory, kernels, form, slot }: Target, matrix: MatrixReader, f
         for (let row = 0; row < count; row++) {
           const { panel, lane } = slot(first + row);
           const at = row * blocks;
+          // Nibbles are put into their bytes one lane after the other.
+          if (lane === 0) kernels.fill_f32!(panel, panelBytes / 4, 0);
           special |= kernels.pack_lane_q4!(panel, lane, staging + at * BLOCK, blocks * BLOCK, scaleAt + 2 * at, zeroAt + at, form);
         }
       }),

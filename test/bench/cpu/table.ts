@@ -62,7 +62,7 @@ export async function fill(table: Table, context: Omit<Context, 'skip'>): Promis
 }
 
 export function print({ table, rows, skipped, load }: Filled): void {
-  const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+  const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((column) => rows.some((row) => row[column] !== undefined));
   const lines = [columns, ...rows.map((row) => columns.map((column) => format(row[column])))];
   const widths = columns.map((_, i) => Math.max(...lines.map((line) => line[i]!.length)));
   console.log(`\n${table.title}   [load ${load}]`);

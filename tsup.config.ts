@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import path from 'node:path';
 import { defineConfig, type Options } from 'tsup';
 
 type Plugin = NonNullable<Options['esbuildPlugins']>[number];
@@ -15,15 +16,42 @@ const wgsl: Plugin = {
   },
 };
 
+/** Sources name their worker file by its name among the sources; beside the built modules it is worker.js. */
+const workerName: Plugin = {
+  name: 'worker-name',
+  setup(build) {
+    build.onLoad({ filter: /wasm[\\/]pool\.ts$/ }, async ({ path }) => {
+      const source = await readFile(path, 'utf8');
+      return { contents: source.replaceAll("'./worker.ts', import.meta.url", "'./worker.js', import.meta.url"), loader: 'ts' };
+    });
+  },
+};
+
 /** One build for every runtime: ES modules, kernels inlined, `using` lowered for Node 20. */
 export const everywhere: Options = {
   format: ['esm'],
   platform: 'neutral',
   target: 'es2022',
   loader: { '.wasm': 'binary' },
-  esbuildPlugins: [wgsl],
+  esbuildPlugins: [wgsl, workerName],
   external: [/^node:/, 'webgpu'],
   silent: true,
+};
+
+const esbuildOptions: Options['esbuildOptions'] = (options) => {
+  options.minifyWhitespace = true; // names stay readable in stack traces
+  options.lineLimit = 120; // an uncaught error prints its line
+};
+
+/** The file of worker threads: a build of its own, as it must be in one piece to be served from anywhere. */
+export const workerFile: Options = {
+  ...everywhere,
+  config: false,
+  entry: { worker: path.join(import.meta.dirname, 'src/backend/wasm/worker.ts') },
+  dts: false,
+  splitting: false,
+  esbuildOptions,
+  clean: false,
 };
 
 /** The subpaths of `exports` in package.json, and the command. */
@@ -46,10 +74,7 @@ export default defineConfig({
   entry: { ...entries, ...ops },
   // for users whose `lib` lacks the types of `using`
   dts: { entry: entries, banner: '/// <reference lib="esnext.disposable" />' },
-  esbuildOptions(options) {
-    options.minifyWhitespace = true; // names stay readable in stack traces
-    options.lineLimit = 120; // an uncaught error prints its line
-  },
+  esbuildOptions,
   splitting: true,
   clean: true,
 });

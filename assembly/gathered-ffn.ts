@@ -1,14 +1,17 @@
 /** The first half of an FFN: its product ends as packed A of the second half, so it never takes a pass of its own. */
 import { activated, load_part } from './linear';
 import { silu4 } from './simd';
-import { group_of, last_tile, tile_rows } from './tiles';
+import { group_of, last_tile, tile_panel, tile_rows } from './tiles';
+import { panel_bytes, SPECIAL, unpacks } from './weight-form';
 
 /**
- * act(a gate^T + gateBias) * (a up^T + upBias), or act(a up^T + upBias) without `gated`, for `rows` rows of packed A, as
- * packed A of the same groups: out[group][m][rows of the group], outStride bytes per group. b: the panel of the first of
- * N lanes, whose first output is `first` of M. Rounds M up to 4 columns with filler. c: 192 bytes of scratch.
+ * act(a gate^T + gateBias) * (a up^T + upBias), or act(a up^T + upBias) without `gated`, for `rows` rows of packed A: as
+ * packed A of the same groups, out[group][m][rows of the group], outStride bytes per group; or with `rowMajor` as rows of
+ * outStride bytes. b: the panel of the first of N lanes, in `form`, whose first output is `first` of M. Rounds M up to 4
+ * columns with filler. c: scratch as for matmul.
  */
-export function matmul_inner_f32(
+export function matmul_inner(
+  form: i32,
   c: usize,
   a: usize,
   aStride: usize,
@@ -22,43 +25,59 @@ export function matmul_inner_f32(
   gated: i32,
   out: usize,
   outStride: usize,
+  rowMajor: i32,
   gateBias: usize,
   upBias: usize,
   activation: i32,
 ): void {
-  const panel = K << 5;
+  const together = unpacks(form, rows);
+  form &= ~SPECIAL;
+  const panel = panel_bytes(form, K);
   const last = rows % group;
   const whole = rows - last;
   const shift = gated ? 1 : 0; // lanes to outputs
-  for (let n = 0, p = b; whole && n < N; n += 8, p += panel) {
+  const groupStride = rowMajor ? outStride * group : outStride;
+  for (let n = 0, p = b; (whole || together) && n < N; n += 8, p += panel) {
     const m = first + (n >> shift);
     const addGate = gateBias ? gateBias + (m << 2) : 0,
-      addUp = upBias ? upBias + (m << 2) : 0;
-    for (let r = 0, at = a, to = out + <usize>((m * group) << 2); r < whole; r += group, at += aStride, to += outStride) {
-      tile_rows(c, at, p, K, group);
-      inner_tile(c, 8, group, M - m, to, gated, addGate, addUp, activation);
+      addUp = upBias ? upBias + (m << 2) : 0,
+      w = tile_panel(form, c, p, K);
+    let at = a,
+      to = out;
+    for (let r = 0; r < whole; r += group, at += aStride, to += groupStride) {
+      tile_rows(form, c, at, w, K, group);
+      inner_tile(c, 8, group, M - m, to, m, rowMajor ? outStride : 0, gated, addGate, addUp, activation);
+    }
+    if (together && last) {
+      tile_rows(form, c, at, w, K, group_of(last));
+      inner_tile(c, 8, last, M - m, to, m, rowMajor ? outStride : 0, gated, addGate, addUp, activation);
     }
   }
-  if (!last) return;
+  if (!last || together) return;
   const at = a + <usize>(whole / group) * aStride,
-    to = out + <usize>(whole / group) * outStride;
+    to = out + <usize>(whole / group) * groupStride;
   for (let n = 0; n < N; ) {
     const m = first + (n >> shift);
     const addGate = gateBias ? gateBias + (m << 2) : 0,
       addUp = upBias ? upBias + (m << 2) : 0;
-    const width = last_tile(c, at, b + <usize>(n >> 3) * panel, K, last, N - n);
-    inner_tile(c, width, last, M - m, to + <usize>((m * group_of(last)) << 2), gated, addGate, addUp, activation);
+    const width = last_tile(form, c, at, b + <usize>(n >> 3) * panel, K, last, N - n);
+    inner_tile(c, width, last, M - m, to, m, rowMajor ? outStride : 0, gated, addGate, addUp, activation);
     n += width;
   }
 }
 
-/** The tile in c, of which `rows` rows are real, transposed into the group at `out`; filler rows repeat the last real one. */
+/**
+ * The tile in c, of which `rows` rows are real and whose first output is m: transposed into the group at `out`, where filler
+ * rows repeat the last real one, or into the rows at `out` of rowStride bytes.
+ */
 function inner_tile(
   c: usize,
   width: i32,
   rows: i32,
   columns: i32,
   out: usize,
+  m: i32,
+  rowStride: usize,
   gated: i32,
   gateBias: usize,
   upBias: usize,
@@ -71,6 +90,7 @@ function inner_tile(
   const r3 = row * min(3, last);
   const step: usize = gated ? 32 : 16;
   const column: usize = group_of(rows) << 2;
+  out += <usize>m * (rowStride ? 4 : column);
   for (const end = c + (width << 2); c < end && columns > 0; c += step, columns -= 4) {
     let u = f32x4.splat(0);
     let g = u;
@@ -83,6 +103,11 @@ function inner_tile(
       gateBias += 16;
     }
     for (let r = 0, p = c; r < rows; r += 2, p += row << 1) activate_pair(p, r < last ? p + row : p, gated, g, u, activation);
+    if (rowStride) {
+      for (let r = 0, p = c, to = out; r < rows; r++, p += row, to += rowStride) v128.store(to, v128.load(p));
+      out += 16;
+      continue;
+    }
     const to1 = out + column;
     const to2 = to1 + column;
     const to3 = to2 + column;

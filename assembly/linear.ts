@@ -1,13 +1,16 @@
 /** y = act(A W^T + bias) and its variants, over tiles.ts. */
 import { activate4 } from './simd';
-import { last_tile, tile_rows } from './tiles';
+import { group_of, last_tile, tile_panel, tile_rows } from './tiles';
+import { panel_bytes, SPECIAL, unpacks } from './weight-form';
 
 /**
  * y[outRows[r]][0..N) = (or += with `accumulate`) rowGate[r] * act(a W^T + bias) for `rows` rows of packed A in groups of
  * `group` (4 or 6); without outRows row r of y. bias, outRows, rowGate are 0 when absent. aStride: bytes per group of A.
- * b: the panel of the first of the N columns. yStride: bytes per row of y. c: 192 bytes of scratch.
+ * b: the panel of the first of the N columns, in `form`. yStride: bytes per row of y. c: 192 bytes of scratch and
+ * unpacked_bytes more.
  */
-export function matmul_f32(
+export function matmul(
+  form: i32,
   c: usize,
   a: usize,
   aStride: usize,
@@ -24,21 +27,29 @@ export function matmul_f32(
   accumulate: i32,
   rowGate: usize,
 ): void {
-  const panel = K << 5;
+  const together = unpacks(form, rows);
+  form &= ~SPECIAL;
+  const panel = panel_bytes(form, K);
   const last = rows % group;
   const whole = rows - last;
-  for (let n = 0, p = b; whole && n < N; n += 8, p += panel) {
+  for (let n = 0, p = b; (whole || together) && n < N; n += 8, p += panel) {
     const to = y + (n << 2),
-      add = bias ? bias + (n << 2) : 0;
-    for (let r = 0, at = a; r < whole; r += group, at += aStride) {
-      tile_rows(c, at, p, K, group);
+      add = bias ? bias + (n << 2) : 0,
+      w = tile_panel(form, c, p, K);
+    let at = a;
+    for (let r = 0; r < whole; r += group, at += aStride) {
+      tile_rows(form, c, at, w, K, group);
       store_tile(c, 8, r, group, N - n, to, yStride, outRows, add, activation, accumulate, rowGate);
     }
+    if (together && last) {
+      tile_rows(form, c, at, w, K, group_of(last));
+      store_tile(c, 8, whole, last, N - n, to, yStride, outRows, add, activation, accumulate, rowGate);
+    }
   }
-  if (!last) return;
+  if (!last || together) return;
   const at = a + <usize>(whole / group) * aStride;
   for (let n = 0; n < N; ) {
-    const width = last_tile(c, at, b + <usize>(n >> 3) * panel, K, last, N - n);
+    const width = last_tile(form, c, at, b + <usize>(n >> 3) * panel, K, last, N - n);
     const add = bias ? bias + (n << 2) : 0;
     store_tile(c, width, whole, last, N - n, y + (n << 2), yStride, outRows, add, activation, accumulate, rowGate);
     n += width;

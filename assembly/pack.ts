@@ -33,7 +33,14 @@ export function filled(count: i32, group: i32): i32 {
 // @ts-ignore: decorator
 @inline
 export function packed_address(out: usize, i: i32, group: i32, K: usize): usize {
-  return out + <usize>(i - (i % group)) * (K << 2) + <usize>((i % group) << 2);
+  return out + <usize>(i - (i % group)) * (K << 2) + packed_lane(i, group);
+}
+
+/** Bytes from a group's first row to row i. */
+// @ts-ignore: decorator
+@inline
+export function packed_lane(i: i32, group: i32): usize {
+  return <usize>((i % group) << 2);
 }
 
 /** Bytes from one column of packed row i to the next. */
@@ -47,7 +54,7 @@ export function packed_step(i: i32, count: i32, group: i32): usize {
 /** Row min(i, count - 1) of the list, or of x itself without one. */
 // @ts-ignore: decorator
 @inline
-function row_address(x: usize, rows: usize, i: i32, count: i32, stride: usize): usize {
+export function row_address(x: usize, rows: usize, i: i32, count: i32, stride: usize): usize {
   const at = min(i, count - 1);
   return x + <usize>(rows ? load<u32>(rows + (at << 2)) : at) * stride;
 }
@@ -68,7 +75,7 @@ function pack_row(out: usize, step: usize, x: usize, K: usize): void {
 
 // @ts-ignore: decorator
 @inline
-function scatter_lanes(out: usize, step: usize, x: v128): usize {
+export function scatter_lanes(out: usize, step: usize, x: v128): usize {
   const to1 = out + step, to2 = to1 + step, to3 = to2 + step;
   v128.store_lane<f32>(out, x, 0);
   v128.store_lane<f32>(to1, x, 1);
@@ -90,7 +97,7 @@ export function pack_normed_rows_f32(
   }
 }
 
-function pack_normed_row(out: usize, step: usize, x: usize, K: usize, layer: i32, eps: f32, weight: usize, bias: usize): void {
+export function pack_normed_row(out: usize, step: usize, x: usize, K: usize, layer: i32, eps: f32, weight: usize, bias: usize): void {
   const bytes = K << 2;
   const mean: f32 = layer ? row_sum(x, bytes) / <f32>K : 0;
   const scale: f32 = 1.0 / sqrt<f32>(row_squares(x, bytes, mean) / <f32>K + eps);

@@ -11,6 +11,17 @@ export function madd(a: v128, b: v128, c: v128): v128 {
   else return f32x4.add(f32x4.mul(a, b), c);
 }
 
+/**
+ * A splat by way of memory at `scratch`. V8 makes a vector constant anew, in several instructions, at every use of it in a
+ * loop; what was loaded before the loop stays in its register.
+ */
+// @ts-ignore: decorator
+@inline
+export function constant(scratch: usize, value: i32): v128 {
+  store<i32>(scratch, value);
+  return v128.load32_splat(scratch);
+}
+
 /** Sum of the four lanes: (l0 + l2) + (l1 + l3). */
 // @ts-ignore: decorator
 @inline

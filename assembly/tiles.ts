@@ -6,7 +6,11 @@
  * from with mul and add; 6x8 does so only in engines whose multiply-add needs no temporary, and is faster there.
  * A loop body is one k step: JITs hoist the loads of an unrolled one and spill. Sums go to `c`, row-major [rows][width].
  */
+import { tile_1x32_f16, unpack_f16 } from './f16';
 import { madd } from './simd';
+import { tile_1x32_q8, tile_rows_i8 } from './tiles-i8';
+import { tile_1x32_q4, unpack_q4 } from './tiles-q4';
+import { blocks_of, F16, F32, is_compressed, is_integer, panel_bytes, Q8, STEP, UNPACKED } from './weight-form';
 
 function tile_4x8(c: usize, a: usize, b: usize, K: usize): void {
   let c00 = f32x4.splat(0), c10 = c00, c20 = c00, c30 = c00;
@@ -149,16 +153,20 @@ function tile_1x32(c: usize, a: usize, b: usize, panel: usize): void {
  * Runs the tile for the last `rows` <= 6 rows of A and up to `left` columns from panel b on; returns its width. Rows
  * beyond the last are filler that the epilogue ignores. The narrow rest of 1 or 2 rows runs as 4x8.
  */
-export function last_tile(c: usize, a: usize, b: usize, K: usize, rows: i32, left: i32): i32 {
+export function last_tile(form: i32, c: usize, a: usize, b: usize, K: usize, rows: i32, left: i32): i32 {
   if (rows == 1 && left > 24) {
-    tile_1x32(c, a, b, K << 5);
+    const panel = panel_bytes(form, K);
+    if (form == F32) tile_1x32(c, a, b, panel);
+    else if (form == F16) tile_1x32_f16(c, a, b, panel);
+    else if (form == Q8) tile_1x32_q8(c, a, b, panel);
+    else tile_1x32_q4(c, a, b, panel, blocks_of(K), form);
     return 32;
   }
-  if (rows == 2 && left > 8) {
+  if (rows == 2 && left > 8 && form == F32) {
     tile_2x16(c, a, b, K << 5);
     return 16;
   }
-  tile_rows(c, a, b, K, group_of(rows));
+  tile_rows(form, c, a, tile_panel(form, c, b, K), K, group_of(rows));
   return 8;
 }
 
@@ -169,10 +177,18 @@ export function group_of(rows: i32): i32 {
   return rows > 4 ? 6 : 4;
 }
 
+/** The panel as tile_rows takes it: itself, or unpacked behind c. */
+export function tile_panel(form: i32, c: usize, panel: usize, K: usize): usize {
+  if (!is_compressed(form)) return panel;
+  if (is_integer(form)) return unpack_q4(c + UNPACKED, panel, blocks_of(K), form);
+  return unpack_f16(c + UNPACKED, panel, K);
+}
+
 /** One panel of 8 columns for a group of 4 or 6 rows. */
 // @ts-ignore: decorator
 @inline
-export function tile_rows(c: usize, a: usize, b: usize, K: usize, group: i32): void {
-  if (group == 6) tile_6x8(c, a, b, K);
+export function tile_rows(form: i32, c: usize, a: usize, b: usize, K: usize, group: i32): void {
+  if (is_integer(form)) tile_rows_i8(c, a, b, form == Q8 ? 1 : blocks_of(K), (form == Q8 ? blocks_of(K) << 5 : 32) / STEP, group);
+  else if (group == 6) tile_6x8(c, a, b, K);
   else tile_4x8(c, a, b, K);
 }

@@ -19,6 +19,11 @@ const HELPERS = {
     'index', // the list of exports
     'simd', // what kernels share
     'tiles',
+    'tiles-i8',
+    'tiles-q4',
+    'f16',
+    'weight-form',
+    'pack-i8',
     'pack', // the matrix product behind linear, gathered-ffn and patch-embedding
     'weighted-sum', // the value side of attention and summary
     'fill',

@@ -20,7 +20,9 @@ export const VARIANTS: readonly Variant[] = [
   { name: 'relaxed', file: 'build/wasm/kernels-relaxed.wasm', flags: ['--enable', 'simd', '--enable', 'relaxed-simd'] },
 ];
 
-const FLAGS = ['--importMemory', '--noExportMemory', '-O3', '--converge', '--noAssert', '--runtime', 'stub'];
+/** Memory with a maximum: what shared memory must have too, so that one binary serves both (see src/backend/wasm/binary.ts). */
+const MEMORY = ['--initialMemory', '1', '--maximumMemory', '65536'];
+const FLAGS = ['--importMemory', ...MEMORY, '--noExportMemory', '-O3', '--converge', '--noAssert', '--runtime', 'stub'];
 
 /** Compiles what is older than its inputs; returns the paths written. */
 export async function compileKernels(force = false): Promise<string[]> {

@@ -31,6 +31,8 @@ if (process.argv.includes('--force') || modified(stamp) <= newestInput()) {
   const tsup = join(root, 'node_modules/tsup/dist/cli-default.js');
   const { status } = spawnSync(process.execPath, [tsup], { cwd: root, stdio: ['ignore', process.stderr.fd, 'inherit'] });
   if (status !== 0) process.exit(status ?? 1);
+  const [{ build }, { workerFile }] = await Promise.all([import('tsup'), import('../tsup.config.ts')]);
+  await build({ ...workerFile, outDir: join(root, 'dist') });
   writeFileSync(stamp, `${start.toISOString()}\n`);
   console.error(`wrote dist in ${Date.now() - start.getTime()} ms`);
 }

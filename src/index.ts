@@ -14,7 +14,17 @@ export {
 export { type ErrorCode, SkipVisionError } from './backend/errors.ts';
 export { type SelectOptions, selectBackend } from './backend/select.ts';
 export type { DType, Tensor, TensorDesc } from './backend/tensor.ts';
-export type { Matrix, Weight, WeightDType, WeightSource } from './backend/weight.ts';
+export type {
+  BlockMatrix,
+  GgufMatrix,
+  Matrix,
+  NbitsMatrix,
+  PackOptions,
+  SourceMatrix,
+  Weight,
+  WeightDType,
+  WeightSource,
+} from './backend/weight.ts';
 export {
   type DecoderSizes,
   flopsRatio,

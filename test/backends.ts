@@ -1,6 +1,6 @@
 /** The backends that the suites test, by name. */
 import { createReferenceBackend } from '../src/backend/reference/driver.ts';
-import { createWasmBackend, wasmMemoryOf } from '../src/backend/wasm/driver.ts';
+import { createWasmBackend, type WasmBackendOptions, wasmMemoryOf } from '../src/backend/wasm/driver.ts';
 import { createWebGpuBackend } from '../src/backend/webgpu/driver.ts';
 import type { BackendCase, LentMemory } from './harness.ts';
 
@@ -15,17 +15,20 @@ export function referenceCase(): BackendCase {
   };
 }
 
-export function wasmCase(variant: WasmVariant): BackendCase {
+/** With several threads every call of two or more is shared, however small, so that the suites see threads at work. */
+export function wasmCase(variant: WasmVariant, threads = 1): BackendCase {
+  const options = { variant, threads, shareFrom: 0 };
   return {
-    name: `wasm ${variant}`,
+    name: threads > 1 ? `wasm ${variant}, ${threads} threads` : `wasm ${variant}`,
     kind: 'wasm',
-    create: () => createWasmBackend({ variant }),
-    lend: (contents) => lendLinearMemory(variant, contents),
+    create: () => createWasmBackend(options),
+    createAlone: threads > 1 ? () => createWasmBackend({ variant }) : undefined,
+    lend: (contents) => lendLinearMemory(options, contents),
   };
 }
 
-async function lendLinearMemory(variant: WasmVariant, contents: Float32Array): Promise<LentMemory> {
-  const backend = await createWasmBackend({ variant });
+async function lendLinearMemory(options: WasmBackendOptions, contents: Float32Array): Promise<LentMemory> {
+  const backend = await createWasmBackend(options);
   const linear = wasmMemoryOf(backend);
   const pointer = linear.allocate(contents.byteLength);
   const view = () => new Float32Array(linear.memory.buffer, pointer, contents.length);

@@ -13,6 +13,8 @@ export interface BackendCase {
   name: string;
   kind: BackendName;
   create(): Promise<Backend>;
+  /** The same on one thread, where `create` makes one of several. */
+  createAlone?(): Promise<Backend>;
   /** A new backend, and memory of the caller that it can borrow. */
   lend?(contents: Float32Array<ArrayBuffer>): Promise<LentMemory>;
 }

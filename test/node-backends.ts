@@ -7,5 +7,5 @@ export function nodeBackends(): BackendCase[] {
   const webgpu = driverIsChosen
     ? [webgpuCase('', () => nodeGpu())]
     : installedAdapters().map((adapter) => webgpuCase(adapter, () => nodeGpu(adapter)));
-  return [referenceCase(), wasmCase('simd128'), wasmCase('relaxed'), ...webgpu];
+  return [referenceCase(), wasmCase('simd128'), wasmCase('relaxed'), wasmCase('relaxed', 2), ...webgpu];
 }

@@ -2,7 +2,7 @@
 import type { Backend } from '../src/backend/backend.ts';
 import type { Op, Operand } from '../src/backend/op.ts';
 import { Tensor } from '../src/backend/tensor.ts';
-import type { Weight } from '../src/backend/weight.ts';
+import type { Weight, WeightDType } from '../src/backend/weight.ts';
 
 export interface F32 {
   f32: Float32Array;
@@ -15,6 +15,7 @@ export interface U32 {
 export interface Packed {
   matrices: readonly Float32Array[];
   shape: readonly [number, number];
+  dtype?: WeightDType;
 }
 export type Value = F32 | U32 | Packed;
 export type Values = Readonly<Record<string, Value | undefined>>;
@@ -24,6 +25,11 @@ export const f32 = (data: Float32Array, ...shape: number[]): F32 => ({ f32: data
 export const u32 = (data: Uint32Array, shape: readonly number[] = [data.length]): U32 => ({ u32: data, shape });
 export const matrix = (data: Float32Array, n: number, k: number): Packed => ({ matrices: [data], shape: [n, k] });
 export const pair = (gate: Float32Array, up: Float32Array, n: number, k: number): Packed => ({ matrices: [gate, up], shape: [n, k] });
+/** The same operands with every weight packed as `dtype`. */
+export function packedAs<V extends Values>(values: V, dtype: WeightDType): V {
+  const entries = Object.entries(values).map(([name, value]) => [name, value && 'matrices' in value ? { ...value, dtype } : value]);
+  return Object.fromEntries(entries) as V;
+}
 /** A tensor to be written. It starts as a recognisable number, so that a row left alone or written by mistake shows. */
 export const out = (...shape: number[]): F32 => f32(new Float32Array(count(shape)).fill(-77.25), ...shape);
 export const indexOut = (...shape: number[]): U32 => u32(new Uint32Array(count(shape)).fill(0xdead), shape);
@@ -44,9 +50,9 @@ export async function place(backend: Backend, values: Values): Promise<Record<st
   return placed;
 }
 
-function packValue(backend: Backend, { matrices, shape }: Packed): Promise<Weight> {
+function packValue(backend: Backend, { matrices, shape, dtype }: Packed): Promise<Weight> {
   const [first, second] = matrices.map((data) => ({ data, shape }));
-  return backend.pack(second ? { gate: first!, up: second } : first!);
+  return backend.pack(second ? { gate: first!, up: second } : first!, { dtype });
 }
 
 export function disposeAll(placed: Readonly<Record<string, Tensor | Weight>>): void {

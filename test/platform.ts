@@ -8,7 +8,7 @@ export interface Claim {
   /** How the version starts. */
   version: string;
   isolated: boolean;
-  /** `reference`, `wasm simd128`, `wasm relaxed`, `webgpu`. All that work there, and no others. */
+  /** Names of CASES: all that work there, and no others. Threads on one variant stand for both. */
   backends: readonly string[];
 }
 
@@ -16,6 +16,8 @@ const CASES: Readonly<Record<string, () => BackendCase>> = {
   reference: referenceCase,
   'wasm simd128': () => wasmCase('simd128'),
   'wasm relaxed': () => wasmCase('relaxed'),
+  'wasm simd128, 2 threads': () => wasmCase('simd128', 2),
+  'wasm relaxed, 2 threads': () => wasmCase('relaxed', 2),
   webgpu: () => webgpuCase(),
 };
 

@@ -13,12 +13,13 @@
  */
 import type { AttrsOf, IoOf, Op } from './op.ts';
 import type { ArrayOf, DType, Tensor, TensorDesc, TypedArray } from './tensor.ts';
-import type { Weight, WeightDType, WeightSource } from './weight.ts';
+import type { PackOptions, Weight, WeightDType, WeightSource } from './weight.ts';
+import type { MatrixReader } from './weight-source.ts';
 
 export type BackendName = 'reference' | 'wasm' | 'webgpu';
 export const BACKEND_NAMES: readonly BackendName[] = ['webgpu', 'wasm', 'reference'];
 
-export type Feature = 'simd' | 'relaxed-simd' | 'shader-f16' | 'subgroups' | 'timestamp-query' | 'software-adapter';
+export type Feature = 'simd' | 'relaxed-simd' | 'threads' | 'shader-f16' | 'subgroups' | 'timestamp-query' | 'software-adapter';
 
 export interface Limits {
   /** Largest tensor or packed weight, in bytes. */
@@ -64,6 +65,8 @@ export interface Backend extends AsyncDisposable {
   readonly description: string;
   readonly features: ReadonlySet<Feature>;
   readonly limits: Limits;
+  /** What `pack` can make here. */
+  readonly dtypes: readonly WeightDType[];
   /** Backends that were tried before this one, and why each was not taken. */
   readonly rejected: readonly Rejection[];
   /** Settles once when the device is lost or the backend disposed; never rejects. */
@@ -76,8 +79,8 @@ export interface Backend extends AsyncDisposable {
   empty<D extends DType>(desc: TensorDesc<D>): Tensor<D>;
   /** Wraps memory of the caller without a copy: a typed array, a `{ pointer }`, a GPUBuffer. Never freed by us. */
   borrow<D extends DType>(handle: unknown, desc: TensorDesc<D>): Tensor<D>;
-  /** Packs a matrix once, at load. An abort between its slices frees what was packed. */
-  pack(source: WeightSource, options?: SignalOption & { dtype?: WeightDType }): Promise<Weight>;
+  /** Packs a matrix once, at load, slice by slice; the thread is given back in between. */
+  pack(source: WeightSource, options?: PackOptions): Promise<Weight>;
   /** Checks the operands and enqueues the op. */
   run<O extends Op>(op: O, io: IoOf<O>, attrs: AttrsOf<O>): void;
   /** Waits for all that was enqueued before it and copies the tensor out. */
@@ -88,6 +91,9 @@ export interface Backend extends AsyncDisposable {
   /** Reports every op run until disposed. */
   trace(sink: (event: TraceEvent) => void): Disposable;
 }
+
+/** Called between slices of long work with the rows that were done since the last call. */
+export type Pause = (rows: number) => Promise<void>;
 
 /**
  * What stands behind a backend: memory and the execution of ops whose operands were checked. `handle` is the driver's
@@ -104,7 +110,10 @@ export interface Driver {
   write(handle: unknown, data: TypedArray): void;
   /** Checks and adopts memory of the caller. */
   adopt(handle: unknown, desc: TensorDesc): unknown;
-  pack(source: WeightSource, dtype: WeightDType, signal?: AbortSignal): Promise<{ handle: unknown; bytes: number }>;
+  /** What `pack` can make here. */
+  readonly dtypes: readonly WeightDType[];
+  /** One matrix, or gate and up, of one shape. `pause` gives the thread back, tells how much is done, and throws on an abort. */
+  pack(matrices: readonly MatrixReader[], dtype: WeightDType, pause: Pause): Promise<{ handle: unknown; bytes: number }>;
   freeWeight(handle: unknown): void;
   /** Operands by name; `undefined` where an optional one is absent. */
   run(op: Op, operands: Readonly<Record<string, Tensor | Weight | undefined>>, dims: Readonly<Record<string, number>>, attrs: object): void;

@@ -4,7 +4,9 @@ import { checkHeld, checkOperands } from './check.ts';
 import { invalidArgument, SkipVisionError } from './errors.ts';
 import type { AttrsOf, IoOf, Op, Operand } from './op.ts';
 import { type ArrayOf, checkedElementCount, type DType, type Storage, Tensor, type TensorDesc, type TypedArray } from './tensor.ts';
-import { type Matrix, matricesOf, Weight, type WeightDType, type WeightSource } from './weight.ts';
+import { matricesOf, type PackOptions, Weight, type WeightSource } from './weight.ts';
+import { readerOf } from './weight-source.ts';
+import { yieldToOthers } from './yield.ts';
 
 export function createBackend(driver: Driver, rejected: readonly Rejection[] = []): Backend {
   return new CheckedBackend(driver, rejected);
@@ -42,6 +44,9 @@ class CheckedBackend implements Backend {
   }
   get limits() {
     return this.#driver.limits;
+  }
+  get dtypes() {
+    return this.#driver.dtypes;
   }
   get lost() {
     return this.#driver.lost;
@@ -85,23 +90,36 @@ class CheckedBackend implements Backend {
     });
   }
 
-  async pack(source: WeightSource, options: SignalOption & { dtype?: WeightDType } = {}): Promise<Weight> {
+  async pack(source: WeightSource, { dtype = 'f32', signal, onProgress }: PackOptions = {}): Promise<Weight> {
     this.#alive();
-    const dtype = options.dtype ?? 'f32';
-    if (dtype !== 'f32') {
-      throw new SkipVisionError('unsupported', `pack: dtype "${dtype}" is not supported, use "f32"`, {
+    signal?.throwIfAborted();
+    const { dtypes } = this.#driver;
+    if (!dtypes.includes(dtype)) {
+      const expected = dtypes.join(', ');
+      throw new SkipVisionError('unsupported', `pack: dtype "${dtype}" is not supported by the ${this.name} backend, use ${expected}`, {
         op: 'pack',
         argument: 'dtype',
         got: String(dtype),
-        expected: 'f32',
+        expected,
       });
     }
-    const matrices = checkedMatrices(source);
-    const [first] = matrices;
-    options.signal?.throwIfAborted();
-    const { handle, bytes } = await this.#driver.pack(source, dtype, options.signal);
+    const matrices = (typeof source === 'object' && source !== null ? matricesOf(source) : [source]).map(readerOf);
+    const [N, K] = matrices[0]!.shape;
+    for (const { shape } of matrices) {
+      if (shape[0] !== N || shape[1] !== K) throw invalidArgument('pack', 'up', `[${shape}]`, `the shape of gate, [${N},${K}]`);
+    }
+    let done = 0;
+    const pause = async (rows: number) => {
+      done += rows;
+      await yieldToOthers();
+      signal?.throwIfAborted();
+      this.#alive();
+      onProgress?.(done / (N * matrices.length));
+    };
+    const { handle, bytes } = await this.#driver.pack(matrices, dtype, pause);
+    onProgress?.(1);
     this.#weightBytes += bytes;
-    return new Weight(this, { dtype, shape: [first!.shape[0], first!.shape[1]], parts: matrices.length as 1 | 2, bytes }, handle, () => {
+    return new Weight(this, { dtype, shape: [N, K], parts: matrices.length as 1 | 2, bytes }, handle, () => {
       this.#weightBytes -= bytes;
       this.#driver.freeWeight(handle);
     });
@@ -191,24 +209,6 @@ class CheckedBackend implements Backend {
 
 function checkDType(op: string, { dtype }: TensorDesc): void {
   if (dtype !== 'f32' && dtype !== 'u32') throw invalidArgument(op, 'dtype', `"${dtype}"`, 'f32 or u32');
-}
-
-/** The matrices of a source, all right: f32 data of their shape, and a gate as large as its up. */
-function checkedMatrices(source: WeightSource): readonly Matrix[] {
-  const isObject = typeof source === 'object' && source !== null;
-  const matrices: readonly (Partial<Matrix> | undefined)[] = isObject ? matricesOf(source) : [undefined];
-  for (const matrix of matrices) {
-    const { data, shape } = matrix ?? {};
-    if (!(data instanceof Float32Array)) throw invalidArgument('pack', 'data', Object.prototype.toString.call(data), 'a Float32Array');
-    if (!Array.isArray(shape) || shape.length !== 2 || checkedElementCount(shape, 'pack') !== data.length) {
-      throw invalidArgument('pack', 'shape', `[${shape}] for ${data.length} elements`, 'a matrix [N, K] with N * K elements');
-    }
-  }
-  const [first, second] = matrices as readonly Matrix[];
-  if (second && `${second.shape}` !== `${first!.shape}`) {
-    throw invalidArgument('pack', 'up', `[${second.shape}]`, `the shape of gate, [${first!.shape}]`);
-  }
-  return matrices as readonly Matrix[];
 }
 
 /** Where borrowed memory lies: in what backs a typed array, at an address of a linear memory, or in a GPUBuffer. */

@@ -1,5 +1,6 @@
 import { BACKEND_NAMES, type Backend, type BackendName, type Rejection, type SignalOption } from './backend.ts';
 import { invalidArgument, SkipVisionError, unknownName } from './errors.ts';
+import { checkThreads } from './wasm/thread-count.ts';
 import type { GpuDeviceLike, GpuLike } from './webgpu/device.ts';
 
 export interface SelectOptions extends SignalOption {
@@ -9,8 +10,10 @@ export interface SelectOptions extends SignalOption {
   device?: GpuDeviceLike;
   /** A GPU entry object where `navigator.gpu` is missing, e.g. of the `webgpu` package in Node. Keep it referenced. */
   gpu?: GpuLike;
-  /** Threads for the wasm backend. Only 1 works in this version; more is reported to `onFallback`. */
+  /** Threads for the wasm backend. Default 1; where more are not to be had it runs on one and tells `onFallback` why. */
   threads?: number;
+  /** The package's `worker.js`, where it does not lie beside the module that this one was bundled into. */
+  workerUrl?: string | URL;
   /** Told about every backend or feature that was asked for and not taken, and why. */
   onFallback?(rejection: Rejection): void;
 }
@@ -22,11 +25,12 @@ export interface SelectOptions extends SignalOption {
  * @throws `no-backend` with all reasons when none works, `unknown-name` for a name nobody knows.
  */
 export async function selectBackend(options: SelectOptions = {}): Promise<Backend> {
-  const { prefer, device, gpu, threads = 1, onFallback, signal } = options;
+  const { prefer, device, gpu, threads, workerUrl, onFallback, signal } = options;
   const names = prefer === undefined || prefer === null ? BACKEND_NAMES : typeof prefer === 'string' ? [prefer] : prefer;
   for (const name of names) if (!BACKEND_NAMES.includes(name)) throw unknownName('backend', name, BACKEND_NAMES);
   if (device !== undefined && !names.includes('webgpu'))
     throw invalidArgument('selectBackend', 'device', 'given', `absent with prefer ${names}`);
+  if (threads !== undefined) checkThreads('selectBackend', threads);
   const takesSoftware = prefer !== undefined || device !== undefined;
   const rejected: Rejection[] = [];
   const reject = (name: BackendName, reason: string) => {
@@ -36,13 +40,12 @@ export async function selectBackend(options: SelectOptions = {}): Promise<Backen
   for (const name of names) {
     signal?.throwIfAborted();
     try {
-      const backend = await create(name, { device, gpu, rejected });
+      const backend = await create(name, { device, gpu, threads, workerUrl, onFallback, rejected });
       if (!takesSoftware && backend.features.has('software-adapter')) {
         reject(name, `${backend.description} is a software adapter, wasm is faster`);
         await backend[Symbol.asyncDispose]();
         continue;
       }
-      if (name === 'wasm' && threads > 1) onFallback?.({ name, reason: `${threads} threads were asked for, this version runs on one` });
       return backend;
     } catch (error) {
       reject(name, error instanceof Error ? error.message : String(error));
@@ -58,7 +61,7 @@ export async function selectBackend(options: SelectOptions = {}): Promise<Backen
 /** Backends are imported when they are tried, so that a bundle loads no kernels it does not run. */
 async function create(
   name: BackendName,
-  options: { device?: GpuDeviceLike; gpu?: GpuLike; rejected: readonly Rejection[] },
+  options: Omit<SelectOptions, 'prefer' | 'signal'> & { rejected: readonly Rejection[] },
 ): Promise<Backend> {
   switch (name) {
     case 'webgpu':

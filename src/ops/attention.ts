@@ -78,19 +78,25 @@ export const attention = defineOp<AttentionAttrs>()({
       }
     }
   },
-  wasm({ kernels, scratch, u32 }, io, { T, H, dh, Hkv, S }, { scale, causal, hiddenKeys = [] }) {
+  wasm({ u32, ownScratch, share }, io, { T, H, dh, Hkv, S }, { scale, causal, hiddenKeys = [] }) {
     const { q, k, v, qPositions, kPositions, keyBias, o } = io;
     const hidden = u32(hiddenKeys.flat().map((position) => Math.min(position, 0xffffffff))); // positions are u32
     const count = hiddenKeys.length;
     const operands = [o, q, k, v, qPositions, kPositions, keyBias, hidden, count];
-    const space = scratch(4 * (WASM_ROWS * (S + 3 + dh + 4) + 2 * (dh + 3) + 3 * count));
+    const space = ownScratch(4 * (WASM_ROWS * (S + 3 + dh + 4) + 2 * (dh + 3) + 3 * count));
     const total = (T * H) / Hkv; // query rows that share a key/value head
-    for (let kv = 0; kv < Hkv; kv++) {
-      for (let first = 0; first < total; first += WASM_ROWS) {
+    const blocks = Math.ceil(total / WASM_ROWS);
+    share({
+      kernel: 'attention',
+      calls: Hkv * blocks,
+      work: 2 * T * H * S * dh,
+      own: { ...space, argument: 18 },
+      args(call) {
+        const first = (call % blocks) * WASM_ROWS;
         const rows = Math.min(WASM_ROWS, total - first);
-        kernels.attention!(...operands, kv, first, rows, S, H, Hkv, dh, scale, Number(causal), space);
-      }
-    }
+        return [...operands, Math.floor(call / blocks), first, rows, S, H, Hkv, dh, scale, Number(causal), space.pointer];
+      },
+    });
   },
   webgpu(gpu, { q, k, v, qPositions, kPositions, keyBias, o }, { T, H, dh, Hkv, S }, { scale, causal, hiddenKeys = [] }) {
     if (T * H * dh === 0) return;

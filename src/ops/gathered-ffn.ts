@@ -1,6 +1,15 @@
 import statsCode from '../../kernels/gathered-ffn.stats.wgsl';
 import { anyWeight, defineOp, inout, input, optional, rowList, weight } from '../backend/op.ts';
-import { innerColumns, innerProduct, packedBytes, product, rowBlocks, TILE_BYTES } from '../backend/wasm/product.ts';
+import {
+  innerColumns,
+  innerProduct,
+  isInteger,
+  packedBytes,
+  packRows,
+  product,
+  productScratch,
+  rowBlocks,
+} from '../backend/wasm/product.ts';
 import { f32, type GpuKernel, type GpuOperand } from '../backend/webgpu/binding.ts';
 import { innerProduct as gpuInnerProduct, product as gpuProduct, quadsOf, wholeQuads } from '../backend/webgpu/product.ts';
 import { type Activation, activate, activationCode } from './activation.ts';
@@ -76,34 +85,44 @@ export const gatheredFfn = defineOp<GatheredFfnAttrs>()({
     }
   },
   wasm(wasm, io, { T, R = T, D, M }, { activation, norm = 'none', eps = 0 }) {
-    const { kernels, group } = wasm;
-    const tile = wasm.scratch(TILE_BYTES);
-    const a = wasm.scratch(packedBytes(R, D));
-    const inner = wasm.scratch(packedBytes(R, innerColumns(M)));
+    const { up, down } = io;
+    const upScratch = productScratch(wasm, up, R, D);
+    const columns = innerColumns(M);
+    // Packed f32 A comes out of the first product; int8 needs whole rows first, for their scales.
+    const rowMajor = isInteger(down);
+    const downScratch = productScratch(wasm, down, R, rowMajor ? M : columns);
+    const inner = rowMajor ? wasm.scratch(packedBytes(R, columns * 4)) : downScratch.a;
     for (const { first, count: rows } of rowBlocks(R)) {
       const x = io.rows ? io.x : io.x + first * D * 4;
       const list = io.rows && io.rows + first * 4;
-      if (norm === 'none') kernels.pack_rows_f32!(a, x, list, rows, D, group);
-      else kernels.pack_normed_rows_f32!(a, x, list, rows, D, group, Number(norm === 'layer'), eps, io.normWeight, io.normBias);
+      packRows(wasm, {
+        ...upScratch,
+        weight: up,
+        x,
+        list,
+        count: rows,
+        K: D,
+        norm: norm === 'none' ? undefined : { kind: norm, eps, weight: io.normWeight, bias: io.normBias },
+      });
       innerProduct(wasm, {
-        tile,
-        a,
+        ...upScratch,
         rows,
         K: D,
-        weight: io.up,
+        weight: up,
         M,
         out: inner,
+        rowMajor,
         gateBias: io.gateBias,
         upBias: io.upBias,
         activation: activationCode(activation),
       });
+      if (rowMajor) packRows(wasm, { ...downScratch, weight: down, x: inner, stride: columns * 4, list: 0, count: rows, K: M });
       product(wasm, {
-        tile,
-        a: inner,
-        aColumns: innerColumns(M),
+        ...downScratch,
+        aColumns: rowMajor ? M : columns,
         rows,
         K: M,
-        weight: io.down.pointer,
+        weight: down,
         N: D,
         y: x,
         outRows: list,

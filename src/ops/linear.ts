@@ -1,5 +1,5 @@
 import { defineOp, input, optional, output, rowList, weight } from '../backend/op.ts';
-import { packedBytes, product, rowBlocks, TILE_BYTES } from '../backend/wasm/product.ts';
+import { packRows, product, productScratch, rowBlocks } from '../backend/wasm/product.ts';
 import { product as gpuProduct, wholeQuads } from '../backend/webgpu/product.ts';
 import { ACTIVATIONS, type Activation, activate, activationCode } from './activation.ts';
 
@@ -48,17 +48,15 @@ export const linear = defineOp<LinearAttrs>()({
     }
   },
   wasm(wasm, io, { T, R = T, K, N }, { activation = 'none', accumulate = false }) {
-    const tile = wasm.scratch(TILE_BYTES);
-    const a = wasm.scratch(packedBytes(R, K));
+    const { weight } = io;
+    const scratch = productScratch(wasm, weight, R, K);
     for (const { first, count } of rowBlocks(R)) {
-      wasm.kernels.pack_rows_f32!(a, io.rows ? io.x : io.x + first * K * 4, io.rows && io.rows + first * 4, count, K, wasm.group);
+      packRows(wasm, { ...scratch, weight, x: io.rows ? io.x : io.x + first * K * 4, list: io.rows && io.rows + first * 4, count, K });
       product(wasm, {
-        tile,
-        a,
-        aColumns: K,
+        ...scratch,
         rows: count,
         K,
-        weight: io.weight.pointer,
+        weight,
         N,
         accumulate,
         rowGate: 0,

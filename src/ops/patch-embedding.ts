@@ -1,6 +1,6 @@
 import code from '../../kernels/patch-embedding.wgsl';
 import { defineOp, input, optional, output, weight } from '../backend/op.ts';
-import { packedBytes, product, rowBlocks, TILE_BYTES } from '../backend/wasm/product.ts';
+import { isInteger, packedBytes, packRows, product, productScratch, rowBlocks } from '../backend/wasm/product.ts';
 import type { GpuKernel } from '../backend/webgpu/binding.ts';
 import { product as gpuProduct, quadsOf } from '../backend/webgpu/product.ts';
 
@@ -59,19 +59,21 @@ export const patchEmbedding = defineOp<PatchEmbeddingAttrs>()({
   },
   wasm(wasm, io, { channels, height, width, D, P, K }, { patchSize }) {
     const { kernels, group } = wasm;
+    const { weight } = io;
     const first = io.classEmbedding ? 1 : 0;
-    const tile = wasm.scratch(TILE_BYTES);
-    const a = wasm.scratch(packedBytes(P - first, K));
+    const scratch = productScratch(wasm, weight, P - first, K);
+    const quantized = isInteger(weight);
+    const patches = quantized ? wasm.scratch(packedBytes(P - first, K * 4)) : scratch.a;
     kernels.start_patch_rows_f32!(io.y, io.positionEmbedding, io.classEmbedding, P, D);
     for (const block of rowBlocks(P - first)) {
-      kernels.pack_patches_f32!(a, io.pixels, block.first, block.count, group, channels, height, width, patchSize);
+      // Groups of one row are plain rows.
+      kernels.pack_patches_f32!(patches, io.pixels, block.first, block.count, quantized ? 1 : group, channels, height, width, patchSize);
+      if (quantized) packRows(wasm, { ...scratch, weight, x: patches, list: 0, count: block.count, K });
       product(wasm, {
-        tile,
-        a,
-        aColumns: K,
+        ...scratch,
         rows: block.count,
         K,
-        weight: io.weight.pointer,
+        weight,
         N: D,
         y: io.y + (first + block.first) * D * 4,
         outRows: 0,

@@ -3,7 +3,7 @@ import * as ort from 'onnxruntime-web/wasm';
 import type { Backend } from '../../src/backend/backend.ts';
 import { gatheredFfn } from '../../src/ops/gathered-ffn.ts';
 import { Random } from '../random.ts';
-import { measureInTurn, ratio } from './measure.ts';
+import { type Effort, measureInTurn, ratio } from './measure.ts';
 import { swigluModel } from './onnx.ts';
 
 export interface FfnRow {
@@ -27,7 +27,7 @@ export interface FfnRow {
 export async function benchFfn(
   backend: Backend,
   [tokens, hidden, inner]: readonly [number, number, number],
-  rounds: number,
+  effort: Effort,
 ): Promise<FfnRow> {
   const random = new Random(tokens + hidden + inner);
   const uniform = (length: number, scale: number) => Float32Array.from({ length }, () => scale * (2 * random.unit() - 1));
@@ -48,11 +48,7 @@ export async function benchFfn(
 
   ort.env.wasm.numThreads = 1;
   ort.env.logLevel = 'error';
-  const model = swigluModel(hidden, inner, {
-    gate: transpose(gate, inner, hidden),
-    up: transpose(up, inner, hidden),
-    down: transpose(down, hidden, inner),
-  });
+  const model = swigluModel('f32', hidden, inner, { gate, up, down });
   const session = await ort.InferenceSession.create(model, { executionProviders: ['wasm'], graphOptimizationLevel: 'all' });
   const feed = { x: new ort.Tensor('float32', input, [tokens, hidden]) };
   try {
@@ -66,7 +62,7 @@ export async function benchFfn(
         gathered: () => backend.run(gatheredFfn, { x, rows, ...weights }, attrs),
         dense: () => backend.run(gatheredFfn, { x: few, ...weights }, attrs),
       },
-      rounds,
+      effort,
     );
     const gflops = (ms: number) => (6 * tokens * hidden * inner) / ms / 1e6;
     return {
@@ -77,21 +73,14 @@ export async function benchFfn(
       ours_gflops: gflops(times.ours.median),
       ort_ms: times.ort.median,
       ort_gflops: gflops(times.ort.median),
-      speedup: ratio(times.ort, times.ours),
-      gathered_over_all: ratio(times.gathered, times.ours),
-      gathered_over_dense: ratio(times.gathered, times.dense),
+      speedup: ratio(times.ort, times.ours).median,
+      gathered_over_all: ratio(times.gathered, times.ours).median,
+      gathered_over_dense: ratio(times.gathered, times.dense).median,
       difference: largestDifference(ours, theirs),
     };
   } finally {
     await session.release();
   }
-}
-
-/** [rows, columns] -> [columns, rows] */
-function transpose(matrix: Float32Array, rows: number, columns: number): Float32Array {
-  const result = new Float32Array(matrix.length);
-  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) result[c * rows + r] = matrix[r * columns + c]!;
-  return result;
 }
 
 function largestDifference(a: Float32Array, b: Float32Array): number {

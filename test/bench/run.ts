@@ -1,10 +1,11 @@
 /**
- * `npm run bench -- [--quick] [--json]`: one process, one thread, everything interleaved, medians over the rounds.
- * Ratios are what counts; absolute rates depend on the machine and on its neighbours. With --json one object on the standard
- * output (and npm's own lines before it, without `npm run --silent`).
+ * `npm run bench -- [--quick] [--json]`; `npm run bench -- cpu` prints the tables of cpu/run.ts instead. One process, one
+ * thread, everything interleaved, medians over the rounds. Ratios are what counts; absolute rates depend on the machine and on
+ * its neighbours. With --json one object on the standard output (and npm's own lines before it, without `npm run --silent`).
  */
 import { parseArgs } from 'node:util';
 import { createWasmBackend } from '../../src/backend/wasm/driver.ts';
+import { benchCpu } from './cpu/run.ts';
 import { benchFfn, type FfnRow } from './ffn.ts';
 
 const SHAPES = [
@@ -13,12 +14,25 @@ const SHAPES = [
   [144, 2048, 8192],
 ] as const;
 
-const { values } = parseArgs({ options: { quick: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } } });
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    quick: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    threads: { type: 'boolean', default: false },
+  },
+});
+if (positionals[0] === 'cpu') {
+  await benchCpu(values);
+  process.exit(0);
+}
+
 await using backend = await createWasmBackend();
 const rows: FfnRow[] = [];
 for (const shape of SHAPES.slice(0, values.quick ? 2 : undefined)) {
   if (!values.json) process.stderr.write(`f32 SwiGLU FFN ${shape.join(' x ')} ...\n`);
-  rows.push(await benchFfn(backend, shape, values.quick ? 5 : 15));
+  rows.push(await benchFfn(backend, shape, values.quick ? { rounds: 5, seconds: 2 } : { rounds: 15, seconds: 8 }));
 }
 
 if (values.json) {

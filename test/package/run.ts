@@ -11,6 +11,7 @@ import { pathToFileURL } from 'node:url';
 import { checkImports, checkTreeShaking } from './bundle.ts';
 import { checkPage } from './page.ts';
 import { type Check, fail, type Project, Skip } from './project.ts';
+import { checkThreads } from './threads.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const KILOBYTE = 1000;
@@ -189,6 +190,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
   'example in Chromium, isolated': (project) => checkPage(project, { isolated: true, csp: false }),
   'example in Chromium, isolated, strict CSP': (project) => checkPage(project, { isolated: true, csp: true }),
   'npx skip-vision, from another folder': checkCommand,
+  'threads find their worker file': checkThreads,
   'kernels and backends import no package': checkImports,
   'an op is bundled without the others': checkTreeShaking,
   'types, moduleResolution bundler': checkTypes({ module: 'esnext', moduleResolution: 'bundler' }),

@@ -3,7 +3,9 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import path from 'node:path';
 import { chromium } from 'playwright-core';
+import { workerOf } from './bundle.ts';
 import type { PageTarget } from './targets.ts';
 
 const CANDIDATES = [process.env.CHROMIUM_PATH, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
@@ -43,11 +45,12 @@ export async function runInPage(
 }
 
 async function serve(bundle: string, headers: Readonly<Record<string, string>>): Promise<Server> {
-  const script = await readFile(bundle);
+  const scripts = new Map<string, Buffer>();
+  for (const file of [bundle, workerOf(bundle)]) scripts.set(`/${path.basename(file)}`, await readFile(file));
   const server = createServer((request, response) => {
-    const isScript = request.url === '/portable.js';
-    response.writeHead(200, { ...headers, 'content-type': isScript ? 'text/javascript' : 'text/html' });
-    response.end(isScript ? script : '<!doctype html><title>portable suites</title><script type="module" src="/portable.js"></script>');
+    const script = scripts.get(request.url ?? '');
+    response.writeHead(200, { ...headers, 'content-type': script ? 'text/javascript' : 'text/html' });
+    response.end(script ?? '<!doctype html><title>portable suites</title><script type="module" src="/portable.js"></script>');
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return server;

@@ -36,7 +36,8 @@ export function targets(): Target[] {
   return [node20(), deno(), bun(), ...chromium()];
 }
 
-const PORTABLE_WASM = ['reference', 'wasm simd128', 'wasm relaxed'];
+const ONE_THREAD = ['reference', 'wasm simd128', 'wasm relaxed'];
+const PORTABLE_WASM = [...ONE_THREAD, 'wasm relaxed, 2 threads'];
 
 /** The oldest Node that is supported: the machine's own, as npm puts a newer one in front of it. */
 function node20(): Target {
@@ -51,7 +52,7 @@ function node20(): Target {
     name,
     command: [node],
     env: {},
-    claim: { runtime: 'node', version: '20.', isolated: true, backends: ['reference', 'wasm simd128'] },
+    claim: { runtime: 'node', version: '20.', isolated: true, backends: ['reference', 'wasm simd128', 'wasm simd128, 2 threads'] },
   };
 }
 
@@ -76,18 +77,25 @@ const GPU = ['--enable-unsafe-webgpu'];
 
 /** SwiftShader is slow: WebGPU runs all suites on one page, and on another only those that tell about the platform. */
 function chromium(): Target[] {
-  const claim = { runtime: 'chromium', version: '', isolated: false, backends: PORTABLE_WASM } as const;
-  const withGpu = [...PORTABLE_WASM, 'webgpu'];
+  const claim = { runtime: 'chromium', version: '', isolated: false, backends: ONE_THREAD } as const;
   return [
     {
       name: 'chromium, isolated',
       page: { headers: ISOLATION, browserArguments: GPU },
-      claim: { ...claim, isolated: true, backends: withGpu },
+      claim: { ...claim, isolated: true, backends: [...PORTABLE_WASM, 'webgpu'] },
     },
     {
       name: 'chromium, not isolated',
       page: { headers: {}, browserArguments: GPU },
-      claim: { ...claim, backends: withGpu, suites: ['platform', 'errors'] },
+      claim: { ...claim, backends: [...ONE_THREAD, 'webgpu'], suites: ['platform', 'errors'] },
+    },
+    {
+      name: 'chromium, isolated, CSP without workers, no WebGPU',
+      page: {
+        headers: { ...ISOLATION, 'content-security-policy': "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'none'" },
+        browserArguments: [],
+      },
+      claim: { ...claim, isolated: true, suites: ['platform'] },
     },
     {
       name: 'chromium, strict CSP, no WebGPU',

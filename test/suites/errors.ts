@@ -223,11 +223,27 @@ function memoryTests(test: Test): void {
   refused('pack: gate and up of different shapes', 'pack', 'up', (backend) =>
     backend.pack({ gate: { data: four, shape: [2, 2] }, up: { data: four, shape: [1, 4] } }),
   );
+  const blocks = { format: 'q4_0', data: new Uint8Array(2 * 18), shape: [2, 32] } as const;
+  const nbits = { format: 'matmul_nbits', data: new Uint8Array(2 * 48), scales: new Float32Array(6), shape: [2, 96] } as const;
+  refused('pack: blocks with a part of a block', 'pack', 'shape', (backend) => backend.pack({ ...blocks, shape: [2, 33] }));
+  refused('pack: too few bytes of blocks', 'pack', 'data', (backend) => backend.pack({ ...blocks, format: 'q8_0' }));
+  refused('pack: blocks as floats', 'pack', 'data', (backend) => backend.pack({ ...blocks, data: four as unknown as Uint8Array }));
+  refused('pack: a scale too few', 'pack', 'scales', (backend) => backend.pack({ ...nbits, scales: new Float32Array(5) }));
+  refused('pack: zero points not padded to bytes', 'pack', 'zeroPoints', (backend) =>
+    backend.pack({ ...nbits, zeroPoints: new Uint8Array(3) }),
+  );
+  refused('pack: a format nobody knows', 'pack', 'format', (backend) => backend.pack({ ...blocks, format: 'q4_9' as 'q4_0' }));
   refused('view: more than there is', 'view', 'shape', (backend) => {
     using tensor = backend.upload(four);
     return tensor.view([5]);
   });
 
+  test('pack: a dtype that is known, but not here', async (backend) => {
+    for (const dtype of ['f16', 'q8', 'q4'] as const) {
+      if (backend.dtypes.includes(dtype)) continue;
+      await throwsCode(() => backend.pack({ data: four, shape: [2, 2] }, { dtype }), 'unsupported', { op: 'pack', argument: 'dtype' });
+    }
+  });
   test('pack: a dtype nobody knows', async (backend) => {
     const weights = backend.memory().weights;
     const error = await throwsCode(() => backend.pack({ data: four, shape: [2, 2] }, { dtype: 'q1' as 'f32' }), 'unsupported', {

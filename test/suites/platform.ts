@@ -24,7 +24,8 @@ export function platformSuite(t: Suite): void {
       deepEqual(backend.rejected, [], 'rejected');
       if (kind === 'wasm') {
         ok(backend.features.has('simd'), 'simd is no feature');
-        equal(backend.features.has('relaxed-simd'), name === 'wasm relaxed', 'relaxed-simd');
+        equal(backend.features.has('relaxed-simd'), name.startsWith('wasm relaxed'), 'relaxed-simd');
+        equal(backend.features.has('threads'), name.endsWith('threads'), 'threads');
       }
       const driver = { 'webgpu lavapipe': /llvmpipe/, 'webgpu swiftshader': /swiftshader/i }[name];
       if (driver) ok(driver.test(backend.description), `the adapter is "${backend.description}"`);
@@ -39,7 +40,50 @@ export function platformSuite(t: Suite): void {
       equal(backend.features.has('relaxed-simd'), false, 'relaxed-simd');
     });
   }
+  if (kinds.has('wasm'))
+    threadTests(
+      t,
+      names.some((name) => name.endsWith('threads')),
+    );
   selectionTests(t, kinds);
+}
+
+function threadTests(t: Suite, available: boolean): void {
+  const nowhere = new URL('no-such-worker.js', import.meta.url);
+  const runsOnOne = async (options: object, reason: RegExp) => {
+    const told: string[] = [];
+    await using backend = await selectBackend({
+      prefer: 'wasm',
+      threads: 2,
+      ...options,
+      onFallback: ({ name, reason }) => void told.push(`${name}: ${reason}`),
+    });
+    equal(backend.features.has('threads'), false, 'threads');
+    equal(told.length, 1, 'number of reasons');
+    ok(told[0]!.startsWith('wasm: 2 threads were asked for, but ') && reason.test(told[0]!), `the reason is "${told[0]}"`);
+    ok(backend.description.endsWith(`one thread (${told[0]!.slice('wasm: '.length)})`), `the description is "${backend.description}"`);
+    using tensor = backend.upload(Float32Array.of(1, 2));
+    deepEqual(await backend.read(tensor), Float32Array.of(1, 2), 'what is read');
+  };
+  if (available) {
+    t.test('selectBackend gives the wasm backend the threads that it is asked for', async () => {
+      await using backend = await selectBackend({ prefer: 'wasm', threads: 3, onFallback: ({ reason }) => ok(false, reason) });
+      equal(backend.features.has('threads'), true, 'threads');
+      ok(backend.description.endsWith(', 3 threads'), `the description is "${backend.description}"`);
+    });
+    t.test('a worker file that cannot be loaded leaves one thread, and the reason', () =>
+      runsOnOne({ workerUrl: nowhere }, /could not be started/),
+    );
+  } else {
+    const reason = t.platform.isolated ? /could not be started/ : /not cross-origin isolated/;
+    t.test('threads are refused here: the wasm backend runs on one, and says why', () => runsOnOne({}, reason));
+  }
+  t.test('a number of threads that is none is refused', async () => {
+    for (const threads of [0, -1, 1.5, Number.NaN, 1000, '2' as unknown as number]) {
+      await throwsCode(() => createWasmBackend({ threads }), 'invalid-argument', { argument: 'threads' });
+      await throwsCode(() => selectBackend({ prefer: 'wasm', threads }), 'invalid-argument', { argument: 'threads' });
+    }
+  });
 }
 
 function selectionTests(t: Suite, kinds: ReadonlySet<string>): void {

@@ -3,6 +3,7 @@
  * and around the tiles 4, 8, 16 and 64 that kernels are made of.
  */
 import type { Op } from '../../src/backend/op.ts';
+import type { WeightDType } from '../../src/backend/weight.ts';
 import type { Values } from '../operands.ts';
 import type { Random } from '../random.ts';
 
@@ -13,6 +14,10 @@ export interface OpCase {
   attrs: object;
   /** Length of the longest sum that an output goes through, times the number of such sums in a row. */
   sums: number;
+  /** How the weights are packed; runs where the backend can. Default 'f32'. */
+  dtype?: WeightDType;
+  /** Quantized products that an output goes through one after the other; default 1. */
+  products?: number;
   /** Results are copies or choices: equal to the bit. */
   exact?: boolean;
   /** Elements of an output that are defined, where not all are. */

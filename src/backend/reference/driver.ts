@@ -1,11 +1,17 @@
 /** The reference backend: typed arrays and each op's plain loops. The specification of every op, and the last fallback. */
-import type { Backend, Driver, LossInfo, Rejection } from '../backend.ts';
+import type { Backend, Driver, LossInfo, Pause, Rejection } from '../backend.ts';
 import { createBackend } from '../create.ts';
 import { invalidArgument, SkipVisionError } from '../errors.ts';
+import { fromF16Bits, toF16Bits } from '../f16.ts';
 import type { Op, ReferenceIo, Signature } from '../op.ts';
+import { meaningOfQ4, meaningOfQ8, quantizeQ8 } from '../quantize.ts';
 import { type DType, elementCount, type Tensor, type TensorDesc, type TypedArray } from '../tensor.ts';
-import { matricesOf, type Weight, type WeightSource } from '../weight.ts';
+import { WEIGHT_DTYPES, type Weight, type WeightDType } from '../weight.ts';
+import type { MatrixReader } from '../weight-source.ts';
 import { yieldToOthers } from '../yield.ts';
+
+/** Elements of a matrix that are packed before the thread is given back. */
+const SLICE_ELEMENTS = 1 << 20;
 
 interface Memory {
   buffer: ArrayBufferLike;
@@ -16,6 +22,7 @@ class ReferenceDriver implements Driver {
   readonly name = 'reference';
   readonly description = 'TypeScript loops, f64 accumulation';
   readonly features: ReadonlySet<never> = new Set<never>();
+  readonly dtypes = WEIGHT_DTYPES;
   readonly limits = { maxBufferBytes: 2 ** 32 - 4 };
   readonly lost: Promise<LossInfo>;
   #settleLost!: (info: LossInfo) => void;
@@ -55,11 +62,22 @@ class ReferenceDriver implements Driver {
     return { buffer: handle.buffer, byteOffset: handle.byteOffset };
   }
 
-  async pack(source: WeightSource): Promise<{ handle: unknown; bytes: number }> {
-    const matrices = matricesOf(source).map(({ data }) => data.slice());
-    const bytes = matrices.reduce((sum, matrix) => sum + matrix.byteLength, 0);
+  /** Keeps what the weight means, as floats. */
+  async pack(matrices: readonly MatrixReader[], dtype: WeightDType, pause: Pause): Promise<{ handle: Float32Array[]; bytes: number }> {
+    const handle: Float32Array[] = [];
+    for (const { shape } of matrices) handle.push(new Float32Array(shape[0] * shape[1]));
+    for (const [part, matrix] of matrices.entries()) {
+      const [N, K] = matrix.shape;
+      const step = Math.max(1, Math.floor(SLICE_ELEMENTS / Math.max(K, 1)));
+      for (let first = 0; first < N; first += step) {
+        const count = Math.min(step, N - first);
+        handle[part]!.set(meaningOf(matrix, dtype, first, count), first * K);
+        if (first + count < N || part + 1 < matrices.length) await pause(count);
+      }
+    }
+    const bytes = handle.reduce((sum, matrix) => sum + matrix.byteLength, 0);
     this.#reserved += bytes;
-    return { handle: matrices, bytes };
+    return { handle, bytes };
   }
 
   freeWeight(handle: unknown): void {
@@ -95,6 +113,14 @@ class ReferenceDriver implements Driver {
   async dispose(): Promise<void> {
     this.#settleLost({ reason: 'destroyed', message: 'the backend was disposed' });
   }
+}
+
+function meaningOf(matrix: MatrixReader, dtype: WeightDType, first: number, count: number): Float32Array {
+  const K = matrix.shape[1];
+  if (dtype === 'q4') return meaningOfQ4(matrix.q4(first, count), count, K);
+  const rows = matrix.rows(first, count);
+  if (dtype === 'q8') return meaningOfQ8(quantizeQ8(rows, count, K, 127), count, K);
+  return dtype === 'f16' ? rows.map((value) => fromF16Bits(toF16Bits(value))) : rows;
 }
 
 function arrayOf(tensor: Tensor<DType>): TypedArray {

@@ -3,9 +3,10 @@ import relaxedBytes from '../../../build/wasm/kernels-relaxed.wasm';
 import simdBytes from '../../../build/wasm/kernels-simd.wasm';
 import { SkipVisionError } from '../errors.ts';
 import { yieldToOthers } from '../yield.ts';
-import type { WasmKernels } from './binding.ts';
+import { FORM, type WasmKernels } from './binding.ts';
 import type { LinearMemory } from './memory.ts';
 import { TILE_BYTES } from './product.ts';
+import { computesRight } from './self-check.ts';
 
 export type WasmVariant = 'simd128' | 'relaxed';
 /** Rows of the matrix tile. */
@@ -22,6 +23,7 @@ export interface BinaryOptions {
 
 export interface Binary {
   kernels: WasmKernels;
+  module: WebAssembly.Module;
   variant: WasmVariant;
   group: TileRows;
   /** Why relaxed SIMD is not used, if it was wanted. */
@@ -44,20 +46,22 @@ export function requireWebAssembly(): void {
   if (typeof WebAssembly !== 'object' || typeof WebAssembly.Memory !== 'function') throw unsupported('this host has no WebAssembly');
 }
 
+type Instantiated = Pick<Binary, 'kernels' | 'module'>;
+
 async function chooseBinary(linear: LinearMemory, { variant = 'auto', wasmModule }: BinaryOptions): Promise<Omit<Binary, 'group'>> {
   if (wasmModule) return precompiled(wasmModule, linear);
   if (!WebAssembly.validate(simdBytes)) throw unsupported('this WebAssembly has no 128-bit SIMD');
-  if (variant === 'simd128') return { kernels: await instantiate(simdBytes, linear), variant };
+  if (variant === 'simd128') return { ...(await instantiate(simdBytes, linear)), variant };
   const relaxed = await tryRelaxed(linear);
-  if ('kernels' in relaxed) return { kernels: relaxed.kernels, variant: 'relaxed' };
+  if (!('reason' in relaxed)) return { ...relaxed, variant: 'relaxed' };
   if (variant === 'relaxed') throw unsupported(relaxed.reason);
-  return { kernels: await instantiate(simdBytes, linear), variant: 'simd128', reason: relaxed.reason };
+  return { ...(await instantiate(simdBytes, linear)), variant: 'simd128', reason: relaxed.reason };
 }
 
-async function tryRelaxed(linear: LinearMemory): Promise<{ kernels: WasmKernels } | { reason: string }> {
+async function tryRelaxed(linear: LinearMemory): Promise<Instantiated | { reason: string }> {
   if (!WebAssembly.validate(relaxedBytes)) return { reason: 'this WebAssembly has no relaxed SIMD' };
-  const kernels = await instantiate(relaxedBytes, linear);
-  return computesRight(kernels, linear) ? { kernels } : { reason: 'relaxed SIMD validates, but gives wrong results on this host' };
+  const relaxed = await instantiate(relaxedBytes, linear);
+  return computesRight(relaxed.kernels, linear) ? relaxed : { reason: 'relaxed SIMD validates, but gives wrong results on this host' };
 }
 
 function precompiled(module: WebAssembly.Module, linear: LinearMemory): Omit<Binary, 'group'> {
@@ -67,13 +71,13 @@ function precompiled(module: WebAssembly.Module, linear: LinearMemory): Omit<Bin
   }
   const kernels = new WebAssembly.Instance(module, importsOf(linear)).exports as unknown as WasmKernels;
   if (!computesRight(kernels, linear)) throw unsupported('the given wasmModule gives wrong results on this host');
-  return { kernels, variant: kernels.uses_relaxed_simd!() ? 'relaxed' : 'simd128' };
+  return { kernels, module, variant: kernels.uses_relaxed_simd!() ? 'relaxed' : 'simd128' };
 }
 
-async function instantiate(bytes: Uint8Array<ArrayBuffer>, linear: LinearMemory): Promise<WasmKernels> {
+async function instantiate(bytes: Uint8Array<ArrayBuffer>, linear: LinearMemory): Promise<Instantiated> {
   try {
-    const { instance } = await WebAssembly.instantiate(bytes, importsOf(linear));
-    return instance.exports as unknown as WasmKernels;
+    const { instance, module } = await WebAssembly.instantiate(linear.shared ? withSharedMemory(bytes) : bytes, importsOf(linear));
+    return { kernels: instance.exports as unknown as WasmKernels, module };
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
     const hint = /unsafe-eval|content security|disallowed/i.test(message)
@@ -83,40 +87,23 @@ async function instantiate(bytes: Uint8Array<ArrayBuffer>, linear: LinearMemory)
   }
 }
 
-function importsOf({ memory }: LinearMemory): WebAssembly.Imports {
-  return { env: { memory } };
-}
+/** As the memory import of the kernels starts: "env" "memory", a memory, and the flags of its limits: 1 for a maximum. */
+const MEMORY_IMPORT = [3, 0x65, 0x6e, 0x76, 6, 0x6d, 0x65, 0x6d, 0x6f, 0x72, 0x79, 2, 1];
 
 /**
- * Runs both tiles on small integers, whose products are exact whether multiply-add is fused or not. Engines have shipped
- * relaxed instructions that validate and compute nonsense in their first tier, so validation alone is not trusted.
+ * The binary as it would be if it had been compiled for shared memory: one flag of the import differs. The kernels have no atomic
+ * instructions; what orders their loads and stores stands in control.ts.
  */
-function computesRight(kernels: WasmKernels, linear: LinearMemory): boolean {
-  const K = 5;
-  const x = Float32Array.from({ length: 6 * K }, (_, i) => (i % 7) - 3);
-  const w = Float32Array.from({ length: K * 8 }, (_, i) => (i % 5) - 2);
-  const pointer = linear.allocate(4096);
-  const [a, b, packed, y] = [pointer + 256, pointer + 1024, pointer + 2048, pointer + 3072];
-  try {
-    for (const group of [4, 6]) {
-      linear.f32(a, x.length).set(x);
-      linear.f32(b, w.length).set(w);
-      kernels.fill_f32!(y, 48, Number.NaN);
-      kernels.pack_rows_f32!(packed, a, 0, 6, K, group);
-      kernels.matmul_f32!(pointer, packed, K * group * 4, 6, group, K, b, 8, y, 32, 0, 0, 0, 0, 0);
-      const right = linear.f32(y, 48).every((value, i) => {
-        let sum = 0;
-        for (let k = 0; k < K; k++) sum += x[Math.floor(i / 8) * K + k]! * w[k * 8 + (i % 8)]!;
-        return value === sum;
-      });
-      if (!right) return false;
-    }
-    return true;
-  } catch {
-    return false; // a trap is a wrong result too
-  } finally {
-    linear.free(pointer);
-  }
+function withSharedMemory(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const at = bytes.findIndex((_, i) => MEMORY_IMPORT.every((byte, j) => bytes[i + j] === byte));
+  if (at < 0) throw new Error('the kernels import no memory with a maximum');
+  const shared = bytes.slice();
+  shared[at + MEMORY_IMPORT.length - 1] = 3;
+  return shared;
+}
+
+function importsOf({ memory }: LinearMemory): WebAssembly.Imports {
+  return { env: { memory } };
 }
 
 /** What this process measured; engine and machine do not change under it. */
@@ -145,7 +132,7 @@ async function timeTiles(kernels: WasmKernels, linear: LinearMemory): Promise<Ti
       let elapsed = 0;
       let calls = 0;
       for (; elapsed < SLICE_MS; elapsed = performance.now() - start, calls += 4) {
-        for (let i = 0; i < 4; i++) kernels.matmul_f32!(pointer, a, K * group * 4, rows, group, K, b, N, y, N * 4, 0, 0, 0, 0, 0);
+        for (let i = 0; i < 4; i++) kernels.matmul!(FORM.f32, pointer, a, K * group * 4, rows, group, K, b, N, y, N * 4, 0, 0, 0, 0, 0);
       }
       callsPerMs[group] = Math.max(callsPerMs[group], calls / elapsed);
     }

@@ -3,13 +3,42 @@ import type { DimsOf, Signature, WeightOperand } from '../op.ts';
 /** The exports of the kernel binary: plain numbers in (pointers are byte addresses), numbers or nothing out. */
 export type WasmKernels = Readonly<Record<string, (...args: number[]) => number>>;
 
+/** Layout of a packed weight: see assembly/weight-form.ts. */
+export const FORM = { f32: 0, f16: 1, q8: 2, q4: 3, q4Zeros: 4 } as const;
+/** Added to the form for a product when not all f16 of a weight are finite. */
+export const SPECIAL = 8;
+export type Form = (typeof FORM)[keyof typeof FORM];
+
 /**
- * A packed weight [N, K]: panels of 8 lanes, `panel[k][lane]`, one after the other; padding lanes are zero. With one
+ * A packed weight [N, K]: panels of 8 lanes one after the other, in f32 `panel[k][lane]`; padding lanes are zero. With one
  * part lane j of panel p is output 8p + j; with two parts lanes 0-3 are gate and 4-7 up of the outputs 4p .. 4p + 3.
  */
 export interface WasmWeight {
   readonly pointer: number;
   readonly parts: 1 | 2;
+  readonly form: Form;
+  /** Some of its f16 are infinite or NaN. */
+  readonly special: boolean;
+}
+
+/**
+ * Calls of one kernel that write disjoint memory, so that threads may share them: an element of the result is computed by one
+ * call, in the same order whichever thread runs it.
+ */
+export interface SharedCalls {
+  kernel: string;
+  calls: number;
+  /** Multiply-adds of all calls together. */
+  work: number;
+  args(call: number): readonly number[];
+  /** Which argument is scratch memory of the thread that runs the call. */
+  own: ThreadScratch & { argument: number };
+}
+
+/** Scratch memory of its own for every thread: `pointer` is the first one's, `stride` the bytes to the next. */
+export interface ThreadScratch {
+  readonly pointer: number;
+  readonly stride: number;
 }
 
 /** What an op's Wasm binding may use besides its operands. */
@@ -19,6 +48,14 @@ export interface WasmContext {
   readonly group: 4 | 6;
   /** Uninitialised linear memory until the op returns, 64-byte aligned. Ask for all of it before writing any output. */
   scratch(bytes: number): number;
+  /** The same once for every thread. */
+  ownScratch(bytes: number): ThreadScratch;
+  /** Threads that `share` has, this one included. */
+  readonly threads: number;
+  /** Multiply-adds from which calls are shared. */
+  readonly shareFrom: number;
+  /** Returns when all calls have run. Argument `own.argument` is `own.pointer`, given by `args` as any other. */
+  share(calls: SharedCalls): void;
   /** Copies a list of u32 into scratch memory. */
   u32(values: ArrayLike<number>): number;
 }

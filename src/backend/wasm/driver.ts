@@ -1,38 +1,56 @@
-/** The Wasm backend: SIMD kernels on the calling thread, over one linear memory. */
-import type { Backend, Driver, Feature, LossInfo, Rejection } from '../backend.ts';
+/** The Wasm backend: SIMD kernels on the calling thread, or shared with workers, over one linear memory. */
+import type { Backend, Driver, Feature, Limits, LossInfo, Pause, Rejection } from '../backend.ts';
 import { createBackend } from '../create.ts';
 import { SkipVisionError } from '../errors.ts';
 import type { Op, Signature } from '../op.ts';
 import { elementCount, type Tensor, type TensorDesc, type TypedArray } from '../tensor.ts';
-import { type Matrix, matricesOf, type Weight, type WeightDType, type WeightSource } from '../weight.ts';
+import { WEIGHT_DTYPES, type Weight, type WeightDType } from '../weight.ts';
+import type { MatrixReader } from '../weight-source.ts';
 import { yieldToOthers } from '../yield.ts';
 import { type Binary, type BinaryOptions, loadBinary, requireWebAssembly } from './binary.ts';
-import type { WasmContext, WasmIo, WasmWeight } from './binding.ts';
-import { LinearMemory, MAXIMUM_PAGES, PAGE } from './memory.ts';
+import type { SharedCalls, WasmContext, WasmIo, WasmWeight } from './binding.ts';
+import { LinearMemory, PAGE } from './memory.ts';
+import { packWeight } from './pack.ts';
+import type { Pool } from './pool.ts';
+import { checkThreads } from './thread-count.ts';
+import { startThreads, type ThreadOptions } from './threads.ts';
 
-/** Rows of a matrix go to the packing kernel in slices of about this many bytes; the thread is given back between slices. */
-const PACK_SLICE_BYTES = 4 << 20;
-/** Lanes of a panel, and of the half that one packing call fills. */
-const LANES = 8;
-const HALF = 4;
+interface Parts {
+  memory: LinearMemory;
+  binary: Binary;
+  pool?: Pool;
+  /** Why there is one thread, if more were asked for. */
+  noThreads?: string;
+}
+
+/** Two cache lines, as processors fetch them in pairs: what one thread writes shares none with another's. */
+const OWN_ALIGNMENT = 128;
 
 class WasmDriver implements Driver {
   readonly name = 'wasm';
   readonly description: string;
   readonly features: ReadonlySet<Feature>;
-  readonly limits = { maxBufferBytes: (MAXIMUM_PAGES - 1) * PAGE };
+  readonly dtypes = WEIGHT_DTYPES;
+  readonly limits: Limits;
   readonly lost: Promise<LossInfo>;
   readonly #kernels: Binary['kernels'];
   readonly #group: Binary['group'];
   #memory: LinearMemory | undefined;
+  readonly #pool: Pool | undefined;
   #settleLost!: (info: LossInfo) => void;
 
-  constructor(memory: LinearMemory, { kernels, variant, group, reason }: Binary) {
+  constructor({ memory, binary: { kernels, variant, group, reason }, pool, noThreads }: Parts) {
     this.#memory = memory;
+    this.limits = { maxBufferBytes: (memory.maximumPages - 1) * PAGE };
+    this.#pool = pool;
     this.#kernels = kernels;
     this.#group = group;
-    this.features = new Set<Feature>(variant === 'relaxed' ? ['simd', 'relaxed-simd'] : ['simd']);
-    this.description = variant === 'relaxed' ? 'simd128 + relaxed SIMD' : `simd128${reason ? ` (${reason})` : ''}`;
+    const features: Feature[] = ['simd'];
+    if (variant === 'relaxed') features.push('relaxed-simd');
+    if (pool) features.push('threads');
+    this.features = new Set(features);
+    const simd = variant === 'relaxed' ? 'simd128 + relaxed SIMD' : `simd128${reason ? ` (${reason})` : ''}`;
+    this.description = pool ? `${simd}, ${pool.threads} threads` : noThreads ? `${simd}, one thread (${noThreads})` : simd;
     this.lost = new Promise((resolve) => {
       this.#settleLost = resolve;
     });
@@ -71,20 +89,8 @@ class WasmDriver implements Driver {
     return pointer as number;
   }
 
-  async pack(source: WeightSource, _dtype: WeightDType, signal?: AbortSignal): Promise<{ handle: WasmWeight; bytes: number }> {
-    const matrices = matricesOf(source);
-    const [N, K] = matrices[0]!.shape;
-    const parts = matrices.length as 1 | 2;
-    const panels = Math.ceil((N * parts) / LANES);
-    const bytes = panels * K * LANES * 4;
-    const pointer = this.#live().allocate(bytes);
-    try {
-      for (const [part, matrix] of matrices.entries()) await this.#packMatrix(pointer, matrix, parts, part, signal);
-    } catch (error) {
-      this.#memory?.free(pointer);
-      throw error;
-    }
-    return { handle: { pointer, parts }, bytes };
+  async pack(matrices: readonly MatrixReader[], dtype: WeightDType, pause: Pause): Promise<{ handle: WasmWeight; bytes: number }> {
+    return packWeight(() => this.#live(), this.#kernels, matrices, dtype, pause);
   }
 
   freeWeight(handle: unknown): void {
@@ -109,10 +115,18 @@ class WasmDriver implements Driver {
       arena.push(pointer);
       return pointer;
     };
+    const threads = this.#pool?.threads ?? 1;
     const context: WasmContext = {
       kernels: this.#kernels,
       group: this.#group,
       scratch,
+      threads,
+      shareFrom: this.#pool?.shareFrom ?? 0,
+      ownScratch(bytes) {
+        const stride = Math.ceil(bytes / OWN_ALIGNMENT) * OWN_ALIGNMENT;
+        return { pointer: scratch(stride * threads), stride };
+      },
+      share: (calls) => this.#share(op, calls),
       u32(values) {
         const pointer = scratch(values.length * 4);
         memory.u32(pointer, values.length).set(values);
@@ -127,6 +141,15 @@ class WasmDriver implements Driver {
     } finally {
       for (const pointer of arena) memory.free(pointer);
     }
+  }
+
+  #share(op: Op, calls: SharedCalls): void {
+    if (this.#pool) {
+      this.#pool.run(op.name, calls);
+      return;
+    }
+    const kernel = this.#kernels[calls.kernel]!;
+    for (let call = 0; call < calls.calls; call++) kernel(...calls.args(call));
   }
 
   async read(handle: unknown, bytes: number): Promise<ArrayBuffer> {
@@ -150,37 +173,7 @@ class WasmDriver implements Driver {
   async dispose(): Promise<void> {
     this.#memory = undefined;
     this.#settleLost({ reason: 'destroyed', message: 'the backend was disposed' });
-  }
-
-  /** Copies `matrix` [N, K] into the panels at `pointer`, four rows (half a panel) at a time. See WasmWeight. */
-  async #packMatrix(pointer: number, { data, shape: [N, K] }: Matrix, parts: 1 | 2, part: number, signal?: AbortSignal): Promise<void> {
-    if (!K) return;
-    const step = Math.max(HALF, Math.floor(PACK_SLICE_BYTES / (K * 4) / HALF) * HALF);
-    for (let first = 0; first < N; first += step) {
-      if (first > 0) await yieldToOthers();
-      signal?.throwIfAborted();
-      const rows = Math.min(step, N - first);
-      const memory = this.#live();
-      const staging = memory.allocate(rows * K * 4);
-      try {
-        memory.f32(staging, rows * K).set(data.subarray(first * K, (first + rows) * K));
-        for (let row = 0; row < rows; row += HALF) {
-          const half = (first + row) / HALF;
-          const panel = parts === 2 ? half : half >> 1;
-          const lane = HALF * (parts === 2 ? part : half & 1);
-          this.#kernels.pack_half_panel_f32!(
-            pointer + (panel * K * LANES + lane) * 4,
-            staging + row * K * 4,
-            Math.min(HALF, rows - row),
-            K,
-          );
-        }
-      } finally {
-        memory.free(staging);
-      }
-    }
-    const halves = Math.ceil(N / HALF);
-    if (parts === 1 && halves % 2) this.#kernels.pack_half_panel_f32!(pointer + ((halves >> 1) * K * LANES + HALF) * 4, 0, 0, K);
+    await this.#pool?.dispose();
   }
 
   #live(): LinearMemory {
@@ -198,20 +191,33 @@ function badHandle(got: string, expected: string): SkipVisionError {
   });
 }
 
-export interface WasmBackendOptions extends BinaryOptions {
+export interface WasmBackendOptions extends BinaryOptions, ThreadOptions {
+  /** Told why there is one thread where more were asked for. */
+  onFallback?(rejection: Rejection): void;
   rejected?: readonly Rejection[];
 }
 
 const memories = new WeakMap<Backend, WasmDriver>();
 
-/** SIMD WebAssembly on the calling thread. Throws 'unsupported' where the host has no Wasm SIMD or forbids compiling it. */
+/**
+ * SIMD WebAssembly on the calling thread, with `threads` on more. Throws 'unsupported' where the host has no Wasm SIMD or forbids
+ * compiling it.
+ */
 export async function createWasmBackend(options: WasmBackendOptions = {}): Promise<Backend> {
   requireWebAssembly();
-  const memory = new LinearMemory();
-  const driver = new WasmDriver(memory, await loadBinary(memory, options));
-  const backend = createBackend(driver, options.rejected);
+  const { threads = 1, onFallback, rejected } = options;
+  checkThreads('createWasmBackend', threads);
+  const threaded = threads > 1 ? await startThreads(threads, options) : undefined;
+  if (typeof threaded === 'string') onFallback?.({ name: 'wasm', reason: threaded });
+  const driver = new WasmDriver(typeof threaded === 'object' ? threaded : await startAlone(options, threaded));
+  const backend = createBackend(driver, rejected);
   memories.set(backend, driver);
   return backend;
+}
+
+async function startAlone(options: BinaryOptions, noThreads: string | undefined): Promise<Parts> {
+  const memory = new LinearMemory();
+  return { memory, binary: await loadBinary(memory, options), noThreads };
 }
 
 /**

@@ -23,11 +23,16 @@ export class LinearMemory {
   readonly memory: WebAssembly.Memory;
   readonly #free: Block[] = [];
   readonly #sizes = new Map<number, number>();
+  readonly maximumPages: number;
+  readonly shared: boolean;
   #used = 0;
 
-  constructor(maximumPages: number = MAXIMUM_PAGES) {
+  /** `shared`: for use by several threads; its `buffer` is a SharedArrayBuffer. */
+  constructor(maximumPages: number = MAXIMUM_PAGES, shared = false) {
+    this.maximumPages = maximumPages;
+    this.shared = shared;
     try {
-      this.memory = new WebAssembly.Memory({ initial: 1, maximum: maximumPages });
+      this.memory = new WebAssembly.Memory({ initial: 1, maximum: maximumPages, shared });
     } catch (cause) {
       throw new SkipVisionError('out-of-memory', `no linear memory of up to ${maximumPages} pages could be made`, { cause });
     }

@@ -1,5 +1,5 @@
 /** Calls of the matrix product kernels: row blocks that bound the scratch memory, column chunks that bound a call. */
-import type { WasmContext, WasmWeight } from './binding.ts';
+import { FORM, SPECIAL, type ThreadScratch, type WasmContext, type WasmWeight } from './binding.ts';
 
 /** Packed A holds at most this many rows at a time; a multiple of both groups. More rows mean fewer passes over the weights. */
 const BLOCK_ROWS = 264;
@@ -8,8 +8,11 @@ const BLOCK_ROWS = 264;
  * after loading would take twice as long in one call. A multiple of 32, the widest tile.
  */
 const CHUNK = 256;
+/** With several threads calls are smaller, so that nobody waits long for the last one; but no smaller than this. */
+const SMALL_CHUNK = 32;
+const CHUNKS_PER_THREAD = 6;
 
-/** The kernels' own scratch: the sums of one tile. */
+/** The kernels' own scratch: the sums of one tile. An unpacked panel stands behind it. */
 export const TILE_BYTES = 192;
 
 export interface RowBlock {
@@ -23,9 +26,9 @@ export function rowBlocks(rows: number): readonly RowBlock[] {
   return Array.from({ length: Math.ceil(rows / size) }, (_, i) => ({ first: i * size, count: Math.min(size, rows - i * size) }));
 }
 
-/** Bytes of packed A that hold any block of `rows` rows of K columns, filler rows included. */
-export function packedBytes(rows: number, K: number): number {
-  return (Math.min(rows, blockRows(rows)) + 3) * K * 4;
+/** Bytes that hold any block of `rows` rows of `rowBytes`, filler rows of packed A included. */
+export function packedBytes(rows: number, rowBytes: number): number {
+  return (Math.min(rows, blockRows(rows)) + 3) * rowBytes;
 }
 
 function blockRows(rows: number): number {
@@ -33,16 +36,70 @@ function blockRows(rows: number): number {
   return Math.max(12, Math.ceil(rows / blocks / 12) * 12);
 }
 
-/** `y[outRows[r]] = or += rowGate[r] * act(A W^T + bias)`; addresses, 0 where absent. See matmul_f32. */
-export interface Product {
-  /** TILE_BYTES of scratch. */
-  tile: number;
+/** Lanes per call for a product of `rows` rows of K columns and `lanes` lanes. */
+export function chunkLanes(context: Pick<WasmContext, 'threads' | 'shareFrom'>, rows: number, K: number, lanes: number): number {
+  const { threads, shareFrom } = context;
+  if (threads === 1) return CHUNK;
+  const worthACall = shareFrom / 3 / Math.max(1, rows * K);
+  const enough = Math.max(1, lanes / (threads * CHUNKS_PER_THREAD), worthACall);
+  return Math.min(CHUNK, Math.ceil(enough / SMALL_CHUNK) * SMALL_CHUNK);
+}
+
+/** Whether A is packed as int8 for this weight. */
+export function isInteger({ form }: WasmWeight): boolean {
+  return form >= FORM.q8;
+}
+
+/** Scratch of the products with a weight of K columns. */
+export interface ProductScratch {
+  tile: ThreadScratch;
+  /** Packed A. */
   a: number;
-  /** Columns of packed A, at least K. */
-  aColumns: number;
+  /** One row that is on its way to int8, where A is packed so. */
+  row: number;
+}
+
+export function productScratch({ kernels, scratch, ownScratch }: WasmContext, weight: WasmWeight, rows: number, K: number): ProductScratch {
+  return {
+    tile: ownScratch(TILE_BYTES + kernels.unpacked_bytes!(weight.form, K)),
+    a: scratch(packedBytes(rows, kernels.row_bytes!(weight.form, K))),
+    row: isInteger(weight) ? scratch(Math.ceil(K / 32) * 128) : 0,
+  };
+}
+
+/** Rows of x, normalised or not, as packed A for products with `weight`. */
+export interface RowsOfA extends ProductScratch {
+  weight: WasmWeight;
+  x: number;
+  /** Bytes from a row of x to the next where that is not K floats; only for a weight with isInteger. */
+  stride?: number;
+  /** Row list, 0 for the first `count` rows. */
+  list: number;
+  count: number;
+  K: number;
+  norm?: { kind: 'rms' | 'layer'; eps: number; weight: number; bias: number };
+}
+
+export function packRows({ kernels, group }: WasmContext, { weight, a, row, x, list, count, K, norm, stride = K * 4 }: RowsOfA): void {
+  if (isInteger(weight)) {
+    const kind = norm ? 1 + Number(norm.kind === 'layer') : 0;
+    kernels.pack_rows_i8!(a, x, stride, list, count, K, group, weight.form, row, kind, norm?.eps ?? 0, norm?.weight ?? 0, norm?.bias ?? 0);
+  } else if (norm) {
+    kernels.pack_normed_rows_f32!(a, x, list, count, K, group, Number(norm.kind === 'layer'), norm.eps, norm.weight, norm.bias);
+  } else {
+    kernels.pack_rows_f32!(a, x, list, count, K, group);
+  }
+}
+
+/** `y[outRows[r]] = or += rowGate[r] * act(A W^T + bias)`; addresses, 0 where absent. See matmul. */
+export interface Product {
+  tile: ThreadScratch;
+  a: number;
+  /** Columns of packed f32 A where there are more than K. */
+  aColumns?: number;
   rows: number;
   K: number;
-  weight: number;
+  weight: WasmWeight;
   N: number;
   y: number;
   outRows: number;
@@ -52,76 +109,63 @@ export interface Product {
   rowGate: number;
 }
 
-export function product({ kernels, group }: WasmContext, p: Product): void {
-  const aStride = p.aColumns * group * 4;
-  for (let n = 0; n < p.N; n += CHUNK) {
-    const bias = p.bias && p.bias + n * 4;
-    const weight = p.weight + n * p.K * 4;
-    const columns = Math.min(CHUNK, p.N - n);
-    const y = p.y + n * 4;
-    kernels.matmul_f32!(
-      p.tile,
-      p.a,
-      aStride,
-      p.rows,
-      group,
-      p.K,
-      weight,
-      columns,
-      y,
-      p.N * 4,
-      p.outRows,
-      bias,
-      p.activation,
-      Number(p.accumulate),
-      p.rowGate,
-    );
-  }
+export function product(wasm: WasmContext, p: Product): void {
+  const { kernels, group, share } = wasm;
+  const { pointer, form, special } = p.weight;
+  const aStride = kernels.row_bytes!(form, p.aColumns ?? p.K) * group;
+  const panel = kernels.panel_bytes!(form, p.K);
+  const chunk = chunkLanes(wasm, p.rows, p.K, p.N);
+  share({
+    kernel: 'matmul',
+    calls: Math.ceil(p.N / chunk),
+    work: p.rows * p.K * p.N,
+    own: { ...p.tile, argument: 1 },
+    args(call) {
+      const n = call * chunk;
+      const columns = Math.min(chunk, p.N - n);
+      const weight = pointer + (n / 8) * panel;
+      const to = [p.y + n * 4, p.N * 4, p.outRows, p.bias && p.bias + n * 4, p.activation, Number(p.accumulate), p.rowGate];
+      return [special ? form + SPECIAL : form, p.tile.pointer, p.a, aStride, p.rows, group, p.K, weight, columns, ...to];
+    },
+  });
 }
 
-/** `out = act(gate) * up` or `act(up)` as packed A of `innerColumns(M)` columns. See matmul_inner_f32. */
+/** `out = act(gate) * up` or `act(up)`: packed f32 A of `innerColumns(M)` columns, or rows of them. See matmul_inner. */
 export interface InnerProduct {
-  tile: number;
+  tile: ThreadScratch;
   a: number;
   rows: number;
   K: number;
   weight: WasmWeight;
   M: number;
   out: number;
+  rowMajor: boolean;
   gateBias: number;
   upBias: number;
   activation: number;
 }
 
-export function innerProduct({ kernels, group }: WasmContext, p: InnerProduct): void {
-  const { pointer, parts } = p.weight;
-  const aStride = p.K * group * 4;
-  const outStride = innerColumns(p.M) * group * 4;
+export function innerProduct(wasm: WasmContext, p: InnerProduct): void {
+  const { kernels, group, share } = wasm;
+  const { pointer, parts, form, special } = p.weight;
+  const aStride = kernels.row_bytes!(form, p.K) * group;
+  const panel = kernels.panel_bytes!(form, p.K);
+  const outStride = innerColumns(p.M) * 4 * (p.rowMajor ? 1 : group);
   const lanes = Math.ceil((p.M * parts) / 8) * 8;
-  for (let n = 0; n < lanes; n += CHUNK) {
-    const m = n / parts;
-    const weight = pointer + n * p.K * 4;
-    const columns = Math.min(CHUNK, lanes - n);
-    const gated = parts - 1;
-    kernels.matmul_inner_f32!(
-      p.tile,
-      p.a,
-      aStride,
-      p.rows,
-      group,
-      p.K,
-      weight,
-      columns,
-      m,
-      p.M,
-      gated,
-      p.out,
-      outStride,
-      p.gateBias,
-      p.upBias,
-      p.activation,
-    );
-  }
+  const chunk = chunkLanes(wasm, p.rows, p.K, lanes);
+  share({
+    kernel: 'matmul_inner',
+    calls: Math.ceil(lanes / chunk),
+    work: p.rows * p.K * lanes,
+    own: { ...p.tile, argument: 1 },
+    args(call) {
+      const n = call * chunk;
+      const columns = Math.min(chunk, lanes - n);
+      const weight = pointer + (n / 8) * panel;
+      const to = [n / parts, p.M, parts - 1, p.out, outStride, Number(p.rowMajor), p.gateBias, p.upBias, p.activation];
+      return [special ? form + SPECIAL : form, p.tile.pointer, p.a, aStride, p.rows, group, p.K, weight, columns, ...to];
+    },
+  });
 }
 
 /** The inner product is written four columns at a time. */

@@ -4,8 +4,8 @@
  * both of a channel. Padding is zero, so kernels load whole tiles without tests.
  */
 import { SkipVisionError } from '../errors.ts';
-import { matricesOf, type WeightSource } from '../weight.ts';
-import { yieldToOthers } from '../yield.ts';
+import type { Pause } from '../backend.ts';
+import type { MatrixReader } from '../weight-source.ts';
 
 /** Outputs per tile, and the multiple to which N is padded. */
 export const WEIGHT_COLUMNS = 64;
@@ -28,10 +28,9 @@ export function roundUp(value: number, multiple: number): number {
 
 /** Column ranges whose packed form fits a binding. */
 export function planSlices(
-  source: WeightSource,
+  matrices: readonly MatrixReader[],
   mostBytes: number,
 ): { shape: WeightShape; slices: { first: number; count: number; bytes: number }[] } {
-  const matrices = matricesOf(source);
   const [N, K] = matrices[0]!.shape;
   const parts = matrices.length as 1 | 2;
   const depth = Math.max(WEIGHT_DEPTH, roundUp(K, WEIGHT_DEPTH));
@@ -58,18 +57,18 @@ export function planSlices(
 
 /** Transposes columns [first, first + count) and hands over chunk by chunk; other tasks of this thread run between. */
 export async function packSlice(
-  source: WeightSource,
+  matrices: readonly Float32Array[],
   { parts, K, depth }: WeightShape,
   { first, count, bytes }: { first: number; count: number; bytes: number },
   write: (byteOffset: number, chunk: Float32Array<ArrayBuffer>) => void,
+  pause: Pause,
 ): Promise<void> {
-  const matrices = matricesOf(source);
   const pitch = bytes / 4 / depth;
   const rows = Math.min(depth, Math.max(WEIGHT_DEPTH, Math.floor(CHUNK_BYTES / (pitch * 4) / WEIGHT_DEPTH) * WEIGHT_DEPTH));
   for (let top = 0; top < depth; top += rows) {
     const bottom = Math.min(top + rows, depth);
     const chunk = new Float32Array((bottom - top) * pitch);
-    matrices.forEach(({ data }, part) => {
+    matrices.forEach((data, part) => {
       for (let block = top; block < Math.min(bottom, K); block += WEIGHT_DEPTH) {
         const end = Math.min(block + WEIGHT_DEPTH, K);
         for (let n = 0; n < count; n++) {
@@ -80,6 +79,6 @@ export async function packSlice(
       }
     });
     write(top * pitch * 4, chunk);
-    if (bottom < depth) await yieldToOthers();
+    if (bottom < depth) await pause((count * parts * (bottom - top)) / depth);
   }
 }

@@ -1,0 +1,107 @@
+/** Half-precision storage: there is no f16 in Wasm, so bits are moved about in i32 lanes. Exact for every pattern. */
+import { constant, madd } from './simd';
+
+// @ts-ignore: decorator
+@inline
+export const F16_MASK: i32 = 0x8fffe000;
+/** 2^112 */
+// @ts-ignore: decorator
+@inline
+export const F16_UP: i32 = 0x77800000;
+/** 2^16 */
+// @ts-ignore: decorator
+@inline
+export const F16_LIMIT: i32 = 0x47800000;
+// @ts-ignore: decorator
+@inline
+export const F16_INFINITY: i32 = 0x7f800000;
+
+/**
+ * Four finite f16, sign-extended to i32, as f32. The sign lands at bit 31; exponent and fraction, 13 bits up, are a number
+ * 2^112 times too small, subnormals included. In loops `mask` and `up` come from `constant`.
+ */
+// @ts-ignore: decorator
+@inline
+export function finite_f16x4(bits: v128, mask: v128, up: v128): v128 {
+  return f32x4.mul(v128.and(i32x4.shl(bits, 13), mask), up);
+}
+
+/** Four f16, sign-extended to i32, as f32; infinities and NaN too. From 2^16 on only they are left. */
+// @ts-ignore: decorator
+@inline
+export function f16x4(bits: v128, mask: v128, up: v128, limit: v128, infinity: v128): v128 {
+  const value = finite_f16x4(bits, mask, up);
+  return v128.or(value, v128.and(f32x4.ge(f32x4.abs(value), limit), infinity));
+}
+
+/** Four f32 as f16 in the low halves, to nearest even; above 65519.99 infinity. After F. Giesen's float_to_half_SSE2. */
+// @ts-ignore: decorator
+@inline
+export function to_f16x4(x: v128): v128 {
+  const sign = v128.and(x, i32x4.splat(0x80000000));
+  const size = v128.xor(x, sign);
+  const odd = v128.and(i32x4.shr_u(size, 13), i32x4.splat(1));
+  const normal = i32x4.shr_u(i32x4.add(i32x4.add(size, i32x4.splat(0xc8000fff)), odd), 13);
+  // Beside 0.5 a float has steps of 2^-24, as subnormal f16 have: the addition rounds.
+  const half = f32x4.splat(0.5);
+  const small = i32x4.sub(f32x4.add(size, half), half);
+  const isNan = i32x4.gt_s(size, i32x4.splat(0x7f800000));
+  const special = v128.or(i32x4.splat(0x7c00), v128.and(isNan, i32x4.splat(0x200)));
+  let bits = v128.bitselect(small, normal, i32x4.lt_s(size, i32x4.splat(0x38800000)));
+  bits = v128.bitselect(special, bits, i32x4.ge_s(size, i32x4.splat(0x47800000)));
+  return v128.or(bits, i32x4.shr_u(sign, 16));
+}
+
+/** One lane of a panel [K][8] of f16 from a row of f32. Returns 1 if a weight is not finite as f16. */
+export function pack_lane_f16(lane: usize, row: usize, K: usize): i32 {
+  let special = i32x4.splat(0);
+  for (const end = row + (K << 2); row < end; row += 4, lane += 16) {
+    const bits = to_f16x4(v128.load32_zero(row));
+    special = v128.or(special, i32x4.ge_s(v128.and(bits, i32x4.splat(0x7fff)), i32x4.splat(0x7c00)));
+    v128.store_lane<i16>(lane, bits, 0);
+  }
+  return v128.any_true(special) ? 1 : 0;
+}
+
+/** A panel of f16 as one of f32. */
+export function unpack_f16(out: usize, panel: usize, K: usize): usize {
+  const start = out;
+  const mask = constant(out, F16_MASK), up = constant(out, F16_UP), limit = constant(out, F16_LIMIT), infinity = constant(out, F16_INFINITY);
+  for (const end = panel + (K << 4); panel < end; panel += 16, out += 32) {
+    v128.store(out, f16x4(v128.load16x4_s(panel), mask, up, limit, infinity));
+    v128.store(out, f16x4(v128.load16x4_s(panel, 8), mask, up, limit, infinity), 16);
+  }
+  return start;
+}
+
+/** One row by four panels of finite f16. */
+export function tile_1x32_f16(c: usize, a: usize, b: usize, panel: usize): void {
+  const mask = constant(c, F16_MASK), up = constant(c, F16_UP);
+  let c0 = f32x4.splat(0), c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0, c6 = c0, c7 = c0;
+  const end = b + panel;
+  let b1 = end, b2 = b1 + panel, b3 = b2 + panel;
+  while (b < end) {
+    const x = v128.load32_splat(a);
+    c0 = madd(x, finite_f16x4(v128.load16x4_s(b), mask, up), c0);
+    c1 = madd(x, finite_f16x4(v128.load16x4_s(b, 8), mask, up), c1);
+    c2 = madd(x, finite_f16x4(v128.load16x4_s(b1), mask, up), c2);
+    c3 = madd(x, finite_f16x4(v128.load16x4_s(b1, 8), mask, up), c3);
+    c4 = madd(x, finite_f16x4(v128.load16x4_s(b2), mask, up), c4);
+    c5 = madd(x, finite_f16x4(v128.load16x4_s(b2, 8), mask, up), c5);
+    c6 = madd(x, finite_f16x4(v128.load16x4_s(b3), mask, up), c6);
+    c7 = madd(x, finite_f16x4(v128.load16x4_s(b3, 8), mask, up), c7);
+    a += 16;
+    b += 16;
+    b1 += 16;
+    b2 += 16;
+    b3 += 16;
+  }
+  v128.store(c, c0, 0);
+  v128.store(c, c1, 16);
+  v128.store(c, c2, 32);
+  v128.store(c, c3, 48);
+  v128.store(c, c4, 64);
+  v128.store(c, c5, 80);
+  v128.store(c, c6, 96);
+  v128.store(c, c7, 112);
+}

@@ -1,0 +1,110 @@
+/** Packing for the integer tiles: rows of A are quantized to int8 on the way; codes of W come quantized. Layouts: weight-form.ts. */
+import { pack_normed_row, packed_lane, packed_step, row_address, scatter_lanes } from './pack';
+import { constant, max_lanes } from './simd';
+import { nibble_bytes, Q4_ZEROS, Q8, row_bytes, STEP, STEP_BYTES, zero_of } from './weight-form';
+
+/** 1.5 * 2^23: adding it rounds to an integer, to nearest even, whose low bits are those of the sum. */
+// @ts-ignore: decorator
+@inline
+const ROUND: i32 = 0x4b400000;
+
+/**
+ * The `count` listed rows of x (`stride` bytes each), or the first ones without a list, in groups for weights of `form`.
+ * norm: 0 none, 1 RMSNorm, 2 LayerNorm, as in pack_normed_rows_f32. row: scratch for one row, padded to 32 columns.
+ * A scale is max|x| / 127 of its row (q8) or of 32 columns (q4), so a code is off by half of that at most. A NaN or an
+ * infinity in a block makes its scale, and so the row's results, NaN or infinite.
+ */
+export function pack_rows_i8(
+  out: usize, x: usize, stride: usize, rows: usize, count: i32, K: usize, group: i32, form: i32, row: usize,
+  norm: i32, eps: f32, weight: usize, bias: usize,
+): void {
+  const padded = (K + 31) & ~31;
+  const groupBytes = row_bytes(form, K);
+  for (let i = 0; i < count; i++) {
+    let from = row_address(x, rows, i, count, stride);
+    if (norm) pack_normed_row(row, 4, from, K, norm - 1, eps, weight, bias);
+    else if (padded > K) memory.copy(row, from, K << 2);
+    if (padded > K) memory.fill(row + (K << 2), 0, (padded - K) << 2);
+    if (norm || padded > K) from = row;
+    const to = out + <usize>(i - (i % group)) * groupBytes + packed_lane(i, group);
+    quantize_row(to, packed_step(i, count, group), from, padded, form == Q8 ? padded : 32, zero_of(form));
+  }
+}
+
+/** One row into every `step`-th four bytes: per block its scale, -zero * (sum of codes), then STEP codes at a time. */
+function quantize_row(out: usize, step: usize, x: usize, K: usize, block: usize, zero: i32): void {
+  const magic = constant(out, ROUND);
+  for (const end = x + (K << 2); x < end; x += block << 2) {
+    const largest = largest_of(x, block);
+    // Below 1e-36 the factor would overflow: the block is 0. With a NaN it is 0, and the scale says NaN.
+    const factor = f32x4.splat(largest > 1e-36 ? <f32>127 / largest : 0);
+    let to = out + 2 * step;
+    let sums = i32x4.splat(0);
+    for (let p = x, last = x + (block << 2); p < last; p += 64) {
+      const n0 = rounded(v128.load(p), factor, magic), n1 = rounded(v128.load(p, 16), factor, magic);
+      const n2 = rounded(v128.load(p, 32), factor, magic), n3 = rounded(v128.load(p, 48), factor, magic);
+      sums = i32x4.add(sums, i32x4.add(i32x4.add(n0, n1), i32x4.add(n2, n3)));
+      const h0 = i16x8.narrow_i32x4_s(n0, n1), h1 = i16x8.narrow_i32x4_s(n2, n3);
+      if (ASC_FEATURE_RELAXED_SIMD) {
+        to = scatter_lanes(to, step, i8x16.narrow_i16x8_s(h0, h1));
+      } else {
+        to = scatter_lanes(to, step, h0);
+        to = scatter_lanes(to, step, h1);
+      }
+    }
+    const pair = i32x4.add(sums, v128.shuffle<i32>(sums, sums, 2, 3, 0, 1));
+    store<f32>(out, largest / 127);
+    store<i32>(out + step, -zero * (i32x4.extract_lane(pair, 0) + i32x4.extract_lane(pair, 1)));
+    out = to;
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function rounded(x: v128, factor: v128, magic: v128): v128 {
+  return i32x4.sub(f32x4.add(f32x4.mul(x, factor), magic), magic);
+}
+
+/** max |x| of n numbers, a multiple of 32; NaN if there is one. */
+function largest_of(x: usize, n: usize): f32 {
+  let a = f32x4.splat(0), b = a, c = a, d = a;
+  for (const end = x + (n << 2); x < end; x += 64) {
+    a = f32x4.max(a, f32x4.abs(v128.load(x)));
+    b = f32x4.max(b, f32x4.abs(v128.load(x, 16)));
+    c = f32x4.max(c, f32x4.abs(v128.load(x, 32)));
+    d = f32x4.max(d, f32x4.abs(v128.load(x, 48)));
+  }
+  return max_lanes(f32x4.max(f32x4.max(a, b), f32x4.max(c, d)));
+}
+
+/** Lane `lane` of a q8 panel: its scale and `columns` codes (a byte each, a multiple of 32). */
+export function pack_lane_q8(panel: usize, lane: usize, codes: usize, columns: usize, scale: f32): void {
+  store<f32>(panel + (lane << 2), scale);
+  let to = panel + 32 + lane * STEP;
+  for (const end = codes + columns; codes < end; codes += STEP, to += STEP_BYTES) {
+    if (ASC_FEATURE_RELAXED_SIMD) store<u32>(to, load<u32>(codes));
+    else store<u16>(to, load<u16>(codes));
+  }
+}
+
+/**
+ * Lane `lane` of a panel of nibbles, which starts as zeros: codes of 0..15, a byte each; f16 scales and zeros, one to 32
+ * columns. Returns 1 if a scale is not finite.
+ */
+export function pack_lane_q4(panel: usize, lane: usize, codes: usize, columns: usize, scales: usize, zeros: usize, form: i32): i32 {
+  let special = 0;
+  const block = nibble_bytes(form);
+  const shift: u32 = lane > 3 ? 4 : 0;
+  for (const end = codes + columns; codes < end; panel += block, scales += 2, zeros++) {
+    const scale = load<u16>(scales);
+    if ((scale & 0x7c00) == 0x7c00) special = 1;
+    store<u16>(panel + (lane << 1), scale);
+    if (form == Q4_ZEROS) store<u8>(panel + 16 + lane, load<u8>(zeros));
+    let to = panel + block - 128 + (lane & 3) * STEP;
+    for (const last = codes + 32; codes < last; codes += STEP, to += STEP_BYTES >> 1) {
+      if (ASC_FEATURE_RELAXED_SIMD) store<u32>(to, load<u32>(to) | (load<u32>(codes) << shift));
+      else store<u16>(to, load<u16>(to) | (load<u16>(codes) << <u16>shift));
+    }
+  }
+  return special;
+}

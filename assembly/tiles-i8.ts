@@ -1,0 +1,170 @@
+/**
+ * The integer tiles: codes of packed A times codes of W, summed exactly in i32 over a block of columns, then folded into
+ * the f32 sums in `c` by one multiply-add with scale(a) * scale(w). The chain of folds runs over ascending blocks in
+ * every tile, so a row's bits do not depend on how many rows run with it. The f32 sums stay in memory: registers hold
+ * one block's i32 only. |sum of a block| < 2^31 up to 130 000 columns. Layouts: weight-form.ts.
+ */
+import { madd } from './simd';
+import { STEP_BYTES } from './weight-form';
+
+/** c + the products of 4 (2) columns of one row and four lanes. The second operand holds codes of 0..127. */
+// @ts-ignore: decorator
+@inline
+export function dot(x: v128, w: v128, c: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w, c);
+  else return i32x4.add(c, i32x4.dot_i16x8_s(x, w));
+}
+
+// @ts-ignore: decorator
+@inline
+function lanes0(b: usize): v128 {
+  return ASC_FEATURE_RELAXED_SIMD ? v128.load(b) : v128.load8x8_s(b);
+}
+
+// @ts-ignore: decorator
+@inline
+function lanes4(b: usize): v128 {
+  return ASC_FEATURE_RELAXED_SIMD ? v128.load(b, 16) : v128.load8x8_s(b, 8);
+}
+
+/** c[0..4) += sums * scale. */
+// @ts-ignore: decorator
+@inline
+function fold(c: usize, sums: v128, scale: v128): void {
+  v128.store(c, madd(f32x4.convert_i32x4_s(sums), scale, v128.load(c)));
+}
+
+/** Both halves of a row of a tile of 8 lanes. */
+// @ts-ignore: decorator
+@inline
+function fold8(c: usize, s0: v128, s1: v128, x: v128, w0: v128, w1: v128): void {
+  fold(c, s0, f32x4.mul(x, w0));
+  fold(c + 16, s1, f32x4.mul(x, w1));
+}
+
+/** c[0..32) = 0. (memory.fill is a call out of the module.) */
+// @ts-ignore: decorator
+@inline
+export function clear32(c: usize): void {
+  const zero = f32x4.splat(0);
+  for (const end = c + 128; c < end; c += 16) v128.store(c, zero);
+}
+
+/** One panel of 8 lanes, q8 or unpacked, for a group of 4 or 6 rows. */
+export function tile_rows_i8(c: usize, a: usize, b: usize, blocks: usize, steps: usize, group: i32): void {
+  const zero = f32x4.splat(0);
+  for (let p = c, end = c + (group << 5); p < end; p += 32) {
+    v128.store(p, zero);
+    v128.store(p, zero, 16);
+  }
+  if (group == 6) tile_6x8_i8(c, a, b, blocks, steps * STEP_BYTES);
+  else tile_4x8_i8(c, a, b, blocks, steps * STEP_BYTES);
+}
+
+function tile_4x8_i8(c: usize, a: usize, b: usize, blocks: usize, bytes: usize): void {
+  for (; blocks; blocks--) {
+    const scale = b, head = a;
+    let c00 = v128.load32_splat(a, 16), c10 = v128.load32_splat(a, 20), c20 = v128.load32_splat(a, 24), c30 = v128.load32_splat(a, 28);
+    let c01 = c00, c11 = c10, c21 = c20, c31 = c30;
+    a += 32;
+    b += 32;
+    const end = b + bytes;
+    while (b < end) {
+      const b0 = lanes0(b), b1 = lanes4(b);
+      let x = v128.load32_splat(a, 0);
+      c00 = dot(x, b0, c00);
+      c01 = dot(x, b1, c01);
+      x = v128.load32_splat(a, 4);
+      c10 = dot(x, b0, c10);
+      c11 = dot(x, b1, c11);
+      x = v128.load32_splat(a, 8);
+      c20 = dot(x, b0, c20);
+      c21 = dot(x, b1, c21);
+      x = v128.load32_splat(a, 12);
+      c30 = dot(x, b0, c30);
+      c31 = dot(x, b1, c31);
+      a += 16;
+      b += STEP_BYTES;
+    }
+    const w0 = v128.load(scale), w1 = v128.load(scale, 16);
+    fold8(c, c00, c01, v128.load32_splat(head, 0), w0, w1);
+    fold8(c + 32, c10, c11, v128.load32_splat(head, 4), w0, w1);
+    fold8(c + 64, c20, c21, v128.load32_splat(head, 8), w0, w1);
+    fold8(c + 96, c30, c31, v128.load32_splat(head, 12), w0, w1);
+  }
+}
+
+function tile_6x8_i8(c: usize, a: usize, b: usize, blocks: usize, bytes: usize): void {
+  for (; blocks; blocks--) {
+    const scale = b, head = a;
+    let c00 = v128.load32_splat(a, 24), c10 = v128.load32_splat(a, 28), c20 = v128.load32_splat(a, 32);
+    let c30 = v128.load32_splat(a, 36), c40 = v128.load32_splat(a, 40), c50 = v128.load32_splat(a, 44);
+    let c01 = c00, c11 = c10, c21 = c20, c31 = c30, c41 = c40, c51 = c50;
+    a += 48;
+    b += 32;
+    const end = b + bytes;
+    while (b < end) {
+      const b0 = lanes0(b), b1 = lanes4(b);
+      let x = v128.load32_splat(a, 0);
+      c00 = dot(x, b0, c00);
+      c01 = dot(x, b1, c01);
+      x = v128.load32_splat(a, 4);
+      c10 = dot(x, b0, c10);
+      c11 = dot(x, b1, c11);
+      x = v128.load32_splat(a, 8);
+      c20 = dot(x, b0, c20);
+      c21 = dot(x, b1, c21);
+      x = v128.load32_splat(a, 12);
+      c30 = dot(x, b0, c30);
+      c31 = dot(x, b1, c31);
+      x = v128.load32_splat(a, 16);
+      c40 = dot(x, b0, c40);
+      c41 = dot(x, b1, c41);
+      x = v128.load32_splat(a, 20);
+      c50 = dot(x, b0, c50);
+      c51 = dot(x, b1, c51);
+      a += 24;
+      b += STEP_BYTES;
+    }
+    const w0 = v128.load(scale), w1 = v128.load(scale, 16);
+    fold8(c, c00, c01, v128.load32_splat(head, 0), w0, w1);
+    fold8(c + 32, c10, c11, v128.load32_splat(head, 4), w0, w1);
+    fold8(c + 64, c20, c21, v128.load32_splat(head, 8), w0, w1);
+    fold8(c + 96, c30, c31, v128.load32_splat(head, 12), w0, w1);
+    fold8(c + 128, c40, c41, v128.load32_splat(head, 16), w0, w1);
+    fold8(c + 160, c50, c51, v128.load32_splat(head, 20), w0, w1);
+  }
+}
+
+/** One row by four q8 panels. */
+export function tile_1x32_q8(c: usize, a: usize, b: usize, panel: usize): void {
+  clear32(c);
+  const x0 = v128.load32_splat(a);
+  let c0 = v128.load32_splat(a, 16);
+  let c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0, c6 = c0, c7 = c0;
+  const scale = b, end = b + panel;
+  a += 32;
+  b += 32;
+  let b1 = b + panel, b2 = b1 + panel, b3 = b2 + panel;
+  while (b < end) {
+    const x = v128.load32_splat(a);
+    c0 = dot(x, lanes0(b), c0);
+    c1 = dot(x, lanes4(b), c1);
+    c2 = dot(x, lanes0(b1), c2);
+    c3 = dot(x, lanes4(b1), c3);
+    c4 = dot(x, lanes0(b2), c4);
+    c5 = dot(x, lanes4(b2), c5);
+    c6 = dot(x, lanes0(b3), c6);
+    c7 = dot(x, lanes4(b3), c7);
+    a += 16;
+    b += STEP_BYTES;
+    b1 += STEP_BYTES;
+    b2 += STEP_BYTES;
+    b3 += STEP_BYTES;
+  }
+  const scale1 = scale + panel, scale2 = scale1 + panel, scale3 = scale2 + panel;
+  fold8(c, c0, c1, x0, v128.load(scale), v128.load(scale, 16));
+  fold8(c + 32, c2, c3, x0, v128.load(scale1), v128.load(scale1, 16));
+  fold8(c + 64, c4, c5, x0, v128.load(scale2), v128.load(scale2, 16));
+  fold8(c + 96, c6, c7, x0, v128.load(scale3), v128.load(scale3, 16));
+}

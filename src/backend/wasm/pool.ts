@@ -1,0 +1,225 @@
+/** Worker threads that share kernel calls with the calling thread. Imported only where threads are asked for. */
+import { SkipVisionError } from '../errors.ts';
+import type { Binary } from './binary.ts';
+import type { SharedCalls } from './binding.ts';
+import { batchSize, CONTROL_BYTES, type Control, controlOf, dismiss, join, type Kernel, kernelsOf, publish, takeCalls } from './control.ts';
+import type { LinearMemory } from './memory.ts';
+import type { Answer, Hire } from './worker.ts';
+
+export interface PoolOptions {
+  linear: LinearMemory;
+  binary: Binary;
+  threads: number;
+  workerUrl?: string | URL;
+  shareFrom?: number;
+  /** Seconds without any progress after which a worker is taken for dead. */
+  patience?: number;
+}
+
+/** A worker of any host, behind what differs between them. */
+interface Hand {
+  hire(message: Hire): void;
+  /** Settles with the first answer; rejects when the worker fails before it. */
+  ready: Promise<void>;
+  /** Called with the reason when the worker fails or ends. */
+  onEnd?: (reason: string) => void;
+  /** Lets the process end although the worker lives. */
+  unref(): void;
+  terminate(): unknown;
+}
+
+/** Some microseconds of one thread. */
+const SHARE_FROM = 100_000;
+const PATIENCE = 10;
+/** A worker that is served over a slow line is slow to start, one that a policy blocks may never tell. */
+const START_MS = 15_000;
+
+export class Pool {
+  readonly threads: number;
+  readonly shareFrom: number;
+  readonly #patience: number;
+  readonly #control: Control;
+  readonly #hands: readonly Hand[];
+  readonly #names: readonly string[];
+  readonly #kernels: readonly Kernel[];
+  readonly #mayWait: boolean;
+  #failure: SkipVisionError | undefined;
+  #disposed = false;
+
+  /** Resolves when all workers are ready; throws, with none left behind, when one is not to be had. */
+  static async start(options: PoolOptions): Promise<Pool> {
+    const { linear, binary, threads, workerUrl } = options;
+    const pointer = linear.allocate(CONTROL_BYTES);
+    linear.bytes(pointer, CONTROL_BYTES).fill(0);
+    const hands: Hand[] = [];
+    try {
+      for (let thread = 1; thread < threads; thread++) hands.push(newHand(workerUrl));
+      for (const [i, hand] of hands.entries()) hand.hire({ module: binary.module, memory: linear.memory, control: pointer, thread: i + 1 });
+      await withinTime(Promise.all(hands.map(({ ready }) => ready)));
+      for (const hand of hands) hand.unref();
+    } catch (error) {
+      dismiss(controlOf(linear.memory, pointer));
+      for (const hand of hands) hand.terminate();
+      throw error;
+    }
+    return new Pool(hands, controlOf(linear.memory, pointer), options);
+  }
+
+  private constructor(hands: readonly Hand[], control: Control, { binary, shareFrom = SHARE_FROM, patience = PATIENCE }: PoolOptions) {
+    this.shareFrom = shareFrom;
+    this.#patience = patience;
+    this.threads = hands.length + 1;
+    this.#hands = hands;
+    this.#control = control;
+    [this.#names, this.#kernels] = kernelsOf(binary.kernels);
+    this.#mayWait = mayWait(control);
+    for (const hand of hands) hand.onEnd = (reason) => this.#fail(reason);
+  }
+
+  run(op: string, { kernel, calls, work, args, own }: SharedCalls): void {
+    if (this.#failure) throw this.#failure;
+    const index = this.#names.indexOf(kernel);
+    if (calls < 2 || work < this.shareFrom) {
+      for (let call = 0; call < calls; call++) this.#kernels[index]!(...args(call));
+      return;
+    }
+    const { table } = this.#control;
+    for (let first = 0, next = 0; first < calls; first = next) {
+      const { length: width } = args(first);
+      next = Math.min(calls, first + batchSize(width));
+      for (let call = first; call < next; call++) table.set(args(call), (call - first) * width);
+      publish(this.#control, { kernel: index, calls: next - first, width, own: own.argument, stride: own.stride });
+      takeCalls(this.#control, this.#kernels, 0);
+      this.#join(op, kernel);
+    }
+  }
+
+  async dispose(): Promise<void> {
+    this.#disposed = true;
+    dismiss(this.#control);
+    await Promise.all(this.#hands.map((hand) => hand.terminate()));
+  }
+
+  #join(op: string, kernel: string): void {
+    let trapped: number;
+    try {
+      trapped = join(this.#control, this.#mayWait, this.#patience);
+    } catch (error) {
+      // Its call may still be running: this memory can never be trusted again.
+      this.#fail((error as Error).message);
+      throw this.#failure;
+    }
+    if (trapped >= 0) throw new SkipVisionError('backend-failed', `${op}: the kernel ${kernel} trapped in thread ${trapped}`, { op });
+  }
+
+  #fail(reason: string): void {
+    if (this.#disposed) return;
+    this.#failure ??= new SkipVisionError(
+      'backend-failed',
+      `a thread of this wasm backend is lost (${reason}). Make a new backend and upload again.`,
+    );
+  }
+}
+
+async function withinTime(work: Promise<unknown>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`the workers did not start within ${START_MS / 1000} s`)), START_MS);
+  });
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Browsers forbid their main thread to sleep. */
+function mayWait({ slots }: Control): boolean {
+  try {
+    Atomics.wait(slots, 0, ~Atomics.load(slots, 0), 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+interface NodeWorker {
+  postMessage(message: Hire): void;
+  on(event: 'message' | 'error' | 'exit', listener: (value: unknown) => void): void;
+  unref(): void;
+  terminate(): Promise<number>;
+}
+interface NodeThreads {
+  Worker: new (url: string | URL, options: object) => NodeWorker;
+}
+interface Host {
+  Worker?: typeof Worker;
+  Deno?: object;
+  process?: { getBuiltinModule?(name: 'node:worker_threads'): NodeThreads };
+}
+
+function newHand(workerUrl: string | URL | undefined): Hand {
+  const { Worker: Global, Deno, process } = globalThis as Host;
+  // Deno's own workers keep the process alive whatever one does.
+  if (Global && !Deno) {
+    // Spelled out, as bundlers look for exactly this.
+    return browserHand(
+      workerUrl ? new Worker(workerUrl, { type: 'module' }) : new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' }),
+    );
+  }
+  const threads = process?.getBuiltinModule?.('node:worker_threads');
+  if (!threads) throw new Error('this host has no workers');
+  const url = workerUrl ?? new URL('./worker.ts', import.meta.url);
+  // Without the flags of the process: preloaded modules have no business in a thread that runs kernels only.
+  return nodeHand(new threads.Worker(typeof url === 'string' && /^(file|data):/.test(url) ? new URL(url) : url, { execArgv: [] }));
+}
+
+function browserHand(worker: Worker & { unref?(): void }): Hand {
+  const { ready, settle, fail } = answer();
+  const hand: Hand = {
+    hire: (message) => worker.postMessage(message),
+    ready,
+    unref: () => worker.unref?.(),
+    terminate: () => worker.terminate(),
+  };
+  const end = (reason: string) => {
+    fail(reason);
+    hand.onEnd?.(reason);
+  };
+  worker.addEventListener('message', ({ data }) => settle(data as Answer));
+  worker.addEventListener('error', (event) => {
+    event.preventDefault(); // it is reported by us
+    end(event.message || 'the worker file could not be loaded');
+  });
+  worker.addEventListener('close', () => end('it ended')); // Bun and Deno tell
+  return hand;
+}
+
+function nodeHand(worker: NodeWorker): Hand {
+  const { ready, settle, fail } = answer();
+  const hand: Hand = {
+    hire: (message) => worker.postMessage(message),
+    ready,
+    unref: () => worker.unref(),
+    terminate: () => worker.terminate(),
+  };
+  const end = (reason: string) => {
+    fail(reason);
+    hand.onEnd?.(reason);
+  };
+  worker.on('message', (message) => settle(message as Answer));
+  worker.on('error', (error) => end(error instanceof Error ? error.message : String(error)));
+  worker.on('exit', (status) => end(`it ended with ${String(status)}`));
+  return hand;
+}
+
+function answer(): { ready: Promise<void>; settle(answer: Answer): void; fail(reason: string): void } {
+  let resolve!: () => void;
+  let reject!: (error: Error) => void;
+  const ready = new Promise<void>((...both) => {
+    [resolve, reject] = both;
+  });
+  ready.catch(() => {}); // somebody may have given up before
+  const fail = (reason: string) => reject(new Error(reason));
+  return { ready, settle: ({ refusal }) => (refusal === undefined ? resolve() : fail(refusal)), fail };
+}

@@ -1,0 +1,99 @@
+/** Whole decoders with random weights: a plain prompt against one of Skip-Vision, time beside counted FLOPs. */
+import { skipVision } from '../../../src/methods/skip-vision.ts';
+import { none } from '../../../src/methods/none.ts';
+import { Decoder, type DecoderConfig } from '../../../src/model/decoder.ts';
+import { median } from '../measure.ts';
+import { inTurns } from '../turns.ts';
+import { Meter, randomSource, Run } from './decoder-run.ts';
+import { giga } from './data.ts';
+import type { Context, Row, Table } from './table.ts';
+
+const smol = { rmsNormEps: 1e-5, ropeTheta: 1e5, hiddenAct: 'silu', headDim: 64 } as const;
+const MODELS: Readonly<Record<string, DecoderConfig>> = {
+  'SmolLM2-135M': { ...smol, hiddenSize: 576, intermediateSize: 1536, numLayers: 30, numHeads: 9, numKvHeads: 3 },
+  'SmolLM2-360M': { ...smol, hiddenSize: 960, intermediateSize: 2560, numLayers: 32, numHeads: 15, numKvHeads: 5 },
+  'LLaMA-7B, 2 layers': {
+    ...smol,
+    hiddenSize: 4096,
+    intermediateSize: 11008,
+    numLayers: 2,
+    numHeads: 32,
+    numKvHeads: 32,
+    headDim: 128,
+    ropeTheta: 1e4,
+  },
+};
+const TEXT = 64;
+const IMAGE = 576;
+const SKIP = { retained: 100, skipped: 156 } as const;
+const DECODED = 64;
+/** Ops that do the multiply-adds; the others should not be seen. */
+const PRODUCTS = ['linear', 'gathered_ffn', 'attention'] as const;
+
+const isSkip = (row: Row) => row.method === 'skip-vision';
+
+export const decoder: Table = {
+  name: 'decoder',
+  title: `Decoders with random f32 weights, ${TEXT} text + ${IMAGE} image rows, one thread; Skip-Vision (${SKIP.retained}, ${SKIP.skipped})`,
+  legend: [
+    'Both prompts run in turns, layer by layer and token by token. prefill: milliseconds, the sum over the layers of the fastest of the rounds; Skip-Vision with its compose step.',
+    'time, FLOPs: over the plain prompt; FLOPs as counted by trace. time/FLOPs: 1.00 means that every FLOP saved is time saved.',
+    `decode: milliseconds a token (median of ${DECODED}, after the prompt; without the vocabulary) and GB/s of weights, keys and values; decode rest: the share outside of ops.`,
+    'Shares of prefill time by op; rest: norms, rope, cache, checks and JavaScript.',
+  ],
+  targets: [
+    { kind: 'aim', what: 'share of prefill outside linear, FFN and attention', column: 'rest', atMost: 0.1 },
+    { kind: 'aim', what: 'Skip-Vision, time ratio over FLOP ratio', column: 'time/FLOPs', atMost: 1.1, where: isSkip },
+  ],
+  async *rows(context) {
+    const models = Object.entries(MODELS).slice(0, context.quick ? 2 : undefined);
+    for (const [name, config] of models) yield* benchModel(context, name, config);
+  },
+};
+
+async function* benchModel({ backend, progress, quick }: Context, name: string, config: DecoderConfig): AsyncGenerator<Row> {
+  progress(`${name}: random weights`);
+  using model = await Decoder.load(backend, randomSource(), config, '');
+  const runs = [new Run(model, none(), TEXT, IMAGE), new Run(model, skipVision(SKIP), TEXT, IMAGE)] as const;
+  using meter = new Meter(backend);
+  for (let round = 0; round < (quick ? 2 : 4); round++) {
+    progress(`${name}: prefill, round ${round + 1}`);
+    await inTurns(runs.map((run) => (turn) => run.prefill(meter, turn)));
+  }
+  progress(`${name}: decode`);
+  await inTurns(
+    runs.map((run) => async (turn) => {
+      for (let token = 0; token < DECODED; token++) {
+        await run.decode(meter);
+        await turn();
+      }
+    }),
+  );
+  const [plain] = runs;
+  for (const run of runs) {
+    const { milliseconds, flops, byOp } = run.summary();
+    const base = plain.summary();
+    const shares = PRODUCTS.map((op) => [op, (byOp.get(op) ?? 0) / milliseconds] as const);
+    const [time, work] = [milliseconds / base.milliseconds, flops / base.flops];
+    yield {
+      model: name,
+      method: run.method.name,
+      prefill: milliseconds,
+      'GFLOP/s': giga(flops, milliseconds),
+      time,
+      FLOPs: work,
+      'time/FLOPs': time / work,
+      decode: median(run.tokens.map((token) => token.milliseconds)),
+      'decode time': median(run.tokens.map((token, i) => token.milliseconds / plain.tokens[i]!.milliseconds)),
+      'decode GB/s': median(run.tokens.map((token) => giga(token.bytes, token.milliseconds))),
+      'decode rest': median(
+        run.tokens.map(({ milliseconds, byOp }) => 1 - [...byOp.values()].reduce((sum, ms) => sum + ms, 0) / milliseconds),
+      ),
+      'KV MB': run.kvBytes / 1e6,
+      ...Object.fromEntries(shares),
+      rest: 1 - shares.reduce((sum, [, share]) => sum + share, 0),
+      ...Object.fromEntries(['rms_norm', 'rope', 'append_kv', 'compact_kv'].map((op) => [op, (byOp.get(op) ?? 0) / milliseconds])),
+    };
+  }
+  for (const run of runs) run[Symbol.dispose]();
+}

@@ -1,0 +1,136 @@
+/** Threads as seen from Node: when workers end, that they keep no process alive, and what happens when one is lost. */
+import { spawnSync } from 'node:child_process';
+import path from 'node:path';
+import type { Worker } from 'node:worker_threads';
+import { afterEach, describe, expect, test } from 'vitest';
+import { loadBinary } from '../../src/backend/wasm/binary.ts';
+import { createWasmBackend, type WasmBackendOptions } from '../../src/backend/wasm/driver.ts';
+import { LinearMemory } from '../../src/backend/wasm/memory.ts';
+import { Pool } from '../../src/backend/wasm/pool.ts';
+import { chunkLanes } from '../../src/backend/wasm/product.ts';
+import { linear } from '../../src/ops/linear.ts';
+import { Random } from '../random.ts';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+const dyingWorker = new URL('../fixtures/dying-worker.ts', import.meta.url);
+const lost = expect.objectContaining({ code: 'backend-failed' });
+
+const workers: Worker[] = [];
+const remember = (worker: Worker) => void workers.push(worker);
+process.on('worker', remember);
+afterEach(() => void workers.splice(0));
+
+function ended(worker: Worker): Promise<unknown> {
+  return worker.threadId === -1 ? Promise.resolve() : new Promise((resolve) => void worker.once('exit', resolve));
+}
+
+/** A backend, and a product on it that threads share. */
+async function withProduct(options: WasmBackendOptions) {
+  const random = new Random(1);
+  const backend = await createWasmBackend({ shareFrom: 0, ...options });
+  const x = backend.upload(random.normal(8 * 16), [8, 16]);
+  const weight = await backend.pack({ data: random.normal(300 * 16), shape: [300, 16] });
+  const y = backend.empty({ dtype: 'f32', shape: [8, 300] });
+  return { backend, x, run: () => backend.run(linear, { x, weight, y }, {}) };
+}
+
+describe('threads of a wasm backend', () => {
+  test('one thread starts no worker and has memory of its own', async () => {
+    const { backend, run } = await withProduct({ threads: 1 });
+    run();
+    expect(workers).toHaveLength(0);
+    await backend[Symbol.asyncDispose]();
+  });
+
+  test('dispose ends the workers', async () => {
+    const { backend, run } = await withProduct({ threads: 3 });
+    run();
+    expect(workers).toHaveLength(2);
+    const exits = workers.map(ended);
+    await backend[Symbol.asyncDispose]();
+    await Promise.all(exits);
+    expect(workers.map(({ threadId }) => threadId)).toEqual([-1, -1]);
+  });
+
+  test('a backend that is left alone keeps no process alive', () => {
+    const script = `const { createWasmBackend } = await import('./src/backend/wasm/driver.ts');
+      const backend = await createWasmBackend({ threads: 2 });
+      console.log([...backend.features].join());`;
+    const args = ['--import', './test/assets-hook.mjs', '--input-type=module', '-e', script];
+    const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: ROOT, encoding: 'utf8', timeout: 30_000 });
+    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: expect.stringContaining('threads'), stderr: expect.any(String) });
+  });
+
+  test('after a worker has ended every call is refused, until it is disposed', async () => {
+    const { backend, x, run } = await withProduct({ threads: 2 });
+    run();
+    await workers[0]!.terminate();
+    expect(run).toThrow(lost);
+    expect(run).toThrow(/Make a new backend/);
+    expect((await backend.read(x)).length).toBe(128);
+    await backend[Symbol.asyncDispose]();
+  });
+
+  test('a worker that dies in the middle of a call is an error, not a hang', async () => {
+    const memory = new LinearMemory(undefined, true);
+    const binary = await loadBinary(memory);
+    const pool = await Pool.start({ linear: memory, binary, threads: 2, workerUrl: dyingWorker, shareFrom: 0, patience: 1 });
+    const pointer = memory.allocate(4096);
+    const fill = { kernel: 'fill_f32', calls: 1000, work: 1, args: () => [pointer, 8, 1, 0], own: { pointer: 0, stride: 0, argument: 3 } };
+    const runUntilLost = () => {
+      for (let round = 0; round < 100_000; round++) pool.run('fill', fill);
+    };
+    expect(runUntilLost).toThrow(lost);
+    expect(() => pool.run('fill', fill)).toThrow(lost);
+    await pool.dispose();
+  });
+
+  test('a trap in a thread is an error, and the next call works', async () => {
+    const { backend, run } = await withProduct({ threads: 2 });
+    const memory = new LinearMemory(undefined, true);
+    const binary = await loadBinary(memory);
+    const pool = await Pool.start({ linear: memory, binary, threads: 2, shareFrom: 0 });
+    const pointer = memory.allocate(4096);
+    const fill = (bad: number) => ({
+      kernel: 'fill_f32',
+      calls: 50,
+      work: 1,
+      args: (call: number) => [call === bad ? 2 ** 32 - 64 : pointer, 8, 1, 0],
+      own: { pointer: 0, stride: 0, argument: 3 },
+    });
+    for (const bad of [0, 7, 49]) {
+      expect(() => pool.run('fill', fill(bad))).toThrow(lost);
+      expect(() => pool.run('fill', fill(-1))).not.toThrow();
+    }
+    run();
+    await pool.dispose();
+    await backend[Symbol.asyncDispose]();
+  });
+
+  test('more calls than the table holds run in batches, each once', async () => {
+    const memory = new LinearMemory(undefined, true);
+    const binary = await loadBinary(memory);
+    const pool = await Pool.start({ linear: memory, binary, threads: 2, shareFrom: 0 });
+    const calls = 5000;
+    const pointer = memory.allocate(calls * 4);
+    memory.f32(pointer, calls).fill(-1);
+    const args = (call: number) => [pointer + call * 4, 1, call, 0];
+    pool.run('fill', { kernel: 'fill_f32', calls, work: 1, args, own: { pointer: 0, stride: 0, argument: 3 } });
+    expect([...memory.f32(pointer, calls)]).toEqual(Array.from({ length: calls }, (_, i) => i));
+    await pool.dispose();
+  });
+
+  test('chunks of columns are multiples of the widest tile, and the usual ones on one thread', () => {
+    for (const threads of [1, 2, 7]) {
+      for (const rows of [0, 1, 64, 264]) {
+        for (const lanes of [0, 8, 576, 3072, 22016]) {
+          const chunk = chunkLanes({ threads, shareFrom: 100_000 }, rows, 576, lanes);
+          expect(chunk % 32).toBe(0);
+          expect(chunk).toBeGreaterThan(0);
+          expect(chunk).toBeLessThanOrEqual(256);
+          if (threads === 1) expect(chunk).toBe(256);
+        }
+      }
+    }
+  });
+});

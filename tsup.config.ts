@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { deflateSync } from 'node:zlib';
 import { defineConfig, type Options } from 'tsup';
 
 type Plugin = NonNullable<Options['esbuildPlugins']>[number];
@@ -13,6 +14,17 @@ const wgsl: Plugin = {
       const lines = (await readFile(path, 'utf8')).split('\n').map((line) => line.replace(/\/\/.*$/, '').trim());
       return { contents: lines.filter(Boolean).join('\n'), loader: 'text' };
     });
+  },
+};
+
+/** Kernel binaries are inlined deflated: src/backend/wasm/kernel-bytes.ts inflates them. */
+const wasm: Plugin = {
+  name: 'wasm',
+  setup(build) {
+    build.onLoad({ filter: /\.wasm$/ }, async ({ path }) => ({
+      contents: deflateSync(await readFile(path), { level: 9 }),
+      loader: 'binary',
+    }));
   },
 };
 
@@ -32,8 +44,7 @@ export const everywhere: Options = {
   format: ['esm'],
   platform: 'neutral',
   target: 'es2022',
-  loader: { '.wasm': 'binary' },
-  esbuildPlugins: [wgsl, workerName],
+  esbuildPlugins: [wgsl, wasm, workerName],
   external: [/^node:/, 'webgpu'],
   silent: true,
 };

@@ -66,7 +66,8 @@ export function pack_lane_f16(lane: usize, row: usize, K: usize): i32 {
 /** A panel of f16 as one of f32. */
 export function unpack_f16(out: usize, panel: usize, K: usize): usize {
   const start = out;
-  const mask = constant(out, F16_MASK), up = constant(out, F16_UP), limit = constant(out, F16_LIMIT), infinity = constant(out, F16_INFINITY);
+  const mask = constant(out, F16_MASK), up = constant(out, F16_UP);
+  const limit = constant(out, F16_LIMIT), infinity = constant(out, F16_INFINITY);
   for (const end = panel + (K << 4); panel < end; panel += 16, out += 32) {
     v128.store(out, f16x4(v128.load16x4_s(panel), mask, up, limit, infinity));
     v128.store(out, f16x4(v128.load16x4_s(panel, 8), mask, up, limit, infinity), 16);

@@ -96,12 +96,8 @@ class CheckedBackend implements Backend {
     const { dtypes } = this.#driver;
     if (!dtypes.includes(dtype)) {
       const expected = dtypes.join(', ');
-      throw new SkipVisionError('unsupported', `pack: dtype "${dtype}" is not supported by the ${this.name} backend, use ${expected}`, {
-        op: 'pack',
-        argument: 'dtype',
-        got: String(dtype),
-        expected,
-      });
+      const message = `pack: dtype "${dtype}" is not supported by the ${this.name} backend, use ${expected}`;
+      throw new SkipVisionError('unsupported', message, { op: 'pack', argument: 'dtype', got: String(dtype), expected });
     }
     const matrices = (typeof source === 'object' && source !== null ? matricesOf(source) : [source]).map(readerOf);
     const [N, K] = matrices[0]!.shape;

@@ -1,8 +1,7 @@
-import type { WeightDType } from '../../src/backend/weight.ts';
 import { ACTIVATIONS, gatheredFfn } from '../../src/ops/index.ts';
 import { f32, matrix, pair, u32, type Values } from '../operands.ts';
 import { type Random, rowLists } from '../random.ts';
-import { type OpCase, type OpRow, star, TURNING_POINTS } from './row.ts';
+import { type OpCase, type OpRow, PACKED, star, TURNING_POINTS } from './row.ts';
 
 interface Form {
   norm: 'rms' | 'layer' | 'none';
@@ -27,18 +26,20 @@ function operands(random: Random, T: number, D: number, M: number, { norm, gated
   };
 }
 
-function* packed(random: Random, dtype: WeightDType): Generator<OpCase> {
-  for (const form of [LLAMA, VIT]) {
-    const name = form === LLAMA ? 'llama' : 'vit';
-    const attrs = { activation: form.gated ? 'silu' : 'gelu', norm: form.norm, eps: 1e-5 };
-    const axes = { T: TURNING_POINTS, D: [1, 31, 32, 33, 65], M: [1, 3, 31, 32, 33, 65] };
-    for (const { title, ...size } of star({ T: 7, D: 36, M: 70 }, axes)) {
-      const values = operands(random, size.T, size.D, size.M, form);
-      yield { title: `${dtype}, ${name}, ${title}`, values, attrs, sums: 2 * (size.D + size.M), dtype, products: 3 };
-    }
-    for (const [list, rows] of Object.entries(rowLists(35))) {
-      const values = { ...operands(random, 35, 36, 70, form), rows: u32(rows), rowGate: f32(random.normal(rows.length), rows.length) };
-      yield { title: `${dtype}, ${name}, rows ${list}`, values, attrs, sums: 212, dtype, products: 3 };
+function* packed(random: Random): Generator<OpCase> {
+  for (const dtype of PACKED) {
+    for (const form of [LLAMA, VIT]) {
+      const name = form === LLAMA ? 'llama' : 'vit';
+      const attrs = { activation: form.gated ? 'silu' : 'gelu', norm: form.norm, eps: 1e-5 };
+      const axes = { T: TURNING_POINTS, D: [1, 31, 32, 33, 65], M: [1, 3, 31, 32, 33, 65] };
+      for (const { title, ...size } of star({ T: 7, D: 36, M: 70 }, axes)) {
+        const values = operands(random, size.T, size.D, size.M, form);
+        yield { title: `${dtype}, ${name}, ${title}`, values, attrs, sums: 2 * (size.D + size.M), dtype, products: 3 };
+      }
+      for (const [list, rows] of Object.entries(rowLists(35))) {
+        const values = { ...operands(random, 35, 36, 70, form), rows: u32(rows), rowGate: f32(random.normal(rows.length), rows.length) };
+        yield { title: `${dtype}, ${name}, rows ${list}`, values, attrs, sums: 212, dtype, products: 3 };
+      }
     }
   }
 }
@@ -70,7 +71,7 @@ export const gatheredFfnRow: OpRow = {
         }
       }
     }
-    for (const dtype of ['f16', 'q8', 'q4'] as const) yield* packed(random, dtype);
+    yield* packed(random);
     const T = 35;
     for (const [name, rows] of Object.entries(rowLists(T))) {
       for (const gates of [false, true]) {

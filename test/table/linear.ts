@@ -1,8 +1,7 @@
-import type { WeightDType } from '../../src/backend/weight.ts';
 import { ACTIVATIONS, linear, patchEmbedding } from '../../src/ops/index.ts';
 import { f32, matrix, out, u32, type Values } from '../operands.ts';
 import { type Random, rowLists } from '../random.ts';
-import { type OpCase, type OpRow, star, TURNING_POINTS } from './row.ts';
+import { type OpCase, type OpRow, PACKED, star, TURNING_POINTS } from './row.ts';
 
 function operands(random: Random, T: number, K: number, N: number, U = T): Values {
   return {
@@ -14,23 +13,25 @@ function operands(random: Random, T: number, K: number, N: number, U = T): Value
 }
 
 /** Widths around the block of 32 columns; rows and outputs around every tile. */
-function* packed(random: Random, dtype: WeightDType): Generator<OpCase> {
-  const K = [0, 1, 31, 32, 33, 63, 64, 65, 1000];
-  for (const { title, ...size } of star({ T: 5, K: 70, N: 11 }, { T: TURNING_POINTS, K, N: TURNING_POINTS })) {
-    yield { title: `${dtype}, ${title}`, values: operands(random, size.T, size.K, size.N), attrs: {}, sums: size.K + 1, dtype };
+function* packed(random: Random): Generator<OpCase> {
+  for (const dtype of PACKED) {
+    const K = [0, 1, 31, 32, 33, 63, 64, 65, 1000];
+    for (const { title, ...size } of star({ T: 5, K: 70, N: 11 }, { T: TURNING_POINTS, K, N: TURNING_POINTS })) {
+      yield { title: `${dtype}, ${title}`, values: operands(random, size.T, size.K, size.N), attrs: {}, sums: size.K + 1, dtype };
+    }
+    for (const { title, ...size } of star({ T: 1, K: 70, N: 100 }, { K, N: [24, 25, 31, 32, 33, 57, 64, 300] })) {
+      const attrs = { activation: 'silu', accumulate: true };
+      yield { title: `${dtype}, one row, ${title}`, values: operands(random, size.T, size.K, size.N), attrs, sums: size.K + 1, dtype };
+    }
+    const rows = u32(Uint32Array.of(0, 3, 4, 11, 12, 13, 18));
+    yield {
+      title: `${dtype}, rows and outRows`,
+      values: { ...operands(random, 19, 70, 35), rows, outRows: rows },
+      attrs: {},
+      sums: 71,
+      dtype,
+    };
   }
-  for (const { title, ...size } of star({ T: 1, K: 70, N: 100 }, { K, N: [24, 25, 31, 32, 33, 57, 64, 300] })) {
-    const attrs = { activation: 'silu', accumulate: true };
-    yield { title: `${dtype}, one row, ${title}`, values: operands(random, size.T, size.K, size.N), attrs, sums: size.K + 1, dtype };
-  }
-  const rows = u32(Uint32Array.of(0, 3, 4, 11, 12, 13, 18));
-  yield {
-    title: `${dtype}, rows and outRows`,
-    values: { ...operands(random, 19, 70, 35), rows, outRows: rows },
-    attrs: {},
-    sums: 71,
-    dtype,
-  };
 }
 
 export const linearRow: OpRow = {
@@ -51,7 +52,7 @@ export const linearRow: OpRow = {
         sums: 60,
       };
     }
-    for (const dtype of ['f16', 'q8', 'q4'] as const) yield* packed(random, dtype);
+    yield* packed(random);
     const [T, K, N] = [19, 13, 11];
     for (const [name, list] of Object.entries(rowLists(T))) {
       const rows = u32(list);
@@ -87,8 +88,7 @@ export const patchEmbeddingRow: OpRow = {
         };
         yield { title: `${title}${classRow ? ', class row' : ', bias'}`, values, attrs: { patchSize }, sums: K + 2 };
         if (D !== 35) continue;
-        for (const dtype of ['f16', 'q8', 'q4'] as const)
-          yield { title: `${dtype}, ${title}`, values, attrs: { patchSize }, sums: K + 2, dtype };
+        for (const dtype of PACKED) yield { title: `${dtype}, ${title}`, values, attrs: { patchSize }, sums: K + 2, dtype };
       }
     }
   },

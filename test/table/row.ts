@@ -29,6 +29,9 @@ export interface OpRow {
   cases(random: Random): Iterable<OpCase>;
 }
 
+/** How weights are packed besides f32. */
+export const PACKED: readonly WeightDType[] = ['f16', 'q8', 'q4'];
+
 /** 0, 1, tile - 1, tile, tile + 1 and 2 tile + 3 for the tiles 4, 8, 16 and 64. */
 export const TURNING_POINTS = [0, 1, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 19, 35, 63, 64, 65, 131];
 

@@ -1,9 +1,8 @@
 /** Which kernel binary runs here: the relaxed one when it validates and computes right, else plain simd128. */
-import relaxedBytes from '../../../build/wasm/kernels-relaxed.wasm';
-import simdBytes from '../../../build/wasm/kernels-simd.wasm';
 import { SkipVisionError } from '../errors.ts';
 import { yieldToOthers } from '../yield.ts';
 import { FORM, type WasmKernels } from './binding.ts';
+import { kernelBytes } from './kernel-bytes.ts';
 import type { LinearMemory } from './memory.ts';
 import { TILE_BYTES } from './product.ts';
 import { computesRight } from './self-check.ts';
@@ -50,6 +49,7 @@ type Instantiated = Pick<Binary, 'kernels' | 'module'>;
 
 async function chooseBinary(linear: LinearMemory, { variant = 'auto', wasmModule }: BinaryOptions): Promise<Omit<Binary, 'group'>> {
   if (wasmModule) return precompiled(wasmModule, linear);
+  const simdBytes = await kernelBytes('simd128');
   if (!WebAssembly.validate(simdBytes)) throw unsupported('this WebAssembly has no 128-bit SIMD');
   if (variant === 'simd128') return { ...(await instantiate(simdBytes, linear)), variant };
   const relaxed = await tryRelaxed(linear);
@@ -59,6 +59,7 @@ async function chooseBinary(linear: LinearMemory, { variant = 'auto', wasmModule
 }
 
 async function tryRelaxed(linear: LinearMemory): Promise<Instantiated | { reason: string }> {
+  const relaxedBytes = await kernelBytes('relaxed');
   if (!WebAssembly.validate(relaxedBytes)) return { reason: 'this WebAssembly has no relaxed SIMD' };
   const relaxed = await instantiate(relaxedBytes, linear);
   return computesRight(relaxed.kernels, linear) ? relaxed : { reason: 'relaxed SIMD validates, but gives wrong results on this host' };

@@ -3,7 +3,7 @@ import type { Backend } from '../../../src/backend/backend.ts';
 import type { Op } from '../../../src/backend/op.ts';
 import { attention, gatheredFfn, linear } from '../../../src/ops/index.ts';
 import { type BackendCase, identical, ok } from '../../harness.ts';
-import { apply, f32, matrix, out, pair, place, u32, type Values } from '../../operands.ts';
+import { apply, f32, matrix, out, packedAs, pair, place, u32, type Values } from '../../operands.ts';
 import { Random, rowLists } from '../../random.ts';
 import { FFN } from './ffn.ts';
 import type { Law } from './law.ts';
@@ -60,7 +60,10 @@ export function threadLaws({ createAlone }: BackendCase, law: Law): void {
         down: matrix(random.normal(D * M, 0.2), D, M),
       };
       for (const rows of [undefined, rowLists(T).alternating]) {
-        await same(backend, gatheredFfn, { ...values, rows: rows && u32(rows) }, FFN, `${rows?.length ?? 'all'} of ${T} rows, ${D} x ${M}`);
+        for (const dtype of backend.dtypes) {
+          const packed = packedAs({ ...values, rows: rows && u32(rows) }, dtype);
+          await same(backend, gatheredFfn, packed, FFN, `${rows?.length ?? 'all'} of ${T} rows, ${D} x ${M}, ${dtype}`);
+        }
       }
     }
   });

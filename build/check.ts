@@ -14,7 +14,7 @@ const SIZE_LIMIT = 40_000;
 
 /** Files that are no op, each for a reason. */
 const HELPERS = {
-  'src/ops': ['index', 'activation'],
+  'src/ops': ['index', 'activation', 'dot'],
   assembly: [
     'index', // the list of exports
     'simd', // what kernels share

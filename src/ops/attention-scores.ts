@@ -3,7 +3,8 @@ import code from '../../kernels/attention-scores.wgsl';
 import { defineOp, input, optional, output, positionList } from '../backend/op.ts';
 import { f32, type GpuKernel } from '../backend/webgpu/binding.ts';
 import { elementGroups, rowThreads } from '../backend/webgpu/threads.ts';
-import { checkHeads, dotRows, softmaxRow } from './attention.ts';
+import { checkHeads, softmaxRow } from './attention.ts';
+import { dot } from './dot.ts';
 
 const kernel: GpuKernel = { name: 'attention-scores', code };
 const logitsKernel: GpuKernel = { name: 'attention-scores.logits', code: logitsCode };
@@ -45,7 +46,7 @@ export const attentionScores = defineOp<AttentionScoresAttrs>()({
       const kv = Math.floor(h / (H / Hkv));
       softmaxRow(weights, (s) => {
         if (causal && kPositions[s]! > qPosition) return undefined;
-        return scale * dotRows(q, h * dh, k, (s * Hkv + kv) * dh, dh) + (keyBias ? keyBias[s]! : 0);
+        return scale * dot(q, h * dh, k, (s * Hkv + kv) * dh, dh) + (keyBias ? keyBias[s]! : 0);
       });
       for (let s = 0; s < S; s++) sums[s]! += weights[s]!;
     }

@@ -4,6 +4,7 @@ import code from '../../kernels/attention.wgsl';
 import { defineOp, type Io, input, optional, output, positionList } from '../backend/op.ts';
 import { f32, type GpuKernel } from '../backend/webgpu/binding.ts';
 import { elementGroups, rowThreads } from '../backend/webgpu/threads.ts';
+import { dot } from './dot.ts';
 
 const kernel: GpuKernel = { name: 'attention', code };
 const rowKernel: GpuKernel = { name: 'attention.row', code: rowCode };
@@ -67,7 +68,7 @@ export const attention = defineOp<AttentionAttrs>()({
         const query = (t * H + h) * dh;
         softmaxRow(weights, (s) => {
           if (!isVisible(qPositions[t]!, kPositions[s]!, causal, hiddenKeys)) return undefined;
-          return scale * dotRows(q, query, k, (s * Hkv + kv) * dh, dh) + (keyBias ? keyBias[s]! : 0);
+          return scale * dot(q, query, k, (s * Hkv + kv) * dh, dh) + (keyBias ? keyBias[s]! : 0);
         });
         sum.fill(0);
         for (let s = 0; s < S; s++) {
@@ -126,12 +127,6 @@ export function checkHeads(H: number, Hkv: number, fail: (argument: string, got:
 export function isVisible(qPosition: number, kPosition: number, causal: boolean, hiddenKeys: readonly HiddenKeys[]): boolean {
   if (causal && kPosition > qPosition) return false;
   return !hiddenKeys.some(([start, end, from]) => start <= kPosition && kPosition < end && qPosition >= from);
-}
-
-export function dotRows(a: Float32Array, aOffset: number, b: Float32Array, bOffset: number, length: number): number {
-  let sum = 0;
-  for (let c = 0; c < length; c++) sum += a[aOffset + c]! * b[bOffset + c]!;
-  return sum;
 }
 
 /** Softmax over the keys for which `logit` is defined; zeros elsewhere, and everywhere when there is none. */

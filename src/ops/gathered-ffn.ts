@@ -15,6 +15,7 @@ import { innerProduct as gpuInnerProduct, product as gpuProduct, quadsOf, wholeQ
 import { type Activation, activate, activationCode } from './activation.ts';
 import { checkActivation } from './linear.ts';
 import { checkEps } from './rms-norm.ts';
+import { dot } from './dot.ts';
 
 const statsKernel: GpuKernel = { name: 'gathered-ffn.stats', code: statsCode };
 /** Largest inner layer on the GPU; more rows run in blocks. */
@@ -75,12 +76,14 @@ export const gatheredFfn = defineOp<GatheredFfnAttrs>()({
       const row = (rows ? rows[i]! : i) * D;
       normalize(normed, x.subarray(row, row + D), norm, eps, io.normWeight, io.normBias);
       for (let m = 0; m < M; m++) {
-        const u = dot(normed, upMatrix, m * D) + (upBias ? upBias[m]! : 0);
-        inner[m] = gated ? activate(activation, dot(normed, up[0]!, m * D) + (gateBias ? gateBias[m]! : 0)) * u : activate(activation, u);
+        const u = dot(normed, 0, upMatrix, m * D, D) + (upBias ? upBias[m]! : 0);
+        inner[m] = gated
+          ? activate(activation, dot(normed, 0, up[0]!, m * D, D) + (gateBias ? gateBias[m]! : 0)) * u
+          : activate(activation, u);
       }
       const factor = rowGate ? rowGate[i]! : 1;
       for (let d = 0; d < D; d++) {
-        x[row + d] = x[row + d]! + factor * (dot(inner, down[0]!, d * M) + (downBias ? downBias[d]! : 0));
+        x[row + d] = x[row + d]! + factor * (dot(inner, 0, down[0]!, d * M, M) + (downBias ? downBias[d]! : 0));
       }
     }
   },
@@ -156,12 +159,6 @@ export const gatheredFfn = defineOp<GatheredFfnAttrs>()({
     }
   },
 });
-
-function dot(a: Float64Array, matrix: Float32Array, offset: number): number {
-  let sum = 0;
-  for (let k = 0; k < a.length; k++) sum += a[k]! * matrix[offset + k]!;
-  return sum;
-}
 
 function normalize(
   out: Float64Array,

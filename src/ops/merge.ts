@@ -7,6 +7,7 @@ import code from '../../kernels/merge.wgsl';
 import { defineOp, indexOutput, input, output } from '../backend/op.ts';
 import type { GpuKernel } from '../backend/webgpu/binding.ts';
 import { elementGroups, rowThreads } from '../backend/webgpu/threads.ts';
+import { dot } from './dot.ts';
 
 const kernel: GpuKernel = { name: 'merge', code };
 const unitKernel: GpuKernel = { name: 'merge.unit', code: unitCode };
@@ -85,12 +86,6 @@ export const merge = defineOp()({
     gpu.dispatch(kernel, [x, assignment, y], [N, M, C], [M * Math.ceil(C / THREADS)], { THREADS });
   },
 });
-
-function dot(a: Float64Array, aOffset: number, b: Float64Array, bOffset: number, length: number): number {
-  let sum = 0;
-  for (let c = 0; c < length; c++) sum += a[aOffset + c]! * b[bOffset + c]!;
-  return sum;
-}
 
 function groupMean(x: Float32Array, group: Uint32Array, y: Float32Array, N: number, M: number, C: number): void {
   const sums = new Float64Array(M * C);

@@ -3,6 +3,7 @@ import { defineOp, input, optional, output, weight } from '../backend/op.ts';
 import { isInteger, packedBytes, packRows, product, productScratch, rowBlocks } from '../backend/wasm/product.ts';
 import type { GpuKernel } from '../backend/webgpu/binding.ts';
 import { product as gpuProduct, quadsOf } from '../backend/webgpu/product.ts';
+import { dot } from './dot.ts';
 
 const kernel: GpuKernel = { name: 'patch-embedding', code };
 
@@ -38,21 +39,16 @@ export const patchEmbedding = defineOp<PatchEmbeddingAttrs>()({
   reference({ pixels, weight, bias, classEmbedding, positionEmbedding, y }, { channels, height, width, D, P, K }, { patchSize }) {
     const columns = width / patchSize;
     const first = classEmbedding ? 1 : 0;
+    const patch = new Float32Array(K);
     for (let p = 0; p < P; p++) {
+      if (p >= first) {
+        const top = Math.floor((p - first) / columns) * patchSize;
+        flattenPatch(patch, pixels, channels, height, width, patchSize, top, ((p - first) % columns) * patchSize);
+      }
       for (let d = 0; d < D; d++) {
         let sum = positionEmbedding ? positionEmbedding[p * D + d]! : 0;
-        if (p < first) {
-          sum += classEmbedding![d]!;
-        } else {
-          sum += bias ? bias[d]! : 0;
-          const top = Math.floor((p - first) / columns) * patchSize;
-          const left = ((p - first) % columns) * patchSize;
-          for (let c = 0, k = 0; c < channels; c++) {
-            for (let i = 0; i < patchSize; i++) {
-              for (let j = 0; j < patchSize; j++, k++) sum += pixels[(c * height + top + i) * width + left + j]! * weight[0]![d * K + k]!;
-            }
-          }
-        }
+        if (p < first) sum += classEmbedding![d]!;
+        else sum += (bias ? bias[d]! : 0) + dot(patch, 0, weight[0]!, d * K, K);
         y[p * D + d] = sum;
       }
     }
@@ -95,3 +91,22 @@ export const patchEmbedding = defineOp<PatchEmbeddingAttrs>()({
     gpuProduct(gpu, { x: patches, count: P - first, K, weight: io.weight, N: D, y: io.y, accumulate: true, rowOffset: first });
   },
 });
+
+/** The pixels of the patch at (top, left), channel by channel, in the order of a flattened convolution kernel. */
+function flattenPatch(
+  patch: Float32Array,
+  pixels: Float32Array,
+  channels: number,
+  height: number,
+  width: number,
+  size: number,
+  top: number,
+  left: number,
+): void {
+  let k = 0;
+  for (let c = 0; c < channels; c++) {
+    for (let i = 0; i < size; i++) {
+      for (let j = 0; j < size; j++) patch[k++] = pixels[(c * height + top + i) * width + left + j]!;
+    }
+  }
+}

@@ -1,4 +1,4 @@
-/** The browser example, served by its own server and used in Chromium as a person would. */
+/** Pages of the project in Chromium, served by the server of the browser example; and that example, used as a person would. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import path from 'node:path';
 import { chromium, type Page } from 'playwright-core';
@@ -20,14 +20,26 @@ const COST = [
   'KV bytes after',
 ];
 
-export async function checkPage({ folder }: Project, { isolated, csp }: PageOptions): Promise<void> {
+export function checkPage({ folder }: Project, { isolated, csp }: PageOptions): Promise<void> {
+  const options = [...(isolated ? ['--isolated'] : []), ...(csp ? ['--csp'] : [])];
+  return inPage(folder, options, async (page, server) => {
+    await page.goto(server);
+    await use(page, folder, isolated);
+  });
+}
+
+/** Serves the project with the options given and uses a page; fails with what the page must not do as well. */
+export async function inPage(
+  folder: string,
+  options: readonly string[],
+  work: (page: Page, server: string) => Promise<void>,
+): Promise<void> {
   const executablePath = findChromium();
   if (!executablePath) throw new Skip('there is no Chromium on this machine');
-  const server = spawn(
-    process.execPath,
-    ['examples/browser/serve.js', '--port', '0', ...(isolated ? ['--isolated'] : []), ...(csp ? ['--csp'] : [])],
-    { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] },
-  );
+  const server = spawn(process.execPath, ['examples/browser/serve.js', '--port', '0', ...options], {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   try {
     const url = await firstLine(server);
     if (!url.startsWith('http://127.0.0.1:')) fail(`the server listens on ${url}`);
@@ -35,8 +47,7 @@ export async function checkPage({ folder }: Project, { isolated, csp }: PageOpti
     try {
       const page = await browser.newPage();
       const faults = watch(page);
-      await page.goto(url);
-      const error = await use(page, folder, isolated).catch((reason: Error) => reason);
+      const error = await work(page, url).catch((reason: Error) => reason);
       if (error) faults.unshift(error.message);
       if (faults.length > 0) fail(faults.join('\n'));
     } finally {

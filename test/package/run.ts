@@ -1,16 +1,17 @@
 /**
  * Checks of the package as users get it: packed, installed into a folder with an awkward name, and used from there by the
- * examples, the command, type checkers and bundlers. Run: node test/package/run.ts, after npm run build. A line per check, then
- * `N passed, N failed, N skipped`; exit status 1 on a failure.
+ * examples, the snippets of the README, the command, type checkers and bundlers. Run on Node 24: node test/package/run.ts, after
+ * npm run build. A line per check, then `N passed, N failed, N skipped`; exit status 1 on a failure.
  */
-import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { checkImports, checkTreeShaking } from './bundle.ts';
+import { findDeno, findNode, run } from './command.ts';
 import { checkPage } from './page.ts';
 import { type Check, fail, type Project, Skip } from './project.ts';
+import { README_CHECKS } from './readme.ts';
 import { checkThreads } from './threads.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
@@ -23,30 +24,6 @@ export interface PackageTotals {
   passed: number;
   failed: number;
   skipped: { name: string; reason: string }[];
-}
-
-/** The environment without what `npm test` adds for the project it runs in, which would mislead the npm of another one. */
-function cleanEnvironment(): NodeJS.ProcessEnv {
-  const misleading = /^(npm_package_|npm_lifecycle_|npm_config_(local_prefix|prefix|global_prefix|user_agent)$|npm_command$|INIT_CWD$)/;
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !misleading.test(name)));
-  return { ...env, NO_COLOR: '1', npm_config_update_notifier: 'false' };
-}
-
-/** Runs a command to its end and returns what it printed; throws with its last words when it fails. */
-function run(command: string, args: readonly string[], cwd: string): { stdout: string; stderr: string } {
-  const { status, signal, error, stdout, stderr } = spawnSync(command, args, {
-    cwd,
-    env: cleanEnvironment(),
-    encoding: 'utf8',
-    timeout: 180_000,
-  });
-  if (error || status !== 0) {
-    const reason = error?.message ?? `status ${status ?? signal}`;
-    const words = `${stdout}${stderr}`.trim();
-    const excerpt = words.length > 1800 ? `${words.slice(0, 900)}\n...\n${words.slice(-900)}` : words;
-    fail(`${path.basename(command)} ${args.join(' ')}: ${reason}\n${excerpt}`);
-  }
-  return { stdout, stderr };
 }
 
 interface PackedFile {
@@ -102,6 +79,7 @@ function checkContents({ files, installed }: Project): void {
     'dist/index.js',
     'dist/index.d.ts',
     'dist/cli.js',
+    'examples/tiny-vlm/README.md',
     'examples/tiny-vlm/skip/model.safetensors',
   ]) {
     if (!files.some((file) => file.path === wanted)) fail(`${wanted} is not in it`);
@@ -114,17 +92,6 @@ function checkContents({ files, installed }: Project): void {
 
 function checkPublint({ root, tarball }: Project): void {
   run(process.execPath, [path.join(root, 'node_modules/publint/src/cli.js'), tarball, '--strict'], root);
-}
-
-/** An interpreter of that major version: an alias package in node_modules, this process, or what the machine has. */
-function findNode(major: number): string {
-  const inPath = (process.env.PATH ?? '').split(path.delimiter).map((folder) => path.join(folder, 'node'));
-  const candidates = [path.join(ROOT, `node_modules/node${major}/bin/node`), process.execPath, ...inPath];
-  for (const candidate of candidates.filter((file) => existsSync(file))) {
-    const { stdout } = spawnSync(candidate, ['--version'], { encoding: 'utf8' });
-    if (stdout?.startsWith(`v${major}.`)) return candidate;
-  }
-  throw new Skip(`there is no Node ${major} on this machine`);
 }
 
 function expectSample(output: string): void {
@@ -147,9 +114,8 @@ function checkNode(major: number): Check {
   };
 }
 
-function checkDeno({ root, folder }: Project): void {
-  const deno = path.join(root, 'node_modules/.bin/deno');
-  if (!existsSync(deno)) throw new Skip('there is no deno in node_modules');
+function checkDeno({ folder }: Project): void {
+  const deno = findDeno();
   expectSample(run(deno, ['run', '--allow-read', '--no-prompt', 'examples/deno/ask.ts'], folder).stdout);
   run(deno, ['check', 'examples/deno/ask.ts'], folder);
 }
@@ -189,6 +155,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
   'example in Chromium': (project) => checkPage(project, { isolated: false, csp: false }),
   'example in Chromium, isolated': (project) => checkPage(project, { isolated: true, csp: false }),
   'example in Chromium, isolated, strict CSP': (project) => checkPage(project, { isolated: true, csp: true }),
+  ...README_CHECKS,
   'npx skip-vision, from another folder': checkCommand,
   'threads find their worker file': checkThreads,
   'kernels and backends import no package': checkImports,

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { createWasmBackend, wasmMemoryOf } from '../../src/backend/wasm/driver.ts';
 import { LinearMemory, PAGE } from '../../src/backend/wasm/memory.ts';
-import { Random } from '../random.ts';
 
 function outOfMemory(message: RegExp): object {
   return expect.objectContaining({ code: 'out-of-memory', message: expect.stringMatching(message) });
@@ -72,29 +71,6 @@ describe('LinearMemory', () => {
     memory.free(pointer);
     for (const wrong of [pointer, 0, 65, -1])
       expect(() => memory.free(wrong)).toThrow(expect.objectContaining({ code: 'invalid-argument' }));
-  });
-
-  test('2,000 random steps: blocks never overlap, contents survive growth, and all of it joins again', () => {
-    const random = new Random(7);
-    const memory = new LinearMemory();
-    const live = new Map<number, { length: number; mark: number }>();
-    for (let step = 0; step < 2000; step++) {
-      if (live.size && random.unit() < 0.48) {
-        const pointer = [...live.keys()][random.below(live.size)]!;
-        const { length, mark } = live.get(pointer)!;
-        expect(memory.u32(pointer, length).every((value) => value === mark)).toBe(true);
-        memory.free(pointer);
-        live.delete(pointer);
-      } else {
-        const length = random.below(random.unit() < 0.05 ? 100_000 : 1000);
-        const pointer = memory.allocate(length * 4);
-        memory.u32(pointer, length).fill(step);
-        live.set(pointer, { length, mark: step });
-      }
-    }
-    for (const pointer of live.keys()) memory.free(pointer);
-    expect(memory.used).toBe(0);
-    expect(memory.fragments).toBe(1);
   });
 });
 

@@ -1,8 +1,8 @@
 /** The first half of an FFN: its product ends as packed A of the second half, so it never takes a pass of its own. */
 import { activated, load_part } from './linear';
 import { silu4 } from './simd';
-import { group_of, last_tile, tile_panel, tile_rows } from './tiles';
-import { panel_bytes, SPECIAL, unpacks } from './weight-form';
+import { group_of, last_tile, tile_panel, tile_panels, tile_rows } from './tiles';
+import { panel_bytes, SPECIAL, unpacks, WIDE } from './weight-form';
 
 /**
  * act(a gate^T + gateBias) * (a up^T + upBias), or act(a up^T + upBias) without `gated`, for `rows` rows of packed A: as
@@ -30,6 +30,8 @@ export function matmul_inner(
   upBias: usize,
   activation: i32,
 ): void {
+  const wide = form & WIDE;
+  form &= ~WIDE;
   const together = unpacks(form, rows);
   form &= ~SPECIAL;
   const panel = panel_bytes(form, K);
@@ -37,7 +39,8 @@ export function matmul_inner(
   const whole = rows - last;
   const shift = gated ? 1 : 0; // lanes to outputs
   const groupStride = rowMajor ? outStride * group : outStride;
-  for (let n = 0, p = b; (whole || together) && n < N; n += 8, p += panel) {
+  for (let n = 0, p = b, panels = 1; (whole || together) && n < N; n += panels << 3, p += <usize>panels * panel) {
+    panels = tile_panels(wide, N - n);
     const m = first + (n >> shift);
     const addGate = gateBias ? gateBias + (m << 2) : 0,
       addUp = upBias ? upBias + (m << 2) : 0,
@@ -45,8 +48,8 @@ export function matmul_inner(
     let at = a,
       to = out;
     for (let r = 0; r < whole; r += group, at += aStride, to += groupStride) {
-      tile_rows(form, c, at, w, K, group);
-      inner_tile(c, 8, group, M - m, to, m, rowMajor ? outStride : 0, gated, addGate, addUp, activation);
+      tile_rows(form, c, at, w, K, group, panels);
+      inner_tile(c, panels << 3, group, M - m, to, m, rowMajor ? outStride : 0, gated, addGate, addUp, activation);
     }
     if (together && last) {
       tile_rows(form, c, at, w, K, group_of(last));

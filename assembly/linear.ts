@@ -1,13 +1,13 @@
 /** y = act(A W^T + bias) and its variants, over tiles.ts. */
 import { activate4 } from './simd';
-import { group_of, last_tile, tile_panel, tile_rows } from './tiles';
-import { panel_bytes, SPECIAL, unpacks } from './weight-form';
+import { group_of, last_tile, tile_panel, tile_panels, tile_rows } from './tiles';
+import { panel_bytes, SPECIAL, unpacks, WIDE } from './weight-form';
 
 /**
  * y[outRows[r]][0..N) = (or += with `accumulate`) rowGate[r] * act(a W^T + bias) for `rows` rows of packed A in groups of
  * `group` (4 or 6); without outRows row r of y. bias, outRows, rowGate are 0 when absent. aStride: bytes per group of A.
- * b: the panel of the first of the N columns, in `form`. yStride: bytes per row of y. c: 192 bytes of scratch and
- * unpacked_bytes more.
+ * b: the panel of the first of the N columns, in `form`. yStride: bytes per row of y. c: 384 bytes of scratch, or
+ * 192 and unpacked_bytes more.
  */
 export function matmul(
   form: i32,
@@ -27,19 +27,22 @@ export function matmul(
   accumulate: i32,
   rowGate: usize,
 ): void {
+  const wide = form & WIDE;
+  form &= ~WIDE;
   const together = unpacks(form, rows);
   form &= ~SPECIAL;
   const panel = panel_bytes(form, K);
   const last = rows % group;
   const whole = rows - last;
-  for (let n = 0, p = b; (whole || together) && n < N; n += 8, p += panel) {
+  for (let n = 0, p = b, panels = 1; (whole || together) && n < N; n += panels << 3, p += <usize>panels * panel) {
+    panels = tile_panels(wide, N - n);
     const to = y + (n << 2),
       add = bias ? bias + (n << 2) : 0,
       w = tile_panel(form, c, p, K);
     let at = a;
     for (let r = 0; r < whole; r += group, at += aStride) {
-      tile_rows(form, c, at, w, K, group);
-      store_tile(c, 8, r, group, N - n, to, yStride, outRows, add, activation, accumulate, rowGate);
+      tile_rows(form, c, at, w, K, group, panels);
+      store_tile(c, panels << 3, r, group, N - n, to, yStride, outRows, add, activation, accumulate, rowGate);
     }
     if (together && last) {
       tile_rows(form, c, at, w, K, group_of(last));

@@ -84,6 +84,81 @@ function tile_6x8(c: usize, a: usize, b: usize, K: usize): void {
   v128.store(c, c51, 176);
 }
 
+/**
+ * Six rows by two panels, for engines that join neighbouring vectors into 256-bit ones (src/backend/wasm/wide.ts): 12 sums, 2
+ * loads and a splat are then 15 registers. Where they are not joined it spills.
+ */
+export function tile_6x16(c: usize, a: usize, b: usize, panel: usize): void {
+  let c00 = f32x4.splat(0), c01 = c00, c02 = c00, c03 = c00;
+  let c10 = c00, c11 = c00, c12 = c00, c13 = c00;
+  let c20 = c00, c21 = c00, c22 = c00, c23 = c00;
+  let c30 = c00, c31 = c00, c32 = c00, c33 = c00;
+  let c40 = c00, c41 = c00, c42 = c00, c43 = c00;
+  let c50 = c00, c51 = c00, c52 = c00, c53 = c00;
+  const end = b + panel;
+  let b2 = end;
+  while (b < end) {
+    const w0 = v128.load(b), w1 = v128.load(b, 16), w2 = v128.load(b2), w3 = v128.load(b2, 16);
+    let x = v128.load32_splat(a, 0);
+    c00 = madd(x, w0, c00);
+    c01 = madd(x, w1, c01);
+    c02 = madd(x, w2, c02);
+    c03 = madd(x, w3, c03);
+    x = v128.load32_splat(a, 4);
+    c10 = madd(x, w0, c10);
+    c11 = madd(x, w1, c11);
+    c12 = madd(x, w2, c12);
+    c13 = madd(x, w3, c13);
+    x = v128.load32_splat(a, 8);
+    c20 = madd(x, w0, c20);
+    c21 = madd(x, w1, c21);
+    c22 = madd(x, w2, c22);
+    c23 = madd(x, w3, c23);
+    x = v128.load32_splat(a, 12);
+    c30 = madd(x, w0, c30);
+    c31 = madd(x, w1, c31);
+    c32 = madd(x, w2, c32);
+    c33 = madd(x, w3, c33);
+    x = v128.load32_splat(a, 16);
+    c40 = madd(x, w0, c40);
+    c41 = madd(x, w1, c41);
+    c42 = madd(x, w2, c42);
+    c43 = madd(x, w3, c43);
+    x = v128.load32_splat(a, 20);
+    c50 = madd(x, w0, c50);
+    c51 = madd(x, w1, c51);
+    c52 = madd(x, w2, c52);
+    c53 = madd(x, w3, c53);
+    a += 24;
+    b += 32;
+    b2 += 32;
+  }
+  v128.store(c, c00, 0);
+  v128.store(c, c01, 16);
+  v128.store(c, c02, 32);
+  v128.store(c, c03, 48);
+  v128.store(c, c10, 64);
+  v128.store(c, c11, 80);
+  v128.store(c, c12, 96);
+  v128.store(c, c13, 112);
+  v128.store(c, c20, 128);
+  v128.store(c, c21, 144);
+  v128.store(c, c22, 160);
+  v128.store(c, c23, 176);
+  v128.store(c, c30, 192);
+  v128.store(c, c31, 208);
+  v128.store(c, c32, 224);
+  v128.store(c, c33, 240);
+  v128.store(c, c40, 256);
+  v128.store(c, c41, 272);
+  v128.store(c, c42, 288);
+  v128.store(c, c43, 304);
+  v128.store(c, c50, 320);
+  v128.store(c, c51, 336);
+  v128.store(c, c52, 352);
+  v128.store(c, c53, 368);
+}
+
 /** Two rows by two panels; `panel` is the byte length of a panel. */
 function tile_2x16(c: usize, a: usize, b: usize, panel: usize): void {
   let c00 = f32x4.splat(0), c01 = c00, c02 = c00, c03 = c00;
@@ -177,6 +252,13 @@ export function group_of(rows: i32): i32 {
   return rows > 4 ? 6 : 4;
 }
 
+/** Panels that one tile of whole groups takes. Only the relaxed binary has the wide tile, and only for f32. */
+// @ts-ignore: decorator
+@inline
+export function tile_panels(wide: i32, columns: i32): i32 {
+  return ASC_FEATURE_RELAXED_SIMD && wide && columns > 8 ? 2 : 1;
+}
+
 /** The panel as tile_rows takes it: itself, or unpacked behind c. */
 export function tile_panel(form: i32, c: usize, panel: usize, K: usize): usize {
   if (!is_compressed(form)) return panel;
@@ -184,11 +266,12 @@ export function tile_panel(form: i32, c: usize, panel: usize, K: usize): usize {
   return unpack_f16(c + UNPACKED, panel, K);
 }
 
-/** One panel of 8 columns for a group of 4 or 6 rows. */
+/** A panel of 8 columns, or two of f32, for a group of 4 or 6 rows. */
 // @ts-ignore: decorator
 @inline
-export function tile_rows(form: i32, c: usize, a: usize, b: usize, K: usize, group: i32): void {
-  if (is_integer(form)) tile_rows_i8(c, a, b, form == Q8 ? 1 : blocks_of(K), (form == Q8 ? blocks_of(K) << 5 : 32) / STEP, group);
+export function tile_rows(form: i32, c: usize, a: usize, b: usize, K: usize, group: i32, panels: i32 = 1): void {
+  if (ASC_FEATURE_RELAXED_SIMD && panels > 1) tile_6x16(c, a, b, K << 5);
+  else if (is_integer(form)) tile_rows_i8(c, a, b, form == Q8 ? 1 : blocks_of(K), (form == Q8 ? blocks_of(K) << 5 : 32) / STEP, group);
   else if (group == 6) tile_6x8(c, a, b, K);
   else tile_4x8(c, a, b, K);
 }

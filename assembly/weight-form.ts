@@ -17,6 +17,8 @@ export const Q4: i32 = 3;
 export const Q4_ZEROS: i32 = 4;
 /** Added to a form with infinities or NaN among its f16: the products of one row take a short cut that knows none. */
 export const SPECIAL: i32 = 8;
+/** Added to F32: whole groups of 6 rows take two panels at a time. */
+export const WIDE: i32 = 16;
 
 /** Columns that one step of an integer tile multiplies: 4 int8 by the relaxed dot product, 2 int16 without it. */
 // @ts-ignore: decorator

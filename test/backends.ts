@@ -27,6 +27,17 @@ export function wasmCase(variant: WasmVariant, threads = 1): BackendCase {
   };
 }
 
+/** 256-bit products, where this CPU and engine have them; else the suites run on plain ones once more. */
+export function wideCase(): BackendCase {
+  const options = { variant: 'relaxed', wide: true } as const;
+  return {
+    name: 'wasm relaxed, wide',
+    kind: 'wasm',
+    create: () => createWasmBackend(options),
+    lend: (contents) => lendLinearMemory(options, contents),
+  };
+}
+
 async function lendLinearMemory(options: WasmBackendOptions, contents: Float32Array): Promise<LentMemory> {
   const backend = await createWasmBackend(options);
   const linear = wasmMemoryOf(backend);

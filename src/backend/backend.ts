@@ -19,7 +19,15 @@ import type { MatrixReader } from './weight-source.ts';
 export type BackendName = 'reference' | 'wasm' | 'webgpu';
 export const BACKEND_NAMES: readonly BackendName[] = ['webgpu', 'wasm', 'reference'];
 
-export type Feature = 'simd' | 'relaxed-simd' | 'threads' | 'shader-f16' | 'subgroups' | 'timestamp-query' | 'software-adapter';
+export type Feature =
+  | 'simd'
+  | 'relaxed-simd'
+  | 'wide-simd'
+  | 'threads'
+  | 'shader-f16'
+  | 'subgroups'
+  | 'timestamp-query'
+  | 'software-adapter';
 
 export interface Limits {
   /** Largest tensor or packed weight, in bytes. */

@@ -78,6 +78,15 @@ function threadTests(t: Suite, available: boolean): void {
     const reason = t.platform.isolated ? /could not be started/ : /not cross-origin isolated/;
     t.test('threads are refused here: the wasm backend runs on one, and says why', () => runsOnOne({}, reason));
   }
+  if (t.platform.runtime !== 'node') {
+    t.test('256-bit products are refused here: the wasm backend has plain ones, and says why', async () => {
+      const told: string[] = [];
+      await using backend = await createWasmBackend({ wide: true, onFallback: ({ reason }) => void told.push(reason) });
+      equal(backend.features.has('wide-simd'), false, 'wide-simd');
+      deepEqual(told, ['wide was asked for, but only Node can set the flag of V8 that it needs'], 'what onFallback was told');
+      ok(backend.description.includes(told[0]!), `the description is "${backend.description}"`);
+    });
+  }
   t.test('a number of threads that is none is refused', async () => {
     for (const threads of [0, -1, 1.5, Number.NaN, 1000, '2' as unknown as number]) {
       await throwsCode(() => createWasmBackend({ threads }), 'invalid-argument', { argument: 'threads' });

@@ -7,6 +7,8 @@ export type WasmKernels = Readonly<Record<string, (...args: number[]) => number>
 export const FORM = { f32: 0, f16: 1, q8: 2, q4: 3, q4Zeros: 4 } as const;
 /** Added to the form for a product when not all f16 of a weight are finite. */
 export const SPECIAL = 8;
+/** Added to FORM.f32 for a product on 256-bit vectors. */
+export const WIDE = 16;
 export type Form = (typeof FORM)[keyof typeof FORM];
 
 /**
@@ -46,6 +48,8 @@ export interface WasmContext {
   readonly kernels: WasmKernels;
   /** Rows that packed A interleaves (see pack_rows_f32): what the faster matrix tile of this engine takes. */
   readonly group: 4 | 6;
+  /** Whether products of f32 weights run on 256-bit vectors. */
+  readonly wide: boolean;
   /** Uninitialised linear memory until the op returns, 64-byte aligned. Ask for all of it before writing any output. */
   scratch(bytes: number): number;
   /** The same once for every thread. */

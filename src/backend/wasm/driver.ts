@@ -33,24 +33,28 @@ class WasmDriver implements Driver {
   readonly dtypes = WEIGHT_DTYPES;
   readonly limits: Limits;
   readonly lost: Promise<LossInfo>;
-  readonly #kernels: Binary['kernels'];
-  readonly #group: Binary['group'];
+  readonly #binary: Binary;
   #memory: LinearMemory | undefined;
   readonly #pool: Pool | undefined;
   #settleLost!: (info: LossInfo) => void;
 
-  constructor({ memory, binary: { kernels, variant, group, reason }, pool, noThreads }: Parts) {
+  constructor({ memory, binary, pool, noThreads }: Parts) {
     this.#memory = memory;
     this.limits = { maxBufferBytes: (memory.maximumPages - 1) * PAGE };
     this.#pool = pool;
-    this.#kernels = kernels;
-    this.#group = group;
+    this.#binary = binary;
+    const { variant, reason, wide, notWide } = binary;
     const features: Feature[] = ['simd'];
     if (variant === 'relaxed') features.push('relaxed-simd');
+    if (wide) features.push('wide-simd');
     if (pool) features.push('threads');
     this.features = new Set(features);
-    const simd = variant === 'relaxed' ? 'simd128 + relaxed SIMD' : `simd128${reason ? ` (${reason})` : ''}`;
-    this.description = pool ? `${simd}, ${pool.threads} threads` : noThreads ? `${simd}, one thread (${noThreads})` : simd;
+    const parts = [variant === 'relaxed' ? 'simd128 + relaxed SIMD' : `simd128${reason ? ` (${reason})` : ''}`];
+    if (wide) parts.push('256-bit products');
+    else if (notWide) parts.push(`128-bit products (${notWide})`);
+    if (pool) parts.push(`${pool.threads} threads`);
+    else if (noThreads) parts.push(`one thread (${noThreads})`);
+    this.description = parts.join(', ');
     this.lost = new Promise((resolve) => {
       this.#settleLost = resolve;
     });
@@ -90,7 +94,7 @@ class WasmDriver implements Driver {
   }
 
   async pack(matrices: readonly MatrixReader[], dtype: WeightDType, pause: Pause): Promise<{ handle: WasmWeight; bytes: number }> {
-    return packWeight(() => this.#live(), this.#kernels, matrices, dtype, pause);
+    return packWeight(() => this.#live(), this.#binary.kernels, matrices, dtype, pause);
   }
 
   freeWeight(handle: unknown): void {
@@ -117,8 +121,9 @@ class WasmDriver implements Driver {
     };
     const threads = this.#pool?.threads ?? 1;
     const context: WasmContext = {
-      kernels: this.#kernels,
-      group: this.#group,
+      kernels: this.#binary.kernels,
+      group: this.#binary.group,
+      wide: this.#binary.wide,
       scratch,
       threads,
       shareFrom: this.#pool?.shareFrom ?? 0,
@@ -148,7 +153,7 @@ class WasmDriver implements Driver {
       this.#pool.run(op.name, calls);
       return;
     }
-    const kernel = this.#kernels[calls.kernel]!;
+    const kernel = this.#binary.kernels[calls.kernel]!;
     for (let call = 0; call < calls.calls; call++) kernel(...calls.args(call));
   }
 
@@ -192,7 +197,7 @@ function badHandle(got: string, expected: string): SkipVisionError {
 }
 
 export interface WasmBackendOptions extends BinaryOptions, ThreadOptions {
-  /** Told why there is one thread where more were asked for. */
+  /** Told why there is one thread where more were asked for, and why there are no 256-bit products where they were. */
   onFallback?(rejection: Rejection): void;
   rejected?: readonly Rejection[];
 }
@@ -209,7 +214,9 @@ export async function createWasmBackend(options: WasmBackendOptions = {}): Promi
   checkThreads('createWasmBackend', threads);
   const threaded = threads > 1 ? await startThreads(threads, options) : undefined;
   if (typeof threaded === 'string') onFallback?.({ name: 'wasm', reason: threaded });
-  const driver = new WasmDriver(typeof threaded === 'object' ? threaded : await startAlone(options, threaded));
+  const parts = typeof threaded === 'object' ? threaded : await startAlone(options, threaded);
+  if (parts.binary.notWide) onFallback?.({ name: 'wasm', reason: parts.binary.notWide });
+  const driver = new WasmDriver(parts);
   const backend = createBackend(driver, rejected);
   memories.set(backend, driver);
   return backend;

@@ -1,5 +1,5 @@
 /** Calls of the matrix product kernels: row blocks that bound the scratch memory, column chunks that bound a call. */
-import { FORM, SPECIAL, type ThreadScratch, type WasmContext, type WasmWeight } from './binding.ts';
+import { FORM, SPECIAL, type ThreadScratch, WIDE, type WasmContext, type WasmWeight } from './binding.ts';
 
 /** Packed A holds at most this many rows at a time; a multiple of both groups. More rows mean fewer passes over the weights. */
 const BLOCK_ROWS = 264;
@@ -12,8 +12,8 @@ const CHUNK = 256;
 const SMALL_CHUNK = 32;
 const CHUNKS_PER_THREAD = 6;
 
-/** The kernels' own scratch: the sums of one tile. An unpacked panel stands behind it. */
-export const TILE_BYTES = 192;
+/** The kernels' own scratch: the sums of one tile, or those of 192 bytes and an unpacked panel behind them. */
+export const TILE_BYTES = 384;
 
 export interface RowBlock {
   first: number;
@@ -111,7 +111,7 @@ export interface Product {
 
 export function product(wasm: WasmContext, p: Product): void {
   const { kernels, group, share } = wasm;
-  const { pointer, form, special } = p.weight;
+  const { pointer, form } = p.weight;
   const aStride = kernels.row_bytes!(form, p.aColumns ?? p.K) * group;
   const panel = kernels.panel_bytes!(form, p.K);
   const chunk = chunkLanes(wasm, p.rows, p.K, p.N);
@@ -125,7 +125,7 @@ export function product(wasm: WasmContext, p: Product): void {
       const columns = Math.min(chunk, p.N - n);
       const weight = pointer + (n / 8) * panel;
       const to = [p.y + n * 4, p.N * 4, p.outRows, p.bias && p.bias + n * 4, p.activation, Number(p.accumulate), p.rowGate];
-      return [special ? form + SPECIAL : form, p.tile.pointer, p.a, aStride, p.rows, group, p.K, weight, columns, ...to];
+      return [formArgument(wasm, p.weight), p.tile.pointer, p.a, aStride, p.rows, group, p.K, weight, columns, ...to];
     },
   });
 }
@@ -147,7 +147,7 @@ export interface InnerProduct {
 
 export function innerProduct(wasm: WasmContext, p: InnerProduct): void {
   const { kernels, group, share } = wasm;
-  const { pointer, parts, form, special } = p.weight;
+  const { pointer, parts, form } = p.weight;
   const aStride = kernels.row_bytes!(form, p.K) * group;
   const panel = kernels.panel_bytes!(form, p.K);
   const outStride = innerColumns(p.M) * 4 * (p.rowMajor ? 1 : group);
@@ -163,9 +163,14 @@ export function innerProduct(wasm: WasmContext, p: InnerProduct): void {
       const columns = Math.min(chunk, lanes - n);
       const weight = pointer + (n / 8) * panel;
       const to = [n / parts, p.M, parts - 1, p.out, outStride, Number(p.rowMajor), p.gateBias, p.upBias, p.activation];
-      return [special ? form + SPECIAL : form, p.tile.pointer, p.a, aStride, p.rows, group, p.K, weight, columns, ...to];
+      return [formArgument(wasm, p.weight), p.tile.pointer, p.a, aStride, p.rows, group, p.K, weight, columns, ...to];
     },
   });
+}
+
+function formArgument({ wide }: WasmContext, { form, special }: WasmWeight): number {
+  if (wide && form === FORM.f32) return form + WIDE;
+  return special ? form + SPECIAL : form;
 }
 
 /** The inner product is written four columns at a time. */

@@ -51,6 +51,7 @@ export const everywhere: Options = {
 
 const esbuildOptions: Options['esbuildOptions'] = (options) => {
   options.minifyWhitespace = true; // names stay readable in stack traces
+  options.minifySyntax = true;
   options.lineLimit = 120; // an uncaught error prints its line
 };
 

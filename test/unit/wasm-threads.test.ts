@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import type { Worker } from 'node:worker_threads';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { loadBinary } from '../../src/backend/wasm/binary.ts';
 import { createWasmBackend, type WasmBackendOptions } from '../../src/backend/wasm/driver.ts';
 import { LinearMemory } from '../../src/backend/wasm/memory.ts';
@@ -40,6 +40,16 @@ describe('threads of a wasm backend', () => {
     run();
     expect(workers).toHaveLength(0);
     await backend[Symbol.asyncDispose]();
+  });
+
+  test('a global Worker that somebody made of threads of Node is none of ours', async () => {
+    vi.stubGlobal('Worker', class {}); // as onnxruntime-web does
+    try {
+      await using backend = await createWasmBackend({ threads: 2 });
+      expect(backend.description).toMatch(/, 2 threads$/);
+    } finally {
+      vi.unstubAllGlobals();
+    }
   });
 
   test('dispose ends the workers', async () => {

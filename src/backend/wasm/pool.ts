@@ -153,25 +153,35 @@ interface NodeThreads {
   Worker: new (url: string | URL, options: object) => NodeWorker;
 }
 interface Host {
-  Worker?: typeof Worker;
-  Deno?: object;
+  Worker?: unknown;
+  Bun?: object;
+  document?: object;
   process?: { getBuiltinModule?(name: 'node:worker_threads'): NodeThreads };
 }
 
 function newHand(workerUrl: string | URL | undefined): Hand {
-  const { Worker: Global, Deno, process } = globalThis as Host;
-  // Deno's own workers keep the process alive whatever one does.
-  if (Global && !Deno) {
-    // Spelled out, as bundlers look for exactly this.
-    return browserHand(
-      workerUrl ? new Worker(workerUrl, { type: 'module' }) : new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' }),
-    );
+  const threads = nodeThreads();
+  if (threads) {
+    const url = workerUrl ?? new URL('./worker.ts', import.meta.url);
+    // Without the flags of the process: preloaded modules have no business in a thread that runs kernels only.
+    return nodeHand(new threads.Worker(typeof url === 'string' && /^(file|data):/.test(url) ? new URL(url) : url, { execArgv: [] }));
   }
-  const threads = process?.getBuiltinModule?.('node:worker_threads');
-  if (!threads) throw new Error('this host has no workers');
-  const url = workerUrl ?? new URL('./worker.ts', import.meta.url);
-  // Without the flags of the process: preloaded modules have no business in a thread that runs kernels only.
-  return nodeHand(new threads.Worker(typeof url === 'string' && /^(file|data):/.test(url) ? new URL(url) : url, { execArgv: [] }));
+  if (typeof Worker !== 'function') throw new Error('this host has no workers');
+  // Spelled out, as bundlers look for exactly this.
+  const worker = workerUrl
+    ? new Worker(workerUrl, { type: 'module' })
+    : new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
+  return browserHand(worker);
+}
+
+/**
+ * Node's threads, also where somebody has made a global `Worker` of them that is none; and Deno's imitation of them, as its own
+ * workers keep the process alive whatever one does. Not in a page that has Node (Electron): there they do not work.
+ */
+function nodeThreads(): NodeThreads | undefined {
+  const { Worker: Global, Bun, document, process } = globalThis as Host;
+  if (Global && (Bun || document)) return undefined;
+  return process?.getBuiltinModule?.('node:worker_threads');
 }
 
 function browserHand(worker: Worker & { unref?(): void }): Hand {

@@ -10,7 +10,10 @@ const BLOCK_ROWS = 264;
 const CHUNK = 256;
 /** With several threads calls are smaller, so that nobody waits long for the last one; but no smaller than this. */
 const SMALL_CHUNK = 32;
-const CHUNKS_PER_THREAD = 6;
+const CHUNKS_PER_THREAD = 24;
+/** The same for rows on their way to int8, each number of which takes as long as so many multiply-adds. */
+const PACKS_PER_THREAD = 4;
+const PACK_WORK = 16;
 
 /** The kernels' own scratch: the sums of one tile, or those of 192 bytes and an unpacked panel behind them. */
 export const TILE_BYTES = 384;
@@ -56,14 +59,14 @@ export interface ProductScratch {
   /** Packed A. */
   a: number;
   /** One row that is on its way to int8, where A is packed so. */
-  row: number;
+  row?: ThreadScratch;
 }
 
 export function productScratch({ kernels, scratch, ownScratch }: WasmContext, weight: WasmWeight, rows: number, K: number): ProductScratch {
   return {
     tile: ownScratch(TILE_BYTES + kernels.unpacked_bytes!(weight.form, K)),
     a: scratch(packedBytes(rows, kernels.row_bytes!(weight.form, K))),
-    row: isInteger(weight) ? scratch(Math.ceil(K / 32) * 128) : 0,
+    row: isInteger(weight) ? ownScratch(Math.ceil(K / 32) * 128) : undefined,
   };
 }
 
@@ -80,15 +83,36 @@ export interface RowsOfA extends ProductScratch {
   norm?: { kind: 'rms' | 'layer'; eps: number; weight: number; bias: number };
 }
 
-export function packRows({ kernels, group }: WasmContext, { weight, a, row, x, list, count, K, norm, stride = K * 4 }: RowsOfA): void {
-  if (isInteger(weight)) {
-    const kind = norm ? 1 + Number(norm.kind === 'layer') : 0;
-    kernels.pack_rows_i8!(a, x, stride, list, count, K, group, weight.form, row, kind, norm?.eps ?? 0, norm?.weight ?? 0, norm?.bias ?? 0);
+export function packRows(wasm: WasmContext, rows: RowsOfA): void {
+  const { kernels, group } = wasm;
+  const { a, x, row, list, count, K, norm } = rows;
+  if (row) {
+    packIntegerRows(wasm, rows, row);
   } else if (norm) {
     kernels.pack_normed_rows_f32!(a, x, list, count, K, group, Number(norm.kind === 'layer'), norm.eps, norm.weight, norm.bias);
   } else {
     kernels.pack_rows_f32!(a, x, list, count, K, group);
   }
+}
+
+/** Beside products of integers this is work enough to be shared. */
+function packIntegerRows({ kernels, group, threads, share }: WasmContext, rows: RowsOfA, row: ThreadScratch): void {
+  const { weight, a, x, list, count, K, norm, stride = K * 4 } = rows;
+  const kind = norm ? 1 + Number(norm.kind === 'layer') : 0;
+  const rest = [kind, norm?.eps ?? 0, norm?.weight ?? 0, norm?.bias ?? 0];
+  const rowBytes = kernels.row_bytes!(weight.form, K);
+  const step = threads === 1 ? count : Math.ceil(count / (threads * PACKS_PER_THREAD) / group) * group;
+  share({
+    kernel: 'pack_rows_i8',
+    calls: count && Math.ceil(count / step),
+    work: count * K * PACK_WORK,
+    own: { ...row, argument: 8 },
+    args(call) {
+      const first = call * step;
+      const from = list ? [x, stride, list + first * 4] : [x + first * stride, stride, 0];
+      return [a + first * rowBytes, ...from, Math.min(step, count - first), K, group, weight.form, row.pointer, ...rest];
+    },
+  });
 }
 
 /** `y[outRows[r]] = or += rowGate[r] * act(A W^T + bias)`; addresses, 0 where absent. See matmul. */

@@ -130,10 +130,13 @@ class CheckedBackend implements Backend {
       // what an op writes is no longer what was uploaded
       if (value instanceof Tensor && operand.kind === 'tensor' && operand.access !== 'in') value.storage.host = undefined;
     }
-    const cost = this.#sinks.size > 0 ? op.cost(dims, attrs, io) : undefined;
+    if (this.#sinks.size === 0) {
+      this.#driver.run(op, operands, dims, attrs);
+      return;
+    }
+    const cost = op.cost(dims, attrs, io);
     const start = performance.now();
     this.#driver.run(op, operands, dims, attrs);
-    if (!cost) return;
     const event: TraceEvent = { op: op.name, dims, ...cost, milliseconds: performance.now() - start };
     for (const sink of this.#sinks) sink(event);
   }

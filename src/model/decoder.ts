@@ -150,10 +150,12 @@ export class Decoder implements Disposable {
     const { backend, config } = this;
     const all = range(0, positions.length);
     using rotation = makeRotation(backend, config, positions);
+    using positionTensor = backend.upload(positions);
     for (const [index, layer] of this.#layers.entries()) {
       const isLast = index === config.numLayers - 1;
       const queries = isLast && wanted.length < all.length ? wanted : undefined;
-      runLayer(backend, config, layer, { x, positions, cache, index, rotation, queries, ...options, plan: options.plan(index) });
+      const plan = options.plan(index);
+      runLayer(backend, config, layer, { x, positions, positionTensor, cache, index, rotation, queries, ...options, plan });
       await options.onLayer?.(index, x);
       await backend.flush({ signal: options.signal });
     }
@@ -227,6 +229,8 @@ function makeRotation(backend: Backend, { headDim, ropeTheta }: DecoderConfig, p
 interface LayerRun {
   x: Tensor<'f32'>;
   positions: Uint32Array;
+  /** The same on the backend. */
+  positionTensor: Tensor<'u32'>;
   cache: KvCache;
   index: number;
   rotation: Rotation;
@@ -293,14 +297,13 @@ function attend(
   store(run, k, v);
   const heads = [run.positions.length, numKvHeads, headDim];
   const keys = wasEmpty ? { k: k.view(heads), v: v.view(heads) } : { k: run.cache.keys(run.index), v: run.cache.values(run.index) };
-  using freshPositions = wasEmpty ? backend.upload(run.positions) : undefined;
-  using qPositionTensor = backend.upload(qPositions);
+  using ownPositions = run.queries ? backend.upload(qPositions) : undefined;
   const perHead = [qPositions.length, numHeads, headDim];
-  const kPositions = freshPositions ?? run.cache.positionTensor(run.index);
+  const kPositions = wasEmpty ? run.positionTensor : run.cache.positionTensor(run.index);
   return produce(backend, [qPositions.length, numHeads * headDim], (o) =>
     backend.run(
       attention,
-      { q: q.view(perHead), ...keys, qPositions: qPositionTensor, kPositions, o: o.view(perHead) },
+      { q: q.view(perHead), ...keys, qPositions: ownPositions ?? run.positionTensor, kPositions, o: o.view(perHead) },
       { scale: headDim ** -0.5, causal: true, hiddenKeys: run.plan.hiddenKeys },
     ),
   );

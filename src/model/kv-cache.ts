@@ -156,8 +156,8 @@ export class KvCache implements Disposable {
     const { capacity = held.capacity } = options;
     if (capacity < keep.length)
       throw invalidArgument('KvCache.compact', 'capacity', `${capacity}`, `at least the ${keep.length} kept rows`);
-    if (capacity === held.capacity && keep.length === held.positions.length) return;
     if (capacity === held.capacity) {
+      if (keep.length === held.positions.length) return;
       using keepTensor = this.backend.upload(keep);
       this.backend.run(compactKv, { k: held.k, v: held.v, keep: keepTensor }, {});
       held.positions = Uint32Array.from(keep, (row) => held.positions[row]!);

@@ -2,6 +2,7 @@ import { defineOp, input, optional, output, rowList, weight } from '../backend/o
 import { packRows, product, productScratch, rowBlocks } from '../backend/wasm/product.ts';
 import { product as gpuProduct, wholeQuads } from '../backend/webgpu/product.ts';
 import { ACTIVATIONS, type Activation, activate, activationCode } from './activation.ts';
+import { dot } from './dot.ts';
 
 export interface LinearAttrs {
   /** Applied to the product plus bias. Default 'none'. */
@@ -40,9 +41,7 @@ export const linear = defineOp<LinearAttrs>()({
       const from = (rows ? rows[i]! : i) * K;
       const to = (outRows ? outRows[i]! : i) * N;
       for (let n = 0; n < N; n++) {
-        let sum = bias ? bias[n]! : 0;
-        for (let k = 0; k < K; k++) sum += x[from + k]! * matrix![n * K + k]!;
-        const value = activate(activation, sum);
+        const value = activate(activation, (bias ? bias[n]! : 0) + dot(x, from, matrix!, n * K, K));
         y[to + n] = accumulate ? y[to + n]! + value : value;
       }
     }

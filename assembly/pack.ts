@@ -2,7 +2,7 @@
  * Packing for the matrix products: weights into panels once; rows of A into groups of `group` (4 or 6) rows for each
  * product, out[group][k][rows of the group]. A last group of up to 4 rows is one of 4, of 5 rows one of 6.
  */
-import { madd, sum_lanes } from './simd';
+import { inverse_deviation, row_mean } from './layer-norm';
 import { group_of } from './tiles';
 
 /**
@@ -99,8 +99,8 @@ export function pack_normed_rows_f32(
 
 export function pack_normed_row(out: usize, step: usize, x: usize, K: usize, layer: i32, eps: f32, weight: usize, bias: usize): void {
   const bytes = K << 2;
-  const mean: f32 = layer ? row_sum(x, bytes) / <f32>K : 0;
-  const scale: f32 = 1.0 / sqrt<f32>(row_squares(x, bytes, mean) / <f32>K + eps);
+  const mean: f32 = layer ? row_mean(x, <i32>K) : 0;
+  const scale = inverse_deviation(x, <i32>K, mean, eps);
   const means = f32x4.splat(mean), scales = f32x4.splat(scale);
   let k: usize = 0;
   for (; k + 16 <= bytes; k += 16) {
@@ -113,40 +113,4 @@ export function pack_normed_row(out: usize, step: usize, x: usize, K: usize, lay
     if (bias) v += load<f32>(bias + k);
     store<f32>(out, v);
   }
-}
-
-/** Sums in 16 chains: rounding grows with n / 16. */
-function row_sum(x: usize, bytes: usize): f32 {
-  let a = f32x4.splat(0), b = a, c = a, d = a;
-  const end = x + bytes;
-  for (; x + 64 <= end; x += 64) {
-    a = f32x4.add(a, v128.load(x));
-    b = f32x4.add(b, v128.load(x, 16));
-    c = f32x4.add(c, v128.load(x, 32));
-    d = f32x4.add(d, v128.load(x, 48));
-  }
-  let sum = sum_lanes(f32x4.add(f32x4.add(a, b), f32x4.add(c, d)));
-  for (; x < end; x += 4) sum += load<f32>(x);
-  return sum;
-}
-
-/** Sum of (x - mean)^2. */
-function row_squares(x: usize, bytes: usize, mean: f32): f32 {
-  let a = f32x4.splat(0), b = a, c = a, d = a;
-  const m = f32x4.splat(mean);
-  const end = x + bytes;
-  for (; x + 64 <= end; x += 64) {
-    const v0 = f32x4.sub(v128.load(x), m), v1 = f32x4.sub(v128.load(x, 16), m);
-    const v2 = f32x4.sub(v128.load(x, 32), m), v3 = f32x4.sub(v128.load(x, 48), m);
-    a = madd(v0, v0, a);
-    b = madd(v1, v1, b);
-    c = madd(v2, v2, c);
-    d = madd(v3, v3, d);
-  }
-  let sum = sum_lanes(f32x4.add(f32x4.add(a, b), f32x4.add(c, d)));
-  for (; x < end; x += 4) {
-    const v = load<f32>(x) - mean;
-    sum += v * v;
-  }
-  return sum;
 }

@@ -1,8 +1,8 @@
 /** The first half of an FFN: its product ends as packed A of the second half, so it never takes a pass of its own. */
 import { activated, load_part } from './linear';
 import { silu4 } from './simd';
-import { group_of, last_tile, tile_panel, tile_panels, tile_rows } from './tiles';
-import { panel_bytes, SPECIAL, unpacks, WIDE } from './weight-form';
+import { group_of, last_tile, shares_panels, tile_panel, tile_panels, tile_rows } from './tiles';
+import { panel_bytes, SPECIAL, WIDE } from './weight-form';
 
 /**
  * act(a gate^T + gateBias) * (a up^T + upBias), or act(a up^T + upBias) without `gated`, for `rows` rows of packed A: as
@@ -32,40 +32,44 @@ export function matmul_inner(
 ): void {
   const wide = form & WIDE;
   form &= ~WIDE;
-  const together = unpacks(form, rows);
+  const together = shares_panels(form, rows, group);
   form &= ~SPECIAL;
   const panel = panel_bytes(form, K);
   const last = rows % group;
   const whole = rows - last;
   const shift = gated ? 1 : 0; // lanes to outputs
   const groupStride = rowMajor ? outStride * group : outStride;
-  for (let n = 0, p = b, panels = 1; (whole || together) && n < N; n += panels << 3, p += <usize>panels * panel) {
+  if (!together) {
+    for (let n = 0; n < N; ) {
+      const m = first + (n >> shift);
+      const addGate = gateBias ? gateBias + (m << 2) : 0,
+        addUp = upBias ? upBias + (m << 2) : 0;
+      const width = last_tile(form, c, a, b + <usize>(n >> 3) * panel, K, rows, N - n);
+      inner_tile(c, width, rows, M - m, out, m, rowMajor ? outStride : 0, gated, addGate, addUp, activation);
+      n += width;
+    }
+    return;
+  }
+  for (let n = 0, p = b, panels = 1; n < N; n += panels << 3, p += <usize>panels * panel) {
     panels = tile_panels(wide, N - n);
     const m = first + (n >> shift);
     const addGate = gateBias ? gateBias + (m << 2) : 0,
       addUp = upBias ? upBias + (m << 2) : 0,
-      w = tile_panel(form, c, p, K);
+      w = tile_panel(form, c, p, <usize>panels * panel, K);
     let at = a,
       to = out;
     for (let r = 0; r < whole; r += group, at += aStride, to += groupStride) {
       tile_rows(form, c, at, w, K, group, panels);
       inner_tile(c, panels << 3, group, M - m, to, m, rowMajor ? outStride : 0, gated, addGate, addUp, activation);
     }
-    if (together && last) {
-      tile_rows(form, c, at, w, K, group_of(last));
-      inner_tile(c, 8, last, M - m, to, m, rowMajor ? outStride : 0, gated, addGate, addUp, activation);
+    for (let i = 0, left = last ? panels : 0; i < left; i++) {
+      const right = (i << 3) >> shift; // outputs of the panels before
+      const bytes: usize = right << 2;
+      tile_rows(form, c, at, w + <usize>i * panel, K, group_of(last));
+      inner_tile(
+        c, 8, last, M - m - right, to, m + right, rowMajor ? outStride : 0, gated, addGate && addGate + bytes, addUp && addUp + bytes, activation,
+      );
     }
-  }
-  if (!last || together) return;
-  const at = a + <usize>(whole / group) * aStride,
-    to = out + <usize>(whole / group) * groupStride;
-  for (let n = 0; n < N; ) {
-    const m = first + (n >> shift);
-    const addGate = gateBias ? gateBias + (m << 2) : 0,
-      addUp = upBias ? upBias + (m << 2) : 0;
-    const width = last_tile(form, c, at, b + <usize>(n >> 3) * panel, K, last, N - n);
-    inner_tile(c, width, last, M - m, to, m, rowMajor ? outStride : 0, gated, addGate, addUp, activation);
-    n += width;
   }
 }
 

@@ -1,7 +1,7 @@
 /** y = act(A W^T + bias) and its variants, over tiles.ts. */
 import { activate4 } from './simd';
-import { group_of, last_tile, tile_panel, tile_panels, tile_rows } from './tiles';
-import { panel_bytes, SPECIAL, unpacks, WIDE } from './weight-form';
+import { group_of, last_tile, shares_panels, tile_panel, tile_panels, tile_rows } from './tiles';
+import { panel_bytes, SPECIAL, WIDE } from './weight-form';
 
 /**
  * y[outRows[r]][0..N) = (or += with `accumulate`) rowGate[r] * act(a W^T + bias) for `rows` rows of packed A in groups of
@@ -29,33 +29,35 @@ export function matmul(
 ): void {
   const wide = form & WIDE;
   form &= ~WIDE;
-  const together = unpacks(form, rows);
+  const together = shares_panels(form, rows, group);
   form &= ~SPECIAL;
   const panel = panel_bytes(form, K);
   const last = rows % group;
   const whole = rows - last;
-  for (let n = 0, p = b, panels = 1; (whole || together) && n < N; n += panels << 3, p += <usize>panels * panel) {
+  if (!together) {
+    for (let n = 0; n < N; ) {
+      const add = bias ? bias + (n << 2) : 0;
+      const width = last_tile(form, c, a, b + <usize>(n >> 3) * panel, K, rows, N - n);
+      store_tile(c, width, 0, rows, N - n, y + (n << 2), yStride, outRows, add, activation, accumulate, rowGate);
+      n += width;
+    }
+    return;
+  }
+  for (let n = 0, p = b, panels = 1; n < N; n += panels << 3, p += <usize>panels * panel) {
     panels = tile_panels(wide, N - n);
     const to = y + (n << 2),
       add = bias ? bias + (n << 2) : 0,
-      w = tile_panel(form, c, p, K);
+      w = tile_panel(form, c, p, <usize>panels * panel, K);
     let at = a;
     for (let r = 0; r < whole; r += group, at += aStride) {
       tile_rows(form, c, at, w, K, group, panels);
       store_tile(c, panels << 3, r, group, N - n, to, yStride, outRows, add, activation, accumulate, rowGate);
     }
-    if (together && last) {
-      tile_rows(form, c, at, w, K, group_of(last));
-      store_tile(c, 8, whole, last, N - n, to, yStride, outRows, add, activation, accumulate, rowGate);
+    for (let i = 0, left = last ? panels : 0; i < left; i++) {
+      const right: usize = i << 5; // bytes of the panels before
+      tile_rows(form, c, at, w + <usize>i * panel, K, group_of(last));
+      store_tile(c, 8, whole, last, N - n - (i << 3), to + right, yStride, outRows, add && add + right, activation, accumulate, rowGate);
     }
-  }
-  if (!last || together) return;
-  const at = a + <usize>(whole / group) * aStride;
-  for (let n = 0; n < N; ) {
-    const width = last_tile(form, c, at, b + <usize>(n >> 3) * panel, K, last, N - n);
-    const add = bias ? bias + (n << 2) : 0;
-    store_tile(c, width, whole, last, N - n, y + (n << 2), yStride, outRows, add, activation, accumulate, rowGate);
-    n += width;
   }
 }
 

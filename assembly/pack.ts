@@ -21,12 +21,12 @@ export function pack_half_panel_f32(panel: usize, matrix: usize, rows: i32, K: i
   }
 }
 
-/** Packed rows, filler included: 3 rows fill a group of 4 and 5 one of 6 with the last row; 1 and 2 have tiles of their own. */
+/** Packed rows, filler included: the last row fills its group up. 1 or 2 rows alone have tiles of their own. */
 // @ts-ignore: decorator
 @inline
 export function filled(count: i32, group: i32): i32 {
   const last = count % group;
-  return last == 3 || last == 5 ? count + 1 : count;
+  return last == 0 || count < 3 ? count : count - last + group_of(last);
 }
 
 /** Address of column 0 of packed row i. */

@@ -10,7 +10,7 @@ import { tile_1x32_f16, unpack_f16 } from './f16';
 import { madd } from './simd';
 import { tile_1x32_q8, tile_rows_i8 } from './tiles-i8';
 import { tile_1x32_q4, unpack_q4 } from './tiles-q4';
-import { blocks_of, F16, F32, is_compressed, is_integer, panel_bytes, Q8, STEP, UNPACKED } from './weight-form';
+import { blocks_of, F16, F32, is_compressed, is_integer, panel_bytes, Q8, STEP, UNPACKED, unpacks } from './weight-form';
 
 function tile_4x8(c: usize, a: usize, b: usize, K: usize): void {
   let c00 = f32x4.splat(0), c10 = c00, c20 = c00, c30 = c00;
@@ -241,7 +241,7 @@ export function last_tile(form: i32, c: usize, a: usize, b: usize, K: usize, row
     tile_2x16(c, a, b, K << 5);
     return 16;
   }
-  tile_rows(form, c, a, tile_panel(form, c, b, K), K, group_of(rows));
+  tile_rows(form, c, a, tile_panel(form, c, b, panel_bytes(form, K), K), K, group_of(rows));
   return 8;
 }
 
@@ -259,11 +259,32 @@ export function tile_panels(wide: i32, columns: i32): i32 {
   return ASC_FEATURE_RELAXED_SIMD && wide && columns > 8 ? 2 : 1;
 }
 
-/** The panel as tile_rows takes it: itself, or unpacked behind c. */
-export function tile_panel(form: i32, c: usize, panel: usize, K: usize): usize {
-  if (!is_compressed(form)) return panel;
+/**
+ * Whether the rows of a product go over the panels together, the last ones that fill no group in a tile of their own. Else they
+ * are so few that last_tile, which takes several panels at a time, does them all.
+ */
+export function shares_panels(form: i32, rows: i32, group: i32): bool {
+  return rows >= group || unpacks(form, rows);
+}
+
+/** The panels of `bytes` bytes as tile_rows takes them: themselves, or one unpacked behind c. */
+export function tile_panel(form: i32, c: usize, panel: usize, bytes: usize, K: usize): usize {
+  if (!is_compressed(form)) {
+    fetch(c, panel, bytes);
+    return panel;
+  }
   if (is_integer(form)) return unpack_q4(c + UNPACKED, panel, blocks_of(K), form);
   return unpack_f16(c + UNPACKED, panel, K);
+}
+
+/**
+ * Brings what the tiles will read into the first cache: a tile that waited for it line by line would keep too few lines under
+ * way.
+ */
+export function fetch(c: usize, panel: usize, bytes: usize): void {
+  let seen: i32 = 0;
+  for (let at = panel, end = panel + bytes; at < end; at += 64) seen |= load<i32>(at);
+  store<i32>(c, seen); // or the loads would be removed
 }
 
 /** A panel of 8 columns, or two of f32, for a group of 4 or 6 rows. */

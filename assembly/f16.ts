@@ -1,5 +1,6 @@
 /** Half-precision storage: there is no f16 in Wasm, so bits are moved about in i32 lanes. Exact for every pattern. */
 import { constant, madd } from './simd';
+import { RAISED } from './weight-form';
 
 // @ts-ignore: decorator
 @inline
@@ -8,6 +9,14 @@ export const F16_MASK: i32 = 0x8fffe000;
 // @ts-ignore: decorator
 @inline
 export const F16_UP: i32 = 0x77800000;
+
+/** What f16 that were raised (see weight-form.ts) are multiplied by: 2^112 less so much. */
+// @ts-ignore: decorator
+@inline
+export function up_of(form: i32): i32 {
+  return F16_UP - ((form >> RAISED) << 23);
+}
+
 /** 2^16 */
 // @ts-ignore: decorator
 @inline
@@ -52,21 +61,33 @@ export function to_f16x4(x: v128): v128 {
   return v128.or(bits, i32x4.shr_u(sign, 16));
 }
 
-/** One lane of a panel [K][8] of f16 from a row of f32. Returns 1 if a weight is not finite as f16. */
+/** One lane of a panel [K][8] of f16 from a row of f32. Returns the largest f16 but for its sign; from 0x7c00 on it is not finite. */
 export function pack_lane_f16(lane: usize, row: usize, K: usize): i32 {
-  let special = i32x4.splat(0);
+  let largest = i32x4.splat(0);
   for (const end = row + (K << 2); row < end; row += 4, lane += 16) {
     const bits = to_f16x4(v128.load32_zero(row));
-    special = v128.or(special, i32x4.ge_s(v128.and(bits, i32x4.splat(0x7fff)), i32x4.splat(0x7c00)));
+    largest = i32x4.max_s(largest, v128.and(bits, i32x4.splat(0x7fff)));
     v128.store_lane<i16>(lane, bits, 0);
   }
-  return v128.any_true(special) ? 1 : 0;
+  return i32x4.extract_lane(largest, 0);
+}
+
+/** Multiplies the first `count` f16 (a multiple of 4) of each of `blocks` blocks of `bytes` bytes by 2^by; none may grow to 2^16. */
+export function raise_f16(block: usize, blocks: usize, bytes: usize, count: usize, by: i32): void {
+  const mask = i32x4.splat(F16_MASK), up = i32x4.splat(F16_UP), factor = i32x4.splat((127 + by) << 23);
+  for (; blocks; blocks--, block += bytes) {
+    for (let at = block, end = at + (count << 1); at < end; at += 8) {
+      const bits = to_f16x4(f32x4.mul(finite_f16x4(v128.load16x4_s(at), mask, up), factor));
+      // the low half of each lane
+      v128.store_lane<i64>(at, v128.shuffle<i16>(bits, bits, 0, 2, 4, 6, 0, 2, 4, 6), 0);
+    }
+  }
 }
 
 /** A panel of f16 as one of f32. */
-export function unpack_f16(out: usize, panel: usize, K: usize): usize {
+export function unpack_f16(out: usize, panel: usize, K: usize, raisedUp: i32): usize {
   const start = out;
-  const mask = constant(out, F16_MASK), up = constant(out, F16_UP);
+  const mask = constant(out, F16_MASK), up = constant(out, raisedUp);
   const limit = constant(out, F16_LIMIT), infinity = constant(out, F16_INFINITY);
   for (const end = panel + (K << 4); panel < end; panel += 16, out += 32) {
     v128.store(out, f16x4(v128.load16x4_s(panel), mask, up, limit, infinity));
@@ -76,8 +97,8 @@ export function unpack_f16(out: usize, panel: usize, K: usize): usize {
 }
 
 /** One row by four panels of finite f16. */
-export function tile_1x32_f16(c: usize, a: usize, b: usize, panel: usize): void {
-  const mask = constant(c, F16_MASK), up = constant(c, F16_UP);
+export function tile_1x32_f16(c: usize, a: usize, b: usize, panel: usize, raisedUp: i32): void {
+  const mask = constant(c, F16_MASK), up = constant(c, raisedUp);
   let c0 = f32x4.splat(0), c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0, c6 = c0, c7 = c0;
   const end = b + panel;
   let b1 = end, b2 = b1 + panel, b3 = b2 + panel;

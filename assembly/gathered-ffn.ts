@@ -1,8 +1,9 @@
 /** The first half of an FFN: its product ends as packed A of the second half, so it never takes a pass of its own. */
+import { up_of } from './f16';
 import { activated, load_part } from './linear';
 import { silu4 } from './simd';
 import { group_of, last_tile, shares_panels, tile_panel, tile_panels, tile_rows } from './tiles';
-import { panel_bytes, SPECIAL, WIDE } from './weight-form';
+import { panel_bytes, plain, WIDE } from './weight-form';
 
 /**
  * act(a gate^T + gateBias) * (a up^T + upBias), or act(a up^T + upBias) without `gated`, for `rows` rows of packed A: as
@@ -31,9 +32,9 @@ export function matmul_inner(
   activation: i32,
 ): void {
   const wide = form & WIDE;
-  form &= ~WIDE;
   const together = shares_panels(form, rows, group);
-  form &= ~SPECIAL;
+  const up = up_of(form);
+  form = plain(form);
   const panel = panel_bytes(form, K);
   const last = rows % group;
   const whole = rows - last;
@@ -44,7 +45,7 @@ export function matmul_inner(
       const m = first + (n >> shift);
       const addGate = gateBias ? gateBias + (m << 2) : 0,
         addUp = upBias ? upBias + (m << 2) : 0;
-      const width = last_tile(form, c, a, b + <usize>(n >> 3) * panel, K, rows, N - n);
+      const width = last_tile(form, up, c, a, b + <usize>(n >> 3) * panel, K, rows, N - n);
       inner_tile(c, width, rows, M - m, out, m, rowMajor ? outStride : 0, gated, addGate, addUp, activation);
       n += width;
     }
@@ -55,7 +56,7 @@ export function matmul_inner(
     const m = first + (n >> shift);
     const addGate = gateBias ? gateBias + (m << 2) : 0,
       addUp = upBias ? upBias + (m << 2) : 0,
-      w = tile_panel(form, c, p, <usize>panels * panel, K);
+      w = tile_panel(form, up, c, p, <usize>panels * panel, K);
     let at = a,
       to = out;
     for (let r = 0; r < whole; r += group, at += aStride, to += groupStride) {

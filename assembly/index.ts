@@ -2,9 +2,9 @@
 export { fill_f32, uses_relaxed_simd } from './fill';
 export { matmul } from './linear';
 export { matmul_inner } from './gathered-ffn';
-export { pack_lane_f16 } from './f16';
+export { pack_lane_f16, raise_f16 } from './f16';
 export { pack_lane_q4, pack_lane_q8, pack_rows_i8 } from './pack-i8';
-export { panel_bytes, q8_levels, row_bytes, unpacked_bytes } from './weight-form';
+export { nibble_bytes, panel_bytes, q8_levels, row_bytes, unpacked_bytes } from './weight-form';
 export { pack_half_panel_f32, pack_normed_rows_f32, pack_rows_f32 } from './pack';
 export { pack_patches_f32, start_patch_rows_f32 } from './patch-embedding';
 export { attention } from './attention';

@@ -1,7 +1,8 @@
 /** y = act(A W^T + bias) and its variants, over tiles.ts. */
+import { up_of } from './f16';
 import { activate4 } from './simd';
 import { group_of, last_tile, shares_panels, tile_panel, tile_panels, tile_rows } from './tiles';
-import { panel_bytes, SPECIAL, WIDE } from './weight-form';
+import { panel_bytes, plain, WIDE } from './weight-form';
 
 /**
  * y[outRows[r]][0..N) = (or += with `accumulate`) rowGate[r] * act(a W^T + bias) for `rows` rows of packed A in groups of
@@ -28,16 +29,16 @@ export function matmul(
   rowGate: usize,
 ): void {
   const wide = form & WIDE;
-  form &= ~WIDE;
   const together = shares_panels(form, rows, group);
-  form &= ~SPECIAL;
+  const up = up_of(form);
+  form = plain(form);
   const panel = panel_bytes(form, K);
   const last = rows % group;
   const whole = rows - last;
   if (!together) {
     for (let n = 0; n < N; ) {
       const add = bias ? bias + (n << 2) : 0;
-      const width = last_tile(form, c, a, b + <usize>(n >> 3) * panel, K, rows, N - n);
+      const width = last_tile(form, up, c, a, b + <usize>(n >> 3) * panel, K, rows, N - n);
       store_tile(c, width, 0, rows, N - n, y + (n << 2), yStride, outRows, add, activation, accumulate, rowGate);
       n += width;
     }
@@ -47,7 +48,7 @@ export function matmul(
     panels = tile_panels(wide, N - n);
     const to = y + (n << 2),
       add = bias ? bias + (n << 2) : 0,
-      w = tile_panel(form, c, p, <usize>panels * panel, K);
+      w = tile_panel(form, up, c, p, <usize>panels * panel, K);
     let at = a;
     for (let r = 0; r < whole; r += group, at += aStride) {
       tile_rows(form, c, at, w, K, group, panels);

@@ -89,15 +89,15 @@ export function pack_lane_q8(panel: usize, lane: usize, codes: usize, columns: u
 
 /**
  * Lane `lane` of a panel of nibbles, which starts as zeros: codes of 0..15, a byte each; f16 scales and zeros, one to 32
- * columns. Returns 1 if a scale is not finite.
+ * columns. Returns the largest scale but for its sign; from 0x7c00 on it is not finite.
  */
 export function pack_lane_q4(panel: usize, lane: usize, codes: usize, columns: usize, scales: usize, zeros: usize, form: i32): i32 {
-  let special = 0;
+  let largest = 0;
   const block = nibble_bytes(form);
   const shift: u32 = lane > 3 ? 4 : 0;
   for (const end = codes + columns; codes < end; panel += block, scales += 2, zeros++) {
     const scale = load<u16>(scales);
-    if ((scale & 0x7c00) == 0x7c00) special = 1;
+    largest = max(largest, scale & 0x7fff);
     store<u16>(panel + (lane << 1), scale);
     if (form == Q4_ZEROS) store<u8>(panel + 16 + lane, load<u8>(zeros));
     let to = panel + block - 128 + (lane & 3) * STEP;
@@ -106,5 +106,5 @@ export function pack_lane_q4(panel: usize, lane: usize, codes: usize, columns: u
       else store<u16>(to, load<u16>(to) | (load<u16>(codes) << <u16>shift));
     }
   }
-  return special;
+  return largest;
 }

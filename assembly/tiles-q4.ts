@@ -1,5 +1,5 @@
 /** 4-bit weights: a row by four panels of nibbles, limited by memory; and panels unpacked for tiles of several rows. */
-import { F16_INFINITY, F16_LIMIT, F16_MASK, F16_UP, f16x4, finite_f16x4 } from './f16';
+import { F16_INFINITY, F16_LIMIT, F16_MASK, f16x4, finite_f16x4 } from './f16';
 import { constant, madd } from './simd';
 import { clear32, dot } from './tiles-i8';
 import { nibble_bytes, Q4, STEP } from './weight-form';
@@ -43,9 +43,9 @@ function fold8(c: usize, s0: v128, s1: v128, x: v128, w: usize, mask: v128, up: 
 }
 
 /** One row by four panels of nibbles. */
-export function tile_1x32_q4(c: usize, a: usize, b: usize, panel: usize, blocks: usize, form: i32): void {
+export function tile_1x32_q4(c: usize, a: usize, b: usize, panel: usize, blocks: usize, form: i32, up: i32): void {
   const mask = constant(c, ASC_FEATURE_RELAXED_SIMD ? 0x0f0f0f0f : 0x000f000f);
-  const scaleMask = constant(c, F16_MASK), scaleUp = constant(c, F16_UP);
+  const scaleMask = constant(c, F16_MASK), scaleUp = constant(c, up);
   clear32(c);
   const block = nibble_bytes(form), codes = block - 128;
   for (; blocks; blocks--, b += block) {
@@ -93,9 +93,9 @@ export function tile_1x32_q4(c: usize, a: usize, b: usize, panel: usize, blocks:
 }
 
 /** A panel of nibbles as one of bytes; with zeros of their own codes become code - zero + 16, so that one zero fits all. */
-export function unpack_q4(out: usize, panel: usize, blocks: usize, form: i32): usize {
+export function unpack_q4(out: usize, panel: usize, blocks: usize, form: i32, raisedUp: i32): usize {
   const start = out;
-  const mask = constant(out, 0x0f0f0f0f), scaleMask = constant(out, F16_MASK), up = constant(out, F16_UP);
+  const mask = constant(out, 0x0f0f0f0f), scaleMask = constant(out, F16_MASK), up = constant(out, raisedUp);
   const limit = constant(out, F16_LIMIT), infinity = constant(out, F16_INFINITY);
   for (; blocks; blocks--) {
     v128.store(out, f16x4(v128.load16x4_s(panel), scaleMask, up, limit, infinity));

@@ -228,20 +228,20 @@ function tile_1x32(c: usize, a: usize, b: usize, panel: usize): void {
  * Runs the tile for the last `rows` <= 6 rows of A and up to `left` columns from panel b on; returns its width. Rows
  * beyond the last are filler that the epilogue ignores. The narrow rest of 1 or 2 rows runs as 4x8.
  */
-export function last_tile(form: i32, c: usize, a: usize, b: usize, K: usize, rows: i32, left: i32): i32 {
+export function last_tile(form: i32, up: i32, c: usize, a: usize, b: usize, K: usize, rows: i32, left: i32): i32 {
   if (rows == 1 && left > 24) {
     const panel = panel_bytes(form, K);
     if (form == F32) tile_1x32(c, a, b, panel);
-    else if (form == F16) tile_1x32_f16(c, a, b, panel);
+    else if (form == F16) tile_1x32_f16(c, a, b, panel, up);
     else if (form == Q8) tile_1x32_q8(c, a, b, panel);
-    else tile_1x32_q4(c, a, b, panel, blocks_of(K), form);
+    else tile_1x32_q4(c, a, b, panel, blocks_of(K), form, up);
     return 32;
   }
   if (rows == 2 && left > 8 && form == F32) {
     tile_2x16(c, a, b, K << 5);
     return 16;
   }
-  tile_rows(form, c, a, tile_panel(form, c, b, panel_bytes(form, K), K), K, group_of(rows));
+  tile_rows(form, c, a, tile_panel(form, up, c, b, panel_bytes(form, K), K), K, group_of(rows));
   return 8;
 }
 
@@ -268,13 +268,13 @@ export function shares_panels(form: i32, rows: i32, group: i32): bool {
 }
 
 /** The panels of `bytes` bytes as tile_rows takes them: themselves, or one unpacked behind c. */
-export function tile_panel(form: i32, c: usize, panel: usize, bytes: usize, K: usize): usize {
+export function tile_panel(form: i32, up: i32, c: usize, panel: usize, bytes: usize, K: usize): usize {
   if (!is_compressed(form)) {
     fetch(c, panel, bytes);
     return panel;
   }
-  if (is_integer(form)) return unpack_q4(c + UNPACKED, panel, blocks_of(K), form);
-  return unpack_f16(c + UNPACKED, panel, K);
+  if (is_integer(form)) return unpack_q4(c + UNPACKED, panel, blocks_of(K), form, up);
+  return unpack_f16(c + UNPACKED, panel, K, up);
 }
 
 /**

@@ -7,6 +7,8 @@ export type WasmKernels = Readonly<Record<string, (...args: number[]) => number>
 export const FORM = { f32: 0, f16: 1, q8: 2, q4: 3, q4Zeros: 4 } as const;
 /** Added to the form for a product when not all f16 of a weight are finite. */
 export const SPECIAL = 8;
+/** Added to the form, shifted so far: how many powers of two its f16 were raised by. */
+export const RAISED = 8;
 /** Added to FORM.f32 for a product on 256-bit vectors. */
 export const WIDE = 16;
 export type Form = (typeof FORM)[keyof typeof FORM];
@@ -21,6 +23,8 @@ export interface WasmWeight {
   readonly form: Form;
   /** Some of its f16 are infinite or NaN. */
   readonly special: boolean;
+  /** Powers of two that its f16 were multiplied by, to keep them above the subnormal ones. */
+  readonly raised: number;
 }
 
 /**

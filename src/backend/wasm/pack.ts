@@ -11,6 +11,8 @@ const SLICE_BYTES = 1 << 20;
 /** Lanes of a panel, and of the half that a part of a gate and up pair fills. */
 const LANES = 8;
 const HALF = 4;
+/** Bits of the smallest f16 that is not finite. */
+const F16_INFINITY = 0x7c00;
 
 /** Where a row of a matrix goes. */
 interface Slot {
@@ -37,7 +39,7 @@ export async function packWeight(
   const [N, K] = matrices[0]!.shape;
   const parts = matrices.length as 1 | 2;
   const form: Form = dtype === 'q4' && matrices.some(({ hasZeros }) => hasZeros) ? FORM.q4Zeros : FORM[dtype];
-  let special = false;
+  let largest = 0;
   const panelBytes = kernels.panel_bytes!(form, K);
   const bytes = Math.ceil((N * parts) / LANES) * panelBytes;
   const pointer = live().allocate(bytes);
@@ -54,7 +56,7 @@ export async function packWeight(
       });
       for (let first = 0; first < N && K; first += step) {
         const count = Math.min(step, N - first);
-        if (packSlice({ memory: live(), kernels, form, panelBytes, slot }, matrix, first, count)) special = true;
+        largest = Math.max(largest, packSlice({ memory: live(), kernels, form, panelBytes, slot }, matrix, first, count));
         if (first + count < N || part + 1 < parts) await pause(count);
       }
     }
@@ -62,7 +64,16 @@ export async function packWeight(
     release(live, pointer);
     throw error;
   }
-  return { handle: { pointer, parts, form, special }, bytes };
+  const special = largest >= F16_INFINITY;
+  const raised = special || !largest ? 0 : 30 - (largest >> 10);
+  if (raised) raiseF16(kernels, form, pointer, bytes, raised);
+  return { handle: { pointer, parts, form, special, raised }, bytes };
+}
+
+/** See RAISED in assembly/weight-form.ts. Not done slice by slice: all of a weight are raised by the same. */
+function raiseF16(kernels: WasmKernels, form: Form, pointer: number, bytes: number, by: number): void {
+  if (form === FORM.f16) kernels.raise_f16!(pointer, 1, 0, bytes / 2, by);
+  else kernels.raise_f16!(pointer, bytes / kernels.nibble_bytes!(form), kernels.nibble_bytes!(form), LANES, by);
 }
 
 /** After dispose the memory is gone as a whole. */
@@ -76,14 +87,14 @@ function release(live: () => LinearMemory, pointer: number): void {
   memory.free(pointer);
 }
 
-/** Packs rows [first, first + count); true if an f16 among them is not finite. */
-function packSlice(target: Target, matrix: MatrixReader, first: number, count: number): boolean {
+/** Packs rows [first, first + count). Returns the bits of the largest f16 among them, without its sign. */
+function packSlice(target: Target, matrix: MatrixReader, first: number, count: number): number {
   const { form } = target;
   if (form === FORM.f16) return packF16(target, matrix, first, count);
   if (form >= FORM.q4) return packQ4(target, matrix, first, count);
   if (form === FORM.q8) packQ8(target, matrix, first, count);
   else packF32(target, matrix, first, count);
-  return false;
+  return 0;
 }
 
 /** Four rows, half a panel, at a time: `first` and the slices are multiples of that. */
@@ -97,16 +108,16 @@ function packF32({ memory, kernels, slot }: Target, matrix: MatrixReader, first:
   });
 }
 
-function packF16({ memory, kernels, slot }: Target, matrix: MatrixReader, first: number, count: number): boolean {
+function packF16({ memory, kernels, slot }: Target, matrix: MatrixReader, first: number, count: number): number {
   const K = matrix.shape[1];
-  let special = 0;
+  let largest = 0;
   staged(memory, matrix.rows(first, count), (staging) => {
     for (let row = 0; row < count; row++) {
       const { panel, lane } = slot(first + row);
-      special |= kernels.pack_lane_f16!(panel + lane * 2, staging + row * K * 4, K);
+      largest = Math.max(largest, kernels.pack_lane_f16!(panel + lane * 2, staging + row * K * 4, K));
     }
   });
-  return special !== 0;
+  return largest;
 }
 
 function packQ8({ memory, kernels, slot }: Target, matrix: MatrixReader, first: number, count: number): void {
@@ -124,8 +135,8 @@ function packQ8({ memory, kernels, slot }: Target, matrix: MatrixReader, first: 
   });
 }
 
-function packQ4({ memory, kernels, form, panelBytes, slot }: Target, matrix: MatrixReader, first: number, count: number): boolean {
-  let special = 0;
+function packQ4({ memory, kernels, form, panelBytes, slot }: Target, matrix: MatrixReader, first: number, count: number): number {
+  let largest = 0;
   const blocks = blocksOf(matrix.shape[1]);
   const { codes, scales, zeros } = matrix.q4(first, count);
   staged(memory, codes, (staging) =>
@@ -136,12 +147,13 @@ function packQ4({ memory, kernels, form, panelBytes, slot }: Target, matrix: Mat
           const at = row * blocks;
           // Nibbles are put into their bytes one lane after the other.
           if (lane === 0) kernels.fill_f32!(panel, panelBytes / 4, 0);
-          special |= kernels.pack_lane_q4!(panel, lane, staging + at * BLOCK, blocks * BLOCK, scaleAt + 2 * at, zeroAt + at, form);
+          const scale = kernels.pack_lane_q4!(panel, lane, staging + at * BLOCK, blocks * BLOCK, scaleAt + 2 * at, zeroAt + at, form);
+          largest = Math.max(largest, scale);
         }
       }),
     ),
   );
-  return special !== 0;
+  return largest;
 }
 
 /** Runs `use` with a copy of `data` in linear memory. */

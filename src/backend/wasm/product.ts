@@ -1,5 +1,5 @@
 /** Calls of the matrix product kernels: row blocks that bound the scratch memory, column chunks that bound a call. */
-import { FORM, SPECIAL, type ThreadScratch, WIDE, type WasmContext, type WasmWeight } from './binding.ts';
+import { FORM, RAISED, SPECIAL, type ThreadScratch, WIDE, type WasmContext, type WasmWeight } from './binding.ts';
 
 /** Packed A holds at most this many rows at a time; a multiple of both groups. More rows mean fewer passes over the weights. */
 const BLOCK_ROWS = 264;
@@ -192,9 +192,9 @@ export function innerProduct(wasm: WasmContext, p: InnerProduct): void {
   });
 }
 
-function formArgument({ wide }: WasmContext, { form, special }: WasmWeight): number {
+function formArgument({ wide }: WasmContext, { form, special, raised }: WasmWeight): number {
   if (wide && form === FORM.f32) return form + WIDE;
-  return special ? form + SPECIAL : form;
+  return form + (special ? SPECIAL : 0) + (raised << RAISED);
 }
 
 /** The inner product is written four columns at a time. */

@@ -1,4 +1,4 @@
-import { madd, sum_lanes } from './simd';
+import { BIAS, madd, sum_lanes } from './simd';
 import { add_row } from './weighted-sum';
 
 /** Numbers per partial sum of a long sum, so that its error grows with their count and not with the length. */
@@ -52,6 +52,14 @@ export function scale_query(out: usize, x: usize, n: i32, scale: f32): void {
   for (; x < end; x += 4, out += 4) store<f32>(out, load<f32>(x) * scale);
 }
 
+/** For exp_down, four lanes each, in the order of their use: range, rounding, log2 e, polynomial of 2^f. */
+const EXP_DOWN: usize = memory.data<f32>([
+  -87, -87, -87, -87, 12582912, 12582912, 12582912, 12582912, 1.44269504, 1.44269504, 1.44269504, 1.44269504,
+  0.0013264727, 0.0013264727, 0.0013264727, 0.0013264727, 0.009671513, 0.009671513, 0.009671513, 0.009671513,
+  0.055507336, 0.055507336, 0.055507336, 0.055507336, 0.24022242, 0.24022242, 0.24022242, 0.24022242,
+  0.693147, 0.693147, 0.693147, 0.693147, 1, 1, 1, 1,
+], 16);
+
 /**
  * exp of a number that is not positive, relative error < 2e-7 + 6e-8 |x|; 0 below -87 and for -infinity, NaN for NaN. Two
  * thirds of the cost of exp4: what large |x| lose by the short reduction is lost in the sum of a softmax anyway.
@@ -59,17 +67,17 @@ export function scale_query(out: usize, x: usize, n: i32, scale: f32): void {
 // @ts-ignore: decorator
 @inline
 function exp_down(x: v128): v128 {
-  const clamped = f32x4.pmax(x, f32x4.splat(-87)); // NaN stays: pmax returns its first operand then
-  const magic = f32x4.splat(12582912), log2e = f32x4.splat(1.44269504);
+  const least = v128.load(EXP_DOWN), magic = v128.load(EXP_DOWN, 16), log2e = v128.load(EXP_DOWN, 32);
+  const clamped = f32x4.pmax(x, least); // NaN stays: pmax returns its first operand then
   const shifted = madd(clamped, log2e, magic); // 1.5 * 2^23 rounds to an integer, which then stands in the low bits
   const f = madd(clamped, log2e, f32x4.sub(magic, shifted));
-  let p = madd(f32x4.splat(0.0013264727), f, f32x4.splat(0.009671513)); // 2^f on [-1/2, 1/2]: minimax, 1 at 0, error < 1e-7
-  p = madd(p, f, f32x4.splat(0.055507336));
-  p = madd(p, f, f32x4.splat(0.24022242));
-  p = madd(p, f, f32x4.splat(0.693147));
-  p = madd(p, f, f32x4.splat(1));
-  const power = i32x4.shl(i32x4.add(shifted, i32x4.splat(127)), 23);
-  return v128.andnot(f32x4.mul(p, power), f32x4.lt(x, f32x4.splat(-87)));
+  let p = madd(v128.load(EXP_DOWN, 48), f, v128.load(EXP_DOWN, 64)); // 2^f on [-1/2, 1/2]: minimax, 1 at 0, error < 1e-7
+  p = madd(p, f, v128.load(EXP_DOWN, 80));
+  p = madd(p, f, v128.load(EXP_DOWN, 96));
+  p = madd(p, f, v128.load(EXP_DOWN, 112));
+  p = madd(p, f, v128.load(EXP_DOWN, 128));
+  const power = i32x4.shl(i32x4.add(shifted, v128.load(BIAS)), 23);
+  return v128.andnot(f32x4.mul(p, power), f32x4.lt(x, least));
 }
 
 /**

@@ -1,6 +1,6 @@
 /** Packing for the integer tiles: rows of A are quantized to int8 on the way; codes of W come quantized. Layouts: weight-form.ts. */
 import { pack_normed_row, packed_lane, packed_step, row_address, scatter_lanes } from './pack';
-import { constant, max_lanes } from './simd';
+import { constant } from './simd';
 import { nibble_bytes, Q4_ZEROS, Q8, row_bytes, STEP, STEP_BYTES, zero_of } from './weight-form';
 
 /** 1.5 * 2^23: adding it rounds to an integer, to nearest even, whose low bits are those of the sum. */
@@ -33,30 +33,37 @@ export function pack_rows_i8(
 
 /** One row into every `step`-th four bytes: per block its scale, -zero * (sum of codes), then STEP codes at a time. */
 function quantize_row(out: usize, step: usize, x: usize, K: usize, block: usize, zero: i32): void {
-  const magic = constant(out, ROUND);
-  for (const end = x + (K << 2); x < end; x += block << 2) {
-    const largest = largest_of(x, block);
+  const magic = constant(out, ROUND), mask = constant(out, 0x7fffffff), zeros = i32x4.splat(-zero);
+  for (const end = x + (K << 2); x < end; ) {
+    const last = x + (block << 2);
+    const largest = largest_of(x, last, mask);
     // Below 1e-36 the factor would overflow: the block is 0. With a NaN it is 0, and the scale says NaN.
-    const factor = f32x4.splat(largest > 1e-36 ? <f32>127 / largest : 0);
+    const factor = v128.and(f32x4.div(f32x4.splat(127), largest), f32x4.gt(largest, f32x4.splat(1e-36)));
     let to = out + 2 * step;
     let sums = i32x4.splat(0);
-    for (let p = x, last = x + (block << 2); p < last; p += 64) {
-      const n0 = rounded(v128.load(p), factor, magic), n1 = rounded(v128.load(p, 16), factor, magic);
-      const n2 = rounded(v128.load(p, 32), factor, magic), n3 = rounded(v128.load(p, 48), factor, magic);
+    for (; x < last; x += 128) {
+      const n0 = rounded(v128.load(x), factor, magic), n1 = rounded(v128.load(x, 16), factor, magic);
+      const n2 = rounded(v128.load(x, 32), factor, magic), n3 = rounded(v128.load(x, 48), factor, magic);
       sums = i32x4.add(sums, i32x4.add(i32x4.add(n0, n1), i32x4.add(n2, n3)));
-      const h0 = i16x8.narrow_i32x4_s(n0, n1), h1 = i16x8.narrow_i32x4_s(n2, n3);
-      if (ASC_FEATURE_RELAXED_SIMD) {
-        to = scatter_lanes(to, step, i8x16.narrow_i16x8_s(h0, h1));
-      } else {
-        to = scatter_lanes(to, step, h0);
-        to = scatter_lanes(to, step, h1);
-      }
+      to = scatter_codes(to, step, i16x8.narrow_i32x4_s(n0, n1), i16x8.narrow_i32x4_s(n2, n3));
+      const n4 = rounded(v128.load(x, 64), factor, magic), n5 = rounded(v128.load(x, 80), factor, magic);
+      const n6 = rounded(v128.load(x, 96), factor, magic), n7 = rounded(v128.load(x, 112), factor, magic);
+      sums = i32x4.add(sums, i32x4.add(i32x4.add(n4, n5), i32x4.add(n6, n7)));
+      to = scatter_codes(to, step, i16x8.narrow_i32x4_s(n4, n5), i16x8.narrow_i32x4_s(n6, n7));
     }
-    const pair = i32x4.add(sums, v128.shuffle<i32>(sums, sums, 2, 3, 0, 1));
-    store<f32>(out, largest / 127);
-    store<i32>(out + step, -zero * (i32x4.extract_lane(pair, 0) + i32x4.extract_lane(pair, 1)));
+    sums = i32x4.add(sums, v128.shuffle<i32>(sums, sums, 2, 3, 0, 1));
+    sums = i32x4.mul(i32x4.add(sums, v128.shuffle<i32>(sums, sums, 1, 0, 3, 2)), zeros);
+    v128.store_lane<f32>(out, f32x4.div(largest, f32x4.splat(127)), 0);
+    v128.store_lane<i32>(out + step, sums, 0);
     out = to;
   }
+}
+
+// @ts-ignore: decorator
+@inline
+function scatter_codes(to: usize, step: usize, h0: v128, h1: v128): usize {
+  if (ASC_FEATURE_RELAXED_SIMD) return scatter_lanes(to, step, i8x16.narrow_i16x8_s(h0, h1));
+  return scatter_lanes(scatter_lanes(to, step, h0), step, h1);
 }
 
 // @ts-ignore: decorator
@@ -65,16 +72,23 @@ function rounded(x: v128, factor: v128, magic: v128): v128 {
   return i32x4.sub(f32x4.add(f32x4.mul(x, factor), magic), magic);
 }
 
-/** max |x| of n numbers, a multiple of 32; NaN if there is one. */
-function largest_of(x: usize, n: usize): f32 {
-  let a = f32x4.splat(0), b = a, c = a, d = a;
-  for (const end = x + (n << 2); x < end; x += 64) {
-    a = f32x4.max(a, f32x4.abs(v128.load(x)));
-    b = f32x4.max(b, f32x4.abs(v128.load(x, 16)));
-    c = f32x4.max(c, f32x4.abs(v128.load(x, 32)));
-    d = f32x4.max(d, f32x4.abs(v128.load(x, 48)));
+/**
+ * max |x| of the numbers up to `end`, 32 at a time, in every lane; NaN if there is one. By their bits without the sign, `mask`,
+ * whose order is that of the sizes, with NaN above all: maxima of floats that heed NaN take several instructions each.
+ */
+// @ts-ignore: decorator
+@inline
+function largest_of(x: usize, end: usize, mask: v128): v128 {
+  let a = i32x4.splat(0), b = a, c = a, d = a;
+  for (; x < end; x += 128) {
+    a = i32x4.max_s(i32x4.max_s(a, v128.and(v128.load(x), mask)), v128.and(v128.load(x, 64), mask));
+    b = i32x4.max_s(i32x4.max_s(b, v128.and(v128.load(x, 16), mask)), v128.and(v128.load(x, 80), mask));
+    c = i32x4.max_s(i32x4.max_s(c, v128.and(v128.load(x, 32), mask)), v128.and(v128.load(x, 96), mask));
+    d = i32x4.max_s(i32x4.max_s(d, v128.and(v128.load(x, 48), mask)), v128.and(v128.load(x, 112), mask));
   }
-  return max_lanes(f32x4.max(f32x4.max(a, b), f32x4.max(c, d)));
+  a = i32x4.max_s(i32x4.max_s(a, b), i32x4.max_s(c, d));
+  a = i32x4.max_s(a, v128.shuffle<i32>(a, a, 2, 3, 0, 1));
+  return i32x4.max_s(a, v128.shuffle<i32>(a, a, 1, 0, 3, 2));
 }
 
 /** Lane `lane` of a q8 panel: its scale and `columns` codes (a byte each, a multiple of 32). */

@@ -22,6 +22,18 @@ export function constant(scratch: usize, value: i32): v128 {
   return v128.load32_splat(scratch);
 }
 
+/** For exp4_floored, four lanes each, in the order of their use: range, rounding, log2 e, ln 2 in two parts, polynomial, 1. */
+const EXP: usize = memory.data<f32>([
+  -87, -87, -87, -87, 89, 89, 89, 89, 12582912, 12582912, 12582912, 12582912, 1.44269504, 1.44269504, 1.44269504, 1.44269504,
+  -0.693359375, -0.693359375, -0.693359375, -0.693359375, 2.12194440e-4, 2.12194440e-4, 2.12194440e-4, 2.12194440e-4,
+  1.9875691500e-4, 1.9875691500e-4, 1.9875691500e-4, 1.9875691500e-4, 1.3981999507e-3, 1.3981999507e-3, 1.3981999507e-3, 1.3981999507e-3,
+  8.3334519073e-3, 8.3334519073e-3, 8.3334519073e-3, 8.3334519073e-3, 4.1665795894e-2, 4.1665795894e-2, 4.1665795894e-2, 4.1665795894e-2,
+  1.6666665459e-1, 1.6666665459e-1, 1.6666665459e-1, 1.6666665459e-1, 5.0000001201e-1, 5.0000001201e-1, 5.0000001201e-1, 5.0000001201e-1,
+  1, 1, 1, 1,
+], 16);
+/** The bias of an exponent. */
+export const BIAS: usize = memory.data<i32>([127, 127, 127, 127], 16);
+
 /** Sum of the four lanes: (l0 + l2) + (l1 + l3). */
 // @ts-ignore: decorator
 @inline
@@ -56,21 +68,21 @@ export function exp4(x: v128): v128 {
 @inline
 export function exp4_floored(x: v128): v128 {
   // pmin and pmax return their first operand when it is NaN.
-  const clamped = f32x4.pmin(f32x4.pmax(x, f32x4.splat(-87)), f32x4.splat(89));
+  const clamped = f32x4.pmin(f32x4.pmax(x, v128.load(EXP, 0)), v128.load(EXP, 16));
   // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits.
-  const magic = f32x4.splat(12582912);
-  const shifted = madd(clamped, f32x4.splat(1.44269504), magic);
+  const magic = v128.load(EXP, 32);
+  const shifted = madd(clamped, v128.load(EXP, 48), magic);
   const n = f32x4.sub(shifted, magic);
-  let r = madd(n, f32x4.splat(-0.693359375), clamped);
-  r = madd(n, f32x4.splat(2.12194440e-4), r);
-  let p = madd(f32x4.splat(1.9875691500e-4), r, f32x4.splat(1.3981999507e-3));
-  p = madd(p, r, f32x4.splat(8.3334519073e-3));
-  p = madd(p, r, f32x4.splat(4.1665795894e-2));
-  p = madd(p, r, f32x4.splat(1.6666665459e-1));
-  p = madd(p, r, f32x4.splat(5.0000001201e-1));
-  p = f32x4.add(madd(p, f32x4.mul(r, r), r), f32x4.splat(1));
+  let r = madd(n, v128.load(EXP, 64), clamped);
+  r = madd(n, v128.load(EXP, 80), r);
+  let p = madd(v128.load(EXP, 96), r, v128.load(EXP, 112));
+  p = madd(p, r, v128.load(EXP, 128));
+  p = madd(p, r, v128.load(EXP, 144));
+  p = madd(p, r, v128.load(EXP, 160));
+  p = madd(p, r, v128.load(EXP, 176));
+  p = f32x4.add(madd(p, f32x4.mul(r, r), r), v128.load(EXP, 192));
   // 2^n by its exponent bits; n = 128 makes infinity.
-  return f32x4.mul(p, i32x4.shl(i32x4.add(shifted, i32x4.splat(127)), 23));
+  return f32x4.mul(p, i32x4.shl(i32x4.add(shifted, v128.load(BIAS)), 23));
 }
 
 /** exp of one number, by the vector one. */
@@ -84,7 +96,7 @@ export function exp1(x: f32): f32 {
 // @ts-ignore: decorator
 @inline
 export function times_sigmoid4(x: v128, t: v128): v128 {
-  return f32x4.div(x, f32x4.add(f32x4.splat(1), exp4_floored(t)));
+  return f32x4.div(x, f32x4.add(v128.load(EXP, 192), exp4_floored(t)));
 }
 
 /**

@@ -6,6 +6,7 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, utimesSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { RESERVED } from '../src/backend/wasm/memory.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
@@ -22,7 +23,18 @@ export const VARIANTS: readonly Variant[] = [
 
 /** Memory with a maximum: what shared memory must have too, so that one binary serves both (see src/backend/wasm/binary.ts). */
 const MEMORY = ['--initialMemory', '1', '--maximumMemory', '65536'];
-const FLAGS = ['--importMemory', ...MEMORY, '--noExportMemory', '-O3', '--converge', '--noAssert', '--runtime', 'stub'];
+const FLAGS = [
+  '--importMemory',
+  ...MEMORY,
+  '--noExportMemory',
+  '-O3',
+  '--converge',
+  '--noAssert',
+  '--runtime',
+  'stub',
+  '--memoryBase',
+  '64',
+];
 
 /** Compiles what is older than its inputs; returns the paths written. */
 export async function compileKernels(force = false): Promise<string[]> {
@@ -46,20 +58,18 @@ export async function compileKernels(force = false): Promise<string[]> {
 }
 
 /**
- * The allocator owns all of linear memory but the first 64 bytes, so a binary may bring neither data nor a start
- * function, and it may ask for nothing but the memory.
+ * The allocator owns all of linear memory but the first RESERVED bytes, so the constants of a binary must lie there; it may
+ * bring no start function, and ask for nothing but the memory.
  */
 function checkBinary(path: string): void {
   const bytes = readFileSync(path);
   const wanted = WebAssembly.Module.imports(new WebAssembly.Module(bytes)).map(({ module, name }) => `${module}.${name}`);
   if (wanted.join() !== 'env.memory') throw new Error(`${path} imports ${wanted.join(', ')}, expected env.memory only`);
-  for (const [id, what] of [
-    [8, 'start'],
-    [11, 'data'],
-  ] as const) {
-    if (sectionIds(bytes).includes(id))
-      throw new Error(`${path} has a ${what} section: keep strings, arrays and top-level code out of assembly/`);
-  }
+  if (sectionIds(bytes).includes(8)) throw new Error(`${path} has a start section: keep top-level code out of assembly/`);
+  const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536 });
+  new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
+  const last = new Uint8Array(memory.buffer).findLastIndex((byte) => byte !== 0);
+  if (last >= RESERVED) throw new Error(`the constants of ${path} reach to ${last}: enlarge RESERVED in src/backend/wasm/memory.ts`);
 }
 
 /** The ids of a binary's sections: each is one byte of id, a LEB128 length and that many bytes. */

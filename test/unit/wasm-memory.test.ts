@@ -1,16 +1,16 @@
 import { describe, expect, test } from 'vitest';
 import { createWasmBackend, wasmMemoryOf } from '../../src/backend/wasm/driver.ts';
-import { LinearMemory, PAGE } from '../../src/backend/wasm/memory.ts';
+import { LinearMemory, PAGE, RESERVED } from '../../src/backend/wasm/memory.ts';
 
 function outOfMemory(message: RegExp): object {
   return expect.objectContaining({ code: 'out-of-memory', message: expect.stringMatching(message) });
 }
 
 describe('LinearMemory', () => {
-  test('addresses are multiples of 64, never 0, and an empty allocation has its own', () => {
+  test('addresses are multiples of 64, never in the reserved part, and an empty allocation has its own', () => {
     const memory = new LinearMemory();
     const pointers = [0, 1, 63, 64, 65, 0].map((bytes) => memory.allocate(bytes));
-    expect(pointers.every((pointer) => pointer > 0 && pointer % 64 === 0)).toBe(true);
+    expect(pointers.every((pointer) => pointer >= RESERVED && pointer % 64 === 0)).toBe(true);
     expect(new Set(pointers).size).toBe(pointers.length);
     expect(memory.used).toBe(64 * 7);
   });
@@ -45,7 +45,7 @@ describe('LinearMemory', () => {
   test('growing extends a free tail instead of leaving it behind', () => {
     const memory = new LinearMemory();
     const pointer = memory.allocate(3 * PAGE);
-    expect(pointer).toBe(64);
+    expect(pointer).toBe(RESERVED);
     memory.free(pointer);
     expect(memory.fragments).toBe(1);
   });
@@ -57,12 +57,12 @@ describe('LinearMemory', () => {
     const before = { used: memory.used, fragments: memory.fragments };
     expect(() => memory.allocate(4 * PAGE)).toThrow(outOfMemory(/262144 bytes asked, 65536 in use and 131072 held/));
     expect({ used: memory.used, fragments: memory.fragments }).toEqual(before);
-    const rest = memory.allocate(3 * PAGE - 64);
+    const rest = memory.allocate(3 * PAGE - RESERVED);
     expect([...memory.f32(kept, 4)]).toEqual([1, 2, 3, 4]);
     expect(() => memory.allocate(1)).toThrow(outOfMemory(/64 bytes asked/));
     memory.free(kept);
     memory.free(rest);
-    expect(memory.allocate(4 * PAGE - 64)).toBe(64);
+    expect(memory.allocate(4 * PAGE - RESERVED)).toBe(RESERVED);
   });
 
   test('an address that is not allocated cannot be freed', () => {

@@ -9,7 +9,7 @@ import type { MatrixReader } from '../weight-source.ts';
 import { yieldToOthers } from '../yield.ts';
 import { type Binary, type BinaryOptions, loadBinary, requireWebAssembly } from './binary.ts';
 import type { SharedCalls, WasmContext, WasmIo, WasmWeight } from './binding.ts';
-import { LinearMemory, PAGE } from './memory.ts';
+import { LinearMemory, PAGE, RESERVED } from './memory.ts';
 import { packWeight } from './pack.ts';
 import type { Pool } from './pool.ts';
 import { checkThreads } from './thread-count.ts';
@@ -84,11 +84,11 @@ class WasmDriver implements Driver {
     }
     if (
       !Number.isInteger(pointer) ||
-      (pointer as number) <= 0 ||
+      (pointer as number) < RESERVED ||
       (pointer as number) % 4 !== 0 ||
       (pointer as number) + bytes > held.reserved
     ) {
-      throw badHandle(`pointer ${String(pointer)}`, `a multiple of 4 above 0 with ${bytes} bytes of memory behind it`);
+      throw badHandle(`pointer ${String(pointer)}`, `a multiple of 4 from ${RESERVED} on with ${bytes} bytes of memory behind it`);
     }
     return pointer as number;
   }

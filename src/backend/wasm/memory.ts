@@ -6,6 +6,8 @@ export const PAGE = 65536;
 export const MAXIMUM_PAGES = 65536;
 /** Cache line, and a multiple of every vector width. */
 const ALIGNMENT = 64;
+/** The first bytes hold the constants of the kernels: build/compile.ts sees to it that they do not reach further. */
+export const RESERVED = 1024;
 /** Memory grows by at least this many pages (1 MiB), so that many small tensors do not mean many grows. */
 const GROWTH_PAGES = 16;
 
@@ -36,7 +38,7 @@ export class LinearMemory {
     } catch (cause) {
       throw new SkipVisionError('out-of-memory', `no linear memory of up to ${maximumPages} pages could be made`, { cause });
     }
-    this.#free.push({ start: ALIGNMENT, size: PAGE - ALIGNMENT });
+    this.#free.push({ start: RESERVED, size: PAGE - RESERVED });
   }
 
   /** Bytes handed out, rounding included. */

@@ -7,7 +7,7 @@ import { loadBinary } from '../../src/backend/wasm/binary.ts';
 import { createWasmBackend, type WasmBackendOptions } from '../../src/backend/wasm/driver.ts';
 import { LinearMemory } from '../../src/backend/wasm/memory.ts';
 import { Pool } from '../../src/backend/wasm/pool.ts';
-import { chunkLanes } from '../../src/backend/wasm/product.ts';
+import { callStarts } from '../../src/backend/wasm/product.ts';
 import { linear } from '../../src/ops/linear.ts';
 import { Random } from '../random.ts';
 
@@ -130,15 +130,17 @@ describe('threads of a wasm backend', () => {
     await pool.dispose();
   });
 
-  test('chunks of columns are multiples of the widest tile, and the usual ones on one thread', () => {
+  test('calls begin at multiples of the widest tile, leave no lane out, and are the usual ones on one thread', () => {
     for (const threads of [1, 2, 7]) {
       for (const rows of [0, 1, 64, 264]) {
         for (const lanes of [0, 8, 576, 3072, 22016]) {
-          const chunk = chunkLanes({ threads, shareFrom: 100_000 }, rows, 576, lanes);
-          expect(chunk % 32).toBe(0);
-          expect(chunk).toBeGreaterThan(0);
-          expect(chunk).toBeLessThanOrEqual(256);
-          if (threads === 1) expect(chunk).toBe(256);
+          const starts = callStarts({ threads, shareFrom: 100_000 }, rows, 576, lanes);
+          const sizes = starts.slice(1).map((start, call) => start - starts[call]!);
+          expect(starts[0]).toBe(0);
+          expect(starts.at(-1)).toBe(lanes);
+          expect(starts.slice(0, -1).every((start) => start % 32 === 0)).toBe(true);
+          expect(sizes.every((size) => size > 0 && size <= 256)).toBe(true);
+          if (threads === 1) expect(sizes.slice(0, -1).every((size) => size === 256)).toBe(true);
         }
       }
     }

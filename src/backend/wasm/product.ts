@@ -8,9 +8,10 @@ const BLOCK_ROWS = 264;
  * after loading would take twice as long in one call. A multiple of 32, the widest tile.
  */
 const CHUNK = 256;
-/** With several threads calls are smaller, so that nobody waits long for the last one; but no smaller than this. */
+/** With several threads calls become smaller towards the end, so that nobody waits long for the last one; but no smaller than this. */
 const SMALL_CHUNK = 32;
-const CHUNKS_PER_THREAD = 24;
+/** Calls to come for each thread, if all were like the next one. */
+const CALLS_PER_THREAD = 3;
 /** The same for rows on their way to int8, each number of which takes as long as so many multiply-adds. */
 const PACKS_PER_THREAD = 4;
 const PACK_WORK = 16;
@@ -39,13 +40,20 @@ function blockRows(rows: number): number {
   return Math.max(12, Math.ceil(rows / blocks / 12) * 12);
 }
 
-/** Lanes per call for a product of `rows` rows of K columns and `lanes` lanes. */
-export function chunkLanes(context: Pick<WasmContext, 'threads' | 'shareFrom'>, rows: number, K: number, lanes: number): number {
+/**
+ * Where the calls of a product of `rows` rows of K columns begin, in lanes, and `lanes` at the end. Few calls rather than equal
+ * ones: each costs the calling thread the time to write its arguments down.
+ */
+export function callStarts(context: Pick<WasmContext, 'threads' | 'shareFrom'>, rows: number, K: number, lanes: number): number[] {
   const { threads, shareFrom } = context;
-  if (threads === 1) return CHUNK;
-  const worthACall = shareFrom / 3 / Math.max(1, rows * K);
-  const enough = Math.max(1, lanes / (threads * CHUNKS_PER_THREAD), worthACall);
-  return Math.min(CHUNK, Math.ceil(enough / SMALL_CHUNK) * SMALL_CHUNK);
+  const worthACall = threads === 1 ? CHUNK : shareFrom / 3 / Math.max(1, rows * K);
+  const starts = [];
+  for (let start = 0; start < lanes; ) {
+    starts.push(start);
+    const share = Math.max(1, worthACall, (lanes - start) / (threads * CALLS_PER_THREAD));
+    start += Math.min(CHUNK, Math.ceil(share / SMALL_CHUNK) * SMALL_CHUNK);
+  }
+  return [...starts, lanes];
 }
 
 /** Whether A is packed as int8 for this weight. */
@@ -138,15 +146,15 @@ export function product(wasm: WasmContext, p: Product): void {
   const { pointer, form } = p.weight;
   const aStride = kernels.row_bytes!(form, p.aColumns ?? p.K) * group;
   const panel = kernels.panel_bytes!(form, p.K);
-  const chunk = chunkLanes(wasm, p.rows, p.K, p.N);
+  const starts = callStarts(wasm, p.rows, p.K, p.N);
   share({
     kernel: 'matmul',
-    calls: Math.ceil(p.N / chunk),
+    calls: starts.length - 1,
     work: p.rows * p.K * p.N,
     own: { ...p.tile, argument: 1 },
     args(call) {
-      const n = call * chunk;
-      const columns = Math.min(chunk, p.N - n);
+      const n = starts[call]!;
+      const columns = starts[call + 1]! - n;
       const weight = pointer + (n / 8) * panel;
       const to = [p.y + n * 4, p.N * 4, p.outRows, p.bias && p.bias + n * 4, p.activation, Number(p.accumulate), p.rowGate];
       return [formArgument(wasm, p.weight), p.tile.pointer, p.a, aStride, p.rows, group, p.K, weight, columns, ...to];
@@ -176,15 +184,15 @@ export function innerProduct(wasm: WasmContext, p: InnerProduct): void {
   const panel = kernels.panel_bytes!(form, p.K);
   const outStride = innerColumns(p.M) * 4 * (p.rowMajor ? 1 : group);
   const lanes = Math.ceil((p.M * parts) / 8) * 8;
-  const chunk = chunkLanes(wasm, p.rows, p.K, lanes);
+  const starts = callStarts(wasm, p.rows, p.K, lanes);
   share({
     kernel: 'matmul_inner',
-    calls: Math.ceil(lanes / chunk),
+    calls: starts.length - 1,
     work: p.rows * p.K * lanes,
     own: { ...p.tile, argument: 1 },
     args(call) {
-      const n = call * chunk;
-      const columns = Math.min(chunk, lanes - n);
+      const n = starts[call]!;
+      const columns = starts[call + 1]! - n;
       const weight = pointer + (n / 8) * panel;
       const to = [n / parts, p.M, parts - 1, p.out, outStride, Number(p.rowMajor), p.gateBias, p.upBias, p.activation];
       return [formArgument(wasm, p.weight), p.tile.pointer, p.a, aStride, p.rows, group, p.K, weight, columns, ...to];

@@ -1,16 +1,19 @@
 /**
- * Checks that the house is in order: one op, one stem in src/ops, assembly and kernels; and prints what the kernels weigh.
- * Run: npm run check, which compiles first. Exits with 1 and a list when something is out of place.
+ * Checks that the house is in order: one op, one stem in src/ops, assembly and kernels; kernels as they are locked; and prints what
+ * they weigh. Run: npm run check, which compiles first. Exits with 1 and a list when something is out of place.
+ * With --lock (npm run lock) it compiles, and first locks the kernels as they are now.
  */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
-import { VARIANTS } from './compile.ts';
+import { compileKernels, VARIANTS } from './compile.ts';
+import { checkLock, writeLock } from './lock.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 /** The largest binary that is still small beside the JavaScript around it. */
 const SIZE_LIMIT = 40_000;
+const TOTAL_LIMIT = 120_000;
 
 /** Files that are no op, each for a reason. */
 const HELPERS = {
@@ -55,6 +58,7 @@ function checkStems(): string[] {
 
 function checkSizes(): string[] {
   const faults: string[] = [];
+  let total = 0;
   for (const { file } of VARIANTS) {
     const path = join(root, file);
     if (!existsSync(path)) {
@@ -64,11 +68,17 @@ function checkSizes(): string[] {
     const { size } = statSync(path);
     process.stdout.write(`${file}  ${size} bytes, ${gzipSync(readFileSync(path)).length} gzipped\n`);
     if (size > SIZE_LIMIT) faults.push(`${file} has ${size} bytes, more than ${SIZE_LIMIT}`);
+    total += size;
   }
+  if (total >= TOTAL_LIMIT) faults.push(`the binaries have ${total} bytes together, the limit is ${TOTAL_LIMIT}`);
   return faults;
 }
 
-const faults = [...checkStems(), ...checkSizes()];
+if (process.argv.includes('--lock')) {
+  await compileKernels();
+  writeLock(root);
+}
+const faults = [...checkStems(), ...checkSizes(), ...checkLock(root)];
 for (const fault of faults) process.stderr.write(`${fault}\n`);
-process.stdout.write(faults.length ? `${faults.length} faults\n` : 'stems and sizes in order\n');
+process.stdout.write(faults.length ? `${faults.length} faults\n` : 'stems, sizes and lock in order\n');
 process.exitCode = faults.length ? 1 : 0;

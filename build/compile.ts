@@ -1,12 +1,14 @@
 /**
- * AssemblyScript -> build/wasm/kernels-simd.wasm and kernels-relaxed.wasm: one source, two binaries.
- * Run: npm run build; by itself on Node 24: node build/compile.ts [--force]. Does nothing, and says nothing, when both are newer
- * than every input. Progress goes to the standard error: the standard output belongs to the command that builds first.
+ * AssemblyScript -> build/wasm/kernels-simd.wasm and kernels-relaxed.wasm: one source, two binaries; and both in
+ * kernels.deflate, as the package holds them. Run: npm run build; by itself on Node 24: node build/compile.ts [--force]. Does
+ * nothing, and says nothing, when they are newer than every input. Progress goes to the standard error: the standard output belongs
+ * to the command that builds first.
  */
-import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, utimesSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { RESERVED } from '../src/backend/wasm/memory.ts';
+import { deflateSync } from 'node:zlib';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
@@ -20,6 +22,8 @@ export const VARIANTS: readonly Variant[] = [
   { name: 'simd', file: 'build/wasm/kernels-simd.wasm', flags: ['--enable', 'simd'] },
   { name: 'relaxed', file: 'build/wasm/kernels-relaxed.wasm', flags: ['--enable', 'simd', '--enable', 'relaxed-simd'] },
 ];
+
+const PACKED = 'build/wasm/kernels.deflate';
 
 /** Memory with a maximum: what shared memory must have too, so that one binary serves both (see src/backend/wasm/binary.ts). */
 const MEMORY = ['--initialMemory', '1', '--maximumMemory', '65536'];
@@ -41,11 +45,19 @@ export async function compileKernels(force = false): Promise<string[]> {
   const sources = readdirSync(join(root, 'assembly')).map((file) => join(root, 'assembly', file));
   const inputs = [...sources, fileURLToPath(import.meta.url), join(root, 'node_modules/assemblyscript/package.json')];
   const newest = Math.max(...inputs.map((file) => statSync(file).mtimeMs));
-  const stale = VARIANTS.filter(({ file }) => force || (statSync(join(root, file), { throwIfNoEntry: false })?.mtimeMs ?? 0) <= newest);
-  if (!stale.length) return [];
+  const isOld = (file: string, than: number) => force || (statSync(join(root, file), { throwIfNoEntry: false })?.mtimeMs ?? 0) <= than;
+  const stale = VARIANTS.filter(({ file }) => isOld(file, newest));
+  if (stale.length) await compileVariants(stale);
+  const written = stale.map(({ file }) => file);
+  if (!stale.length && !isOld(PACKED, newest)) return written;
+  replaceFile(PACKED, packBinaries(VARIANTS.map(({ file }) => readFileSync(join(root, file)))));
+  return [...written, PACKED];
+}
+
+async function compileVariants(variants: readonly Variant[]): Promise<void> {
   mkdirSync(join(root, 'build/wasm'), { recursive: true });
   const { default: asc } = await import('assemblyscript/asc');
-  for (const { file, flags } of stale) {
+  for (const { file, flags } of variants) {
     const start = new Date();
     const draft = file.replace('.wasm', `.${process.pid}.wasm`);
     const { error, stderr } = await asc.main(['assembly/index.ts', '--baseDir', root, ...FLAGS, ...flags, '-o', draft]);
@@ -54,7 +66,29 @@ export async function compileKernels(force = false): Promise<string[]> {
     utimesSync(join(root, draft), start, start); // so that an input edited during the compile counts as newer
     renameSync(join(root, draft), join(root, file)); // at once, as tests may be reading it
   }
-  return stale.map(({ file }) => file);
+}
+
+/** At once, as tests may be reading it. */
+function replaceFile(file: string, bytes: Uint8Array): void {
+  const draft = join(root, `${file}.${process.pid}`);
+  writeFileSync(draft, bytes);
+  renameSync(draft, join(root, file));
+}
+
+/** Deflate finds repetitions 32 KB back. */
+const BLOCK = 8192;
+
+/**
+ * Both binaries, for src/backend/wasm/kernel-bytes.ts: their lengths as u32, little endian, then a block of each by turns, all of it
+ * deflated. They are much alike, and so the second costs a quarter of the first.
+ */
+function packBinaries(binaries: readonly Uint8Array<ArrayBuffer>[]): Uint8Array {
+  const lengths = new DataView(new ArrayBuffer(4 * binaries.length));
+  for (const [i, { length }] of binaries.entries()) lengths.setUint32(4 * i, length, true);
+  const parts = [new Uint8Array(lengths.buffer)];
+  for (let at = 0; binaries.some(({ length }) => at < length); at += BLOCK)
+    parts.push(...binaries.map((binary) => binary.subarray(at, at + BLOCK)));
+  return deflateSync(Buffer.concat(parts), { level: 9 });
 }
 
 /**

@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const INPUTS = ['src', 'kernels', 'build/wasm', 'build/dist.ts', 'tsup.config.ts', 'tsconfig.json', 'package.json'];
+const INPUTS = ['src', 'kernels', 'build/wasm', 'build/dist.ts', 'build/wgsl.ts', 'tsup.config.ts', 'tsconfig.json', 'package.json'];
 const stamp = join(root, 'dist/.built');
 
 function modified(path: string): number {

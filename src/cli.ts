@@ -12,7 +12,7 @@ const USAGE = `usage: skip-vision ask IMAGE "QUESTION" [--method NAME] [--backen
 
 ask     answers a question about a PNG or JPEG picture; without --model with the bundled model, a self-trained toy on
         synthetic scenes that knows nothing else ("what is at the top left ?", "describe"), with the method it was trained for
-doctor  lists every backend, whether it works here, its features, and why not`;
+doctor  lists every backend, whether it works here, its features and the matrix tile it timed as faster, and why not`;
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({

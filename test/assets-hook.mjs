@@ -1,5 +1,5 @@
 /**
- * Lets plain Node import what the bundler inlines: `.wgsl` as text, `.wasm` as bytes.
+ * Lets plain Node import what the bundler inlines: `.wgsl` as text, `.wasm` and `.deflate` as bytes.
  * Use: node --import ./test/assets-hook.mjs script.ts
  */
 import { readFileSync } from 'node:fs';
@@ -20,7 +20,7 @@ registerHooks({
         source: `export default ${JSON.stringify(readFileSync(fileURLToPath(path), 'utf8'))};`,
       };
     }
-    if (path.endsWith('.wasm')) return { format: 'module', shortCircuit: true, source: bytesModule(fileURLToPath(path)) };
+    if (/\.(wasm|deflate)$/.test(path)) return { format: 'module', shortCircuit: true, source: bytesModule(fileURLToPath(path)) };
     return nextLoad(url, context);
   },
 });

@@ -1,8 +1,8 @@
 /** The checks above the backends: an op's signature against the operands it was given. */
 import type { Backend } from './backend.ts';
 import { invalidArgument, SkipVisionError } from './errors.ts';
-import type { IoOf, Op, Operand, TensorOperand } from './op.ts';
-import { Tensor } from './tensor.ts';
+import { type IoOf, listsOf, type Op, type Operand, type SignatureLists, type TensorOperand } from './op.ts';
+import { type Storage, Tensor } from './tensor.ts';
 import { Weight } from './weight.ts';
 
 type Operands = Readonly<Record<string, Tensor | Weight | undefined>>;
@@ -10,24 +10,26 @@ type Dims = Record<string, number>;
 
 /** Throws the first fault found; returns the extents of the signature's dims. Changes nothing. */
 export function checkOperands(backend: Backend, op: Op, io: Operands, attrs: object): Dims {
-  const dims: Dims = {};
-  const origin: Record<string, string> = {};
-  checkNames(op, 'io', io, Object.keys(op.io));
-  checkNames(op, 'attrs', attrs, op.attrs);
-  for (const [name, operand] of Object.entries(op.io) as [string, Operand][]) {
+  checkNames(op, 'io', io);
+  checkNames(op, 'attrs', attrs);
+  const { operands, dims: dimNames } = listsOf(op.io);
+  const extents = dimNames.map(() => -1);
+  for (const { name, operand, axes } of operands) {
     const value = io[name];
     if (value === undefined) {
       if (operand.optional) continue;
-      throw invalidArgument(op.name, name, 'absent', describe(operand, dims, origin));
+      throw invalidArgument(op.name, name, 'absent', describe(op, name, io));
     }
     checkValue(backend, op, name, operand, value);
-    bindDims(op, name, operand, value, dims, origin);
+    if (!bindDims(axes, value.shape, extents)) throw invalidArgument(op.name, name, `[${value.shape.join(', ')}]`, describe(op, name, io));
   }
-  for (const [name, operand] of Object.entries(op.io) as [string, Operand][]) {
+  const dims: Dims = {};
+  for (let i = 0; i < extents.length; i++) if (extents[i]! >= 0) dims[dimNames[i]!] = extents[i]!;
+  for (const { name, operand } of operands) {
     const value = io[name];
     if (value instanceof Tensor && operand.kind === 'tensor' && operand.index) checkIndexList(op, name, operand, value, dims);
   }
-  checkAliases(op, io);
+  checkAliases(op, operands, io);
   op.check?.({
     io: io as IoOf<Op>,
     dims,
@@ -40,11 +42,18 @@ export function checkOperands(backend: Backend, op: Op, io: Operands, attrs: obj
 }
 
 /** Operands and attributes by their right names: a misspelt one would be ignored. */
-function checkNames(op: Op, argument: 'io' | 'attrs', given: object, known: readonly string[]): void {
+function checkNames(op: Op, argument: 'io' | 'attrs', given: object): void {
   if (typeof given !== 'object' || given === null) throw invalidArgument(op.name, argument, String(given), 'an object');
-  const unknown = Object.keys(given).find((name) => !known.includes(name));
+  for (const name in given) {
+    const isKnown = argument === 'io' ? Object.hasOwn(op.io, name) : op.attrs.includes(name);
+    if (!isKnown && Object.hasOwn(given, name)) throw unknownName(op, argument, name);
+  }
+}
+
+function unknownName(op: Op, argument: 'io' | 'attrs', name: string): SkipVisionError {
+  const known = argument === 'io' ? Object.keys(op.io) : op.attrs;
   const expected = known.length > 0 ? `one of ${known.join(', ')}` : 'none: the op has no attributes';
-  if (unknown !== undefined) throw invalidArgument(op.name, unknown, argument === 'io' ? 'not an operand' : 'not an attribute', expected);
+  return invalidArgument(op.name, name, argument === 'io' ? 'not an operand' : 'not an attribute', expected);
 }
 
 function checkValue(backend: Backend, op: Op, name: string, operand: Operand, value: unknown): void {
@@ -87,32 +96,36 @@ export function checkHeld(backend: Backend, op: string, name: string, held: Tens
   }
 }
 
-function bindDims(op: Op, name: string, operand: Operand, value: Tensor | Weight, dims: Dims, origin: Record<string, string>): void {
-  if (operand.dims[0] === '...') return;
-  const got = `[${value.shape.join(', ')}]`;
-  if (value.shape.length !== operand.dims.length) throw invalidArgument(op.name, name, got, describe(operand, dims, origin));
-  operand.dims.forEach((dim: string, axis: number) => {
-    const extent = value.shape[axis]!;
-    if (dims[dim] === undefined) {
-      dims[dim] = extent;
-      origin[dim] = name;
-    } else if (dims[dim] !== extent) {
-      throw invalidArgument(op.name, name, got, describe(operand, dims, origin));
-    }
-  });
+/** Whether a shape has the extents that are known of its axes; those not known (-1) are as it has them. */
+function bindDims(axes: readonly number[], shape: readonly number[], extents: number[]): boolean {
+  if (axes[0] === -1) return true; // any shape
+  if (shape.length !== axes.length) return false;
+  for (let i = 0; i < axes.length; i++) {
+    const axis = axes[i]!;
+    if (extents[axis] === -1) extents[axis] = shape[i]!;
+    else if (extents[axis] !== shape[i]) return false;
+  }
+  return true;
 }
 
-/** `f32 [T, D] with D = 4 (from x)` */
-function describe(operand: Operand, dims: Dims, origin: Record<string, string>): string {
-  const known = operand.dims
-    .filter((dim: string) => dims[dim] !== undefined)
-    .map((dim: string) => `${dim} = ${dims[dim]} (from ${origin[dim]})`);
+/** `f32 [T, D] with D = 4 (from x)`: what operand `name` must be, by the axes that were bound before one did not fit. */
+function describe(op: Op, name: string, io: Operands): string {
+  const { operands, dims } = listsOf(op.io);
+  const extents = dims.map(() => -1);
+  const origin: Record<string, string> = {};
+  for (const { name: from, axes } of operands) {
+    if (io[from]) bindDims(axes, io[from].shape, extents);
+    for (const [i, dim] of dims.entries()) if (extents[i]! >= 0) origin[dim] ??= `${dim} = ${extents[i]} (from ${from})`;
+    if (from === name) break;
+  }
+  const operand: Operand = op.io[name];
+  const known = operand.dims.flatMap((dim: string) => origin[dim] ?? []);
   const kind = operand.kind === 'weight' ? 'a weight' : operand.dtype;
   return `${kind} [${operand.dims.join(', ')}]${known.length ? ` with ${known.join(', ')}` : ''}`;
 }
 
-function checkIndexList(op: Op, name: string, operand: TensorOperand, tensor: Tensor, dims: Dims): void {
-  const host = tensor.storage.host;
+function checkIndexList(op: Op, name: string, operand: TensorOperand, { storage, size }: Tensor, dims: Dims): void {
+  const { host, scanned } = storage;
   if (!host)
     throw invalidArgument(
       op.name,
@@ -121,30 +134,38 @@ function checkIndexList(op: Op, name: string, operand: TensorOperand, tensor: Te
       'one made by upload, so that it can be checked: read it and upload it',
     );
   const limit = operand.below === undefined ? Number.POSITIVE_INFINITY : dims[operand.below]!;
-  for (let i = 0; i < tensor.size; i++) {
+  const anyOrder = operand.index === 'ids';
+  if (scanned && size === scanned.size && scanned.most < limit && (anyOrder || scanned.ascending)) return;
+  let most = -1;
+  for (let i = 0; i < size; i++) {
     const index = host[i]!;
     if (index >= limit) throw invalidArgument(op.name, name, `${index} at index ${i}`, `below ${operand.below} = ${limit}`);
-    if (operand.index !== 'ids' && i > 0 && index <= host[i - 1]!) {
+    if (!anyOrder && i > 0 && index <= host[i - 1]!) {
       throw invalidArgument(op.name, name, `${host[i - 1]} followed by ${index} at index ${i}`, 'a strictly ascending list');
     }
+    most = Math.max(most, index);
   }
+  storage.scanned = { size, ascending: !anyOrder, most };
 }
 
 /** No output may share memory with another operand: GPU bindings forbid it, and results would depend on the backend. */
-function checkAliases(op: Op, io: Operands): void {
-  const entries = Object.entries(io).filter((entry): entry is [string, Tensor] => entry[1] instanceof Tensor);
-  const written = entries.filter(([name]) => (op.io[name] as TensorOperand).access !== 'in');
-  for (const [name, tensor] of written) {
-    for (const [other, otherTensor] of entries) {
-      if (other !== name && sharesMemory(tensor, otherTensor))
-        throw invalidArgument(op.name, name, `the same memory as ${other}`, 'memory of its own');
+function checkAliases(op: Op, operands: SignatureLists['operands'], io: Operands): void {
+  const storages = operands.map(({ name }) => {
+    const value = io[name];
+    return value instanceof Tensor ? value.storage : undefined;
+  });
+  for (let i = 0; i < operands.length; i++) {
+    const storage = storages[i];
+    if (!storage || !operands[i]!.isWritten) continue;
+    for (let j = 0; j < operands.length; j++) {
+      const other = storages[j];
+      if (i !== j && other && (storage === other || overlaps(storage, other)))
+        throw invalidArgument(op.name, operands[i]!.name, `the same memory as ${operands[j]!.name}`, 'memory of its own');
     }
   }
 }
 
-/** One allocation, or overlapping parts of the same borrowed memory. */
-function sharesMemory({ storage: a }: Tensor, { storage: b }: Tensor): boolean {
-  if (a === b) return true;
-  if (!a.source || !b.source) return false;
-  return a.source.memory === b.source.memory && a.source.start < b.source.end && b.source.start < a.source.end;
+/** Parts of the same borrowed memory. */
+function overlaps({ source: a }: Storage, { source: b }: Storage): boolean {
+  return !!a && !!b && a.memory === b.memory && a.start < b.end && b.start < a.end;
 }

@@ -2,7 +2,7 @@
 import type { Backend, Driver, MemoryInfo, Rejection, SignalOption, TraceEvent } from './backend.ts';
 import { checkHeld, checkOperands } from './check.ts';
 import { invalidArgument, SkipVisionError } from './errors.ts';
-import type { AttrsOf, IoOf, Op, Operand } from './op.ts';
+import { type AttrsOf, type IoOf, listsOf, type Op } from './op.ts';
 import { type ArrayOf, checkedElementCount, type DType, type Storage, Tensor, type TensorDesc, type TypedArray } from './tensor.ts';
 import { matricesOf, type PackOptions, Weight, type WeightSource } from './weight.ts';
 import { readerOf } from './weight-source.ts';
@@ -125,10 +125,10 @@ class CheckedBackend implements Backend {
     this.#alive();
     const operands = io as Readonly<Record<string, Tensor | Weight | undefined>>;
     const dims = checkOperands(this, op, operands, attrs);
-    for (const [name, operand] of Object.entries(op.io) as [string, Operand][]) {
+    // what an op writes is no longer what was uploaded
+    for (const { name, isWritten } of listsOf(op.io).operands) {
       const value = operands[name];
-      // what an op writes is no longer what was uploaded
-      if (value instanceof Tensor && operand.kind === 'tensor' && operand.access !== 'in') value.storage.host = undefined;
+      if (isWritten && value) (value as Tensor).storage.host = undefined;
     }
     if (this.#sinks.size === 0) {
       this.#driver.run(op, operands, dims, attrs);

@@ -74,6 +74,30 @@ export function optional<O extends Operand>(operand: O): Optional<O> {
   return { ...operand, optional: true } as Optional<O>;
 }
 
+/** A signature as lists, in order. */
+export interface SignatureLists {
+  operands: readonly { name: string; operand: Operand; isWritten: boolean; axes: readonly number[] }[];
+  /** The names that the `axes` of the operands are indices of; none for '...'. */
+  dims: readonly string[];
+}
+
+const lists = new WeakMap<Signature, SignatureLists>();
+
+/** Made once for a signature, as `run` needs it every time. */
+export function listsOf(signature: Signature): SignatureLists {
+  let made = lists.get(signature);
+  if (!made) {
+    const dims = [...new Set(Object.values(signature).flatMap((operand) => operand.dims))].filter((dim) => dim !== '...');
+    const operands = Object.entries(signature).map(([name, operand]) => {
+      const isWritten = operand.kind === 'tensor' && operand.access !== 'in';
+      return { name, operand, isWritten, axes: operand.dims.map((dim) => dims.indexOf(dim)) };
+    });
+    made = { operands, dims };
+    lists.set(signature, made);
+  }
+  return made;
+}
+
 type Value<O extends Operand> = O extends WeightOperand ? Weight : O extends TensorOperand<string, infer T> ? Tensor<T> : never;
 type OptionalKeys<S extends Signature> = { [K in keyof S]: S[K]['optional'] extends true ? K : never }[keyof S];
 

@@ -20,6 +20,8 @@ export interface Storage {
   readonly source?: { readonly memory: unknown; readonly start: number; readonly end: number };
   /** Copy of uploaded u32 data, so that row lists can be checked without reading them back. Gone once an op wrote the memory. */
   host?: Uint32Array;
+  /** What a scan of the first `size` entries of `host` found, so that it is done once and not at every run. */
+  scanned?: { readonly size: number; readonly ascending: boolean; readonly most: number };
   disposed: boolean;
 }
 

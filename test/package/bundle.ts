@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { build } from 'esbuild';
 import ts from 'typescript';
+import { minifyWgsl } from '../../build/wgsl.ts';
 import { fail, type Project } from './project.ts';
 
 /** The built files behind the subpaths of `exports` that start so. */
@@ -58,11 +59,10 @@ function kernelMarks({ root }: Project): Map<string, string[]> {
   return marks;
 }
 
-/** Lines as they may stand in a bundle: without comments and indentation, and without what a string literal escapes. */
+/** Lines as they may stand in a bundle: without those that a string literal escapes. */
 function codeLines(wgsl: string): string[] {
-  return wgsl
+  return minifyWgsl(wgsl)
     .split('\n')
-    .map((line) => line.replace(/\/\/.*$/, '').trim())
     .filter((line) => !/["'`\\]/.test(line));
 }
 

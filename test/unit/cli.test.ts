@@ -192,7 +192,7 @@ describe('doctor', () => {
     const { code, stdout, stderr } = await run(['doctor']);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(
-      /^no {2}webgpu {4,}\S.*\nok {2}wasm {6,}simd128.*; features: simd.*; largest buffer \d+ bytes\nok {2}reference {2}\S.*\n/,
+      /^no {2}webgpu {4,}\S.*\nok {2}wasm {6,}simd128.*, [46]x8 tiles; features: simd.*; largest buffer \d+ bytes\nok {2}reference {2}\S.*\n/,
     );
     expect(stdout).toMatch(/\nchosen by default: wasm\n {2}not webgpu: \S/);
   });

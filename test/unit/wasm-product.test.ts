@@ -39,6 +39,11 @@ async function linearBits(variant: WasmVariant, tileRows: TileRows, count: numbe
 }
 
 describe.each(['simd128', 'relaxed'] as const)('products of the %s binary', (variant) => {
+  test.each([4, 6] as const)('the description names tiles of %i rows', async (tileRows) => {
+    await using backend = await createWasmBackend({ variant, tileRows });
+    expect(backend.description).toMatch(new RegExp(`, ${tileRows}x8 tiles$`));
+  });
+
   test.each([4, 6] as const)('linear, tiles of %i rows: a row has the same bits whatever runs with it', async (tileRows) => {
     const all = await linearBits(variant, 4, T);
     for (let count = 0; count <= 14; count++) expect(await linearBits(variant, tileRows, count)).toEqual(all.subarray(0, count * M));

@@ -1,20 +1,31 @@
-/** The two kernel binaries. The build inlines them deflated, as base64 of all their bytes would be a quarter of the package. */
-import relaxed from '../../../build/wasm/kernels-relaxed.wasm';
-import simd128 from '../../../build/wasm/kernels-simd.wasm';
+/** The two kernel binaries, which build/compile.ts packs together: base64 of all their bytes would be a quarter of the package. */
+import packed from '../../../build/wasm/kernels.deflate';
 import { SkipVisionError } from '../errors.ts';
 
-const stored = { simd128, relaxed };
-const inflated: Partial<Record<keyof typeof stored, Promise<Uint8Array<ArrayBuffer>>>> = {};
+type Binaries = Record<'simd128' | 'relaxed', Uint8Array<ArrayBuffer>>;
 
-export function kernelBytes(variant: keyof typeof stored): Promise<Uint8Array<ArrayBuffer>> {
-  inflated[variant] ??= inflate(stored[variant]);
-  return inflated[variant];
+/** A block of each binary by turns. */
+const BLOCK = 8192;
+let unpacked: Promise<Binaries> | undefined;
+
+export async function kernelBytes(variant: keyof Binaries): Promise<Uint8Array<ArrayBuffer>> {
+  unpacked ??= unpack();
+  return (await unpacked)[variant];
 }
 
-/** Binaries that start as Wasm does are not deflated: so sources have them. */
-async function inflate(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
-  if (bytes[0] === 0 && bytes[1] === 0x61) return bytes;
+async function unpack(): Promise<Binaries> {
   if (typeof DecompressionStream !== 'function') throw new SkipVisionError('unsupported', 'wasm: this host has no DecompressionStream');
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate'));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('deflate'));
+  const bytes = await new Response(stream).arrayBuffer();
+  const lengths = new DataView(bytes);
+  const simd128 = new Uint8Array(lengths.getUint32(0, true));
+  const relaxed = new Uint8Array(lengths.getUint32(4, true));
+  for (let at = 0, from = 8; from < bytes.byteLength; at += BLOCK) {
+    for (const binary of [simd128, relaxed]) {
+      const length = Math.min(BLOCK, Math.max(0, binary.length - at));
+      binary.set(new Uint8Array(bytes, from, length), at);
+      from += length;
+    }
+  }
+  return { simd128, relaxed };
 }

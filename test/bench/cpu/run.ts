@@ -28,11 +28,13 @@ export async function benchCpu({ quick, json, only, threads }: CpuOptions): Prom
   if (unknown.length) throw new Error(`no table ${unknown.join(', ')}; there are ${TABLES.map((table) => table.name).join(', ')}`);
   await using backend = await createWasmBackend();
   await using baseline = await createWasmBackend({ variant: 'simd128' });
+  await using widened = await createWasmBackend({ wide: true });
   await using threaded = threads ? await createWasmBackend({ threads: 2 }) : undefined;
   if (threaded && !threaded.features.has('threads')) throw new Error(`--threads: ${threaded.description}`);
   const context = {
     backend,
     baseline,
+    wide: widened.features.has('wide-simd') ? widened : undefined,
     probe: new Probe(),
     peers: new Peers(),
     quick,

@@ -13,6 +13,8 @@ export interface Context {
   backend: Backend;
   /** Plain simd128. */
   baseline: Backend;
+  /** With 256-bit products, where the engine has them. */
+  wide?: Backend;
   probe: Probe;
   peers: Peers;
   effort: Effort;

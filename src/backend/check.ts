@@ -2,7 +2,7 @@
 import type { Backend } from './backend.ts';
 import { invalidArgument, SkipVisionError } from './errors.ts';
 import type { IoOf, Op, Operand, TensorOperand } from './op.ts';
-import { Tensor } from './tensor.ts';
+import { ARRAYS, Tensor } from './tensor.ts';
 import { Weight } from './weight.ts';
 
 type Operands = Readonly<Record<string, Tensor | Weight | undefined>>;
@@ -21,6 +21,7 @@ export function checkOperands(backend: Backend, op: Op, io: Operands, attrs: obj
       throw invalidArgument(op.name, name, 'absent', describe(operand, dims, origin));
     }
     checkValue(backend, op, name, operand, value);
+    if (operand.kind === 'tensor') checkDType(op, name, operand, value as Tensor, dims, origin);
     bindDims(op, name, operand, value, dims, origin);
   }
   for (const [name, operand] of Object.entries(op.io) as [string, Operand][]) {
@@ -59,9 +60,6 @@ function checkValue(backend: Backend, op: Op, name: string, operand: Operand, va
   }
   const held = value as Tensor | Weight;
   checkHeld(backend, op.name, name, held);
-  if (operand.kind === 'tensor' && (held as Tensor).dtype !== operand.dtype) {
-    throw invalidArgument(op.name, name, (held as Tensor).dtype, operand.dtype);
-  }
   if (operand.kind === 'weight' && operand.parts && (held as Weight).parts !== operand.parts) {
     throw invalidArgument(op.name, name, `a weight of ${(held as Weight).parts} part(s)`, `${operand.parts}`);
   }
@@ -87,6 +85,24 @@ export function checkHeld(backend: Backend, op: string, name: string, held: Tens
   }
 }
 
+/** The dtype of the signature; where that leaves a choice, the first operand makes it for all. */
+function checkDType(
+  op: Op,
+  name: string,
+  { dtype, orF16 }: TensorOperand,
+  tensor: Tensor,
+  dims: Dims,
+  origin: Record<string, string>,
+): void {
+  const fits = tensor.dtype === dtype || (orF16 && tensor.dtype === 'f16');
+  if (!fits) throw invalidArgument(op.name, name, tensor.dtype, orF16 ? 'f32 or f16' : dtype);
+  if (!orF16) return;
+  const { BYTES_PER_ELEMENT: bytes } = ARRAYS[tensor.dtype];
+  dims.E ??= bytes;
+  origin.E ??= name;
+  if (dims.E !== bytes) throw invalidArgument(op.name, name, tensor.dtype, `the dtype of ${origin.E}`);
+}
+
 function bindDims(op: Op, name: string, operand: Operand, value: Tensor | Weight, dims: Dims, origin: Record<string, string>): void {
   if (operand.dims[0] === '...') return;
   const got = `[${value.shape.join(', ')}]`;
@@ -107,7 +123,7 @@ function describe(operand: Operand, dims: Dims, origin: Record<string, string>):
   const known = operand.dims
     .filter((dim: string) => dims[dim] !== undefined)
     .map((dim: string) => `${dim} = ${dims[dim]} (from ${origin[dim]})`);
-  const kind = operand.kind === 'weight' ? 'a weight' : operand.dtype;
+  const kind = operand.kind === 'weight' ? 'a weight' : operand.orF16 ? 'f32 or f16' : operand.dtype;
   return `${kind} [${operand.dims.join(', ')}]${known.length ? ` with ${known.join(', ')}` : ''}`;
 }
 

@@ -1,7 +1,7 @@
 /** Operands with NaN, infinities and numbers that overflow carelessly written formulas. */
 import type { Op } from '../../src/backend/op.ts';
 import * as ops from '../../src/ops/index.ts';
-import { f32, matrix, out, pair, u32, type Values } from '../operands.ts';
+import { f32, matrix, out, pair, storedAsF16, u32, type Values } from '../operands.ts';
 import { Random } from '../random.ts';
 
 interface PoisonedCase {
@@ -43,6 +43,8 @@ function casesOf(title: string, poison: number): PoisonedCase[] {
     [ops.attention, `${title} in a query`, { ...heads, q: poisoned(poison, 5, 2, 4) }, causal],
     [ops.attention, `${title} in a key`, { ...heads, k: poisoned(poison, 5, 1, 4) }, causal],
     [ops.attention, `${title} in a value`, { ...heads, v: poisoned(poison, 5, 1, 4) }, causal],
+    [ops.attention, `${title} in a key of f16`, storedAsF16({ ...heads, k: poisoned(poison, 5, 1, 4) }), causal],
+    [ops.attention, `${title} in a value of f16`, storedAsF16({ ...heads, v: poisoned(poison, 5, 1, 4) }), causal],
     [ops.attention, `${title} in the key bias`, { ...heads, keyBias: poisoned(poison, 5) }, causal],
     [
       ops.attentionScores,

@@ -34,6 +34,11 @@ export function f32(value: number): GpuParam {
   return { f32: value };
 }
 
+/** The constant by which a kernel knows that its operands of E bytes to an element are f16. */
+export function halves(E: number): Readonly<Record<string, number>> {
+  return { HALVES: E === 2 ? 1 : 0 };
+}
+
 /** What an op's WebGPU binding may use besides its operands. */
 export interface GpuContext {
   readonly features: ReadonlySet<Feature>;

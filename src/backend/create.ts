@@ -14,7 +14,7 @@ import {
   type TensorDesc,
   type TypedArray,
 } from './tensor.ts';
-import { matricesOf, type PackOptions, Weight, type WeightSource } from './weight.ts';
+import { checkWeightDType, matricesOf, type PackOptions, Weight, type WeightSource } from './weight.ts';
 import { readerOf } from './weight-source.ts';
 import { yieldToOthers } from './yield.ts';
 
@@ -105,12 +105,7 @@ class CheckedBackend implements Backend {
   async pack(source: WeightSource, { dtype = 'f32', signal, onProgress }: PackOptions = {}): Promise<Weight> {
     this.#alive();
     signal?.throwIfAborted();
-    const { dtypes } = this.#driver;
-    if (!dtypes.includes(dtype)) {
-      const expected = dtypes.join(', ');
-      const message = `pack: dtype "${dtype}" is not supported by the ${this.name} backend, use ${expected}`;
-      throw new SkipVisionError('unsupported', message, { op: 'pack', argument: 'dtype', got: String(dtype), expected });
-    }
+    checkWeightDType(this, 'pack', dtype);
     const matrices = (typeof source === 'object' && source !== null ? matricesOf(source) : [source]).map(readerOf);
     const [N, K] = matrices[0]!.shape;
     for (const { shape } of matrices) {

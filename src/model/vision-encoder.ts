@@ -8,7 +8,7 @@ import { layerNorm } from '../ops/layer-norm.ts';
 import { linear } from '../ops/linear.ts';
 import { patchEmbedding } from '../ops/patch-embedding.ts';
 import type { VisionConfig } from './config.ts';
-import { Loader, type Projection, type TensorSource } from './loader.ts';
+import { Loader, type LoaderOptions, type Projection, type TensorSource } from './loader.ts';
 import { produce } from './produce.ts';
 import { range } from './sequence.ts';
 
@@ -47,7 +47,7 @@ export class VisionEncoder implements Disposable {
     config: VisionConfig,
     layers: number,
     prefix: string,
-    options: SignalOption = {},
+    options: LoaderOptions = {},
   ): Promise<VisionEncoder> {
     const loader = new Loader(backend, source, options);
     try {

@@ -40,7 +40,7 @@ export function dots_2x4(a0: usize, a1: usize, b0: usize, b1: usize, b2: usize, 
 /** The lane sums of four vectors. */
 // @ts-ignore: decorator
 @inline
-function add_across(a: v128, b: v128, c: v128, d: v128): v128 {
+export function add_across(a: v128, b: v128, c: v128, d: v128): v128 {
   const ab = f32x4.add(v128.shuffle<f32>(a, b, 0, 4, 1, 5), v128.shuffle<f32>(a, b, 2, 6, 3, 7));
   const cd = f32x4.add(v128.shuffle<f32>(c, d, 0, 4, 1, 5), v128.shuffle<f32>(c, d, 2, 6, 3, 7));
   return f32x4.add(v128.shuffle<f32>(ab, cd, 0, 1, 4, 5), v128.shuffle<f32>(ab, cd, 2, 3, 6, 7));

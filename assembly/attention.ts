@@ -1,5 +1,5 @@
 import { BLOCK, count_below, dots_2x4, scale_query, softmax } from './attention-scores';
-import { widen_f16 } from './f16-rows';
+import { dots_1x4_f16, weigh_1_f16, widen_f16 } from './f16-rows';
 import { add_row, weigh_1, weigh_2 } from './weighted-sum';
 
 /** End of a hidden range around key s for a query at `position`, 0 if there is none. ranges [count] of (start, end, from). */
@@ -46,6 +46,7 @@ export function attention(
   const parts = scratch + rows * pitch, partBytes = (bytes + 15) & ~15, queries = parts + 2 * partBytes;
   const table = queries + rows * bytes; // per row: visible prefix, position, whether all visible weights are positive, place in q and o
   const ranges = table + (rows << 4), panel = ranges + hiddenCount * 12;
+  const direct = half && rows == 1 && !(dh & 15); // else f16 are widened, which pays where rows share it
   const step = half ? bytes : stride; // between the rows of k and v as they are read
   k += kv * width, v += kv * width;
   for (let i = 0; i < hiddenCount * 12; i += 12) {
@@ -63,6 +64,8 @@ export function attention(
     scale_query(queries + r * bytes, q + place, dh, scale);
     reach = max(reach, prefix);
   }
+  const large = panel + bytes * 4; // the query times 2^48
+  if (direct) scale_query(large, queries, dh, 281474976710656);
   for (let s = 0; s < reach; s += 4) {
     const skip = hidden_until(s, load<u32>(table, 4), ranges, hiddenCount); // positions ascend: hidden from row 0 is hidden from all
     if (skip > s + 3) {
@@ -71,6 +74,7 @@ export function attention(
     }
     const last = min(3, S - 1 - s); // past the end the last key serves as filler
     let k0 = k + s * stride;
+    if (direct && dots_1x4_f16(scratch + (s << 2), large, k0, k0 + min(1, last) * stride, k0 + min(2, last) * stride, k0 + last * stride, dh)) continue;
     if (half) widen_f16(panel, k0, last + 1, stride, dh), k0 = panel;
     const k1 = k0 + min(1, last) * step, k2 = k0 + min(2, last) * step, k3 = k0 + last * step;
     for (let r = 0; r < rows; r += 2) {
@@ -87,7 +91,7 @@ export function attention(
   }
   for (let block = 0; block < reach; block += BLOCK) {
     const stop = min(block + BLOCK, reach);
-    if (half) widen_f16(panel, v + block * stride, stop - block, stride, dh);
+    if (half && !direct) widen_f16(panel, v + block * stride, stop - block, stride, dh);
     for (let r = 0; r < rows; r += 2) {
       const a = table + (r << 4), b = table + (min(r + 1, rows - 1) << 4), p = scratch + r * pitch;
       const prefix0 = load<i32>(a), prefix1 = r + 1 < rows ? load<i32>(b) : 0, clean = load<i32>(a, 8) & load<i32>(b, 8);
@@ -100,7 +104,9 @@ export function attention(
         const sees1 = s < prefix1 && !hidden_until(s, load<u32>(b, 4), ranges, hiddenCount);
         const from = p + (s << 2), to = p + (next << 2), values = half ? panel + (s - block) * bytes : v + s * stride;
         if (sees0 && sees1 && clean) weigh_2(parts, parts + partBytes, from, to, pitch, values, step, dh);
-        else {
+        else if (direct) {
+          if (sees0) weigh_1_f16(parts, from, to, v + s * stride, stride, dh, panel);
+        } else {
           if (sees0) weigh_1(parts, from, to, values, step, dh);
           if (sees1) weigh_1(parts + partBytes, from + pitch, to + pitch, values, step, dh);
         }

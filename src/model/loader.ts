@@ -48,8 +48,8 @@ export class Loader implements Disposable {
     return this.pack({ gate: this.#matrix(gate, N, K), up: this.#matrix(up, N, K) });
   }
 
-  async pack(source: WeightSource): Promise<Weight> {
-    const { dtype, signal } = this.#options;
+  async pack(source: WeightSource, dtype = this.#options.dtype): Promise<Weight> {
+    const { signal } = this.#options;
     const weight = this.#keep(await this.backend.pack(source, { dtype, signal }));
     this.#sinceFlush += weight.bytes;
     if (this.#sinceFlush > FLUSH_BYTES) {

@@ -126,7 +126,7 @@ async function loadInput(loader: Loader, config: VisionConfig, prefix: string): 
   const { hiddenSize: D, numChannels, patchSize, imageSize } = config;
   const kernel = loader.source.tensor(`${prefix}embeddings.patch_embedding.weight`, [D, numChannels, patchSize, patchSize]);
   return {
-    weight: await loader.pack({ data: kernel, shape: [D, numChannels * patchSize ** 2] }),
+    weight: await loader.pack({ data: kernel, shape: [D, numChannels * patchSize ** 2] }, 'f32'),
     bias: loader.optionalVector(`${prefix}embeddings.patch_embedding.bias`, [D]),
     classEmbedding: loader.vector(`${prefix}embeddings.class_embedding`, [D]),
     positionEmbedding: loader.vector(`${prefix}embeddings.position_embedding.weight`, [1 + (imageSize / patchSize) ** 2, D]),

@@ -96,6 +96,20 @@ test('loadModel refuses a dtype of weights before it reads anything', async () =
   }
 });
 
+test.each([
+  ['f16', 0.55],
+  ['q8', 0.35],
+  ['q4', 0.25],
+] as const)('loadModel with weights of %s: %f of the bytes at most, and an answer', async (dtype, share) => {
+  const { weights } = backend.memory();
+  const small = await loadModel('examples/tiny-vlm/skip', { backend, dtype });
+  expect((backend.memory().weights - weights) / weights).toBeLessThan(share);
+  const { text } = await small.generate({ image: IMAGE, question: 'what is at the top right ?', method: trainedMethod(small.config) });
+  expect(text).toBe('cactus');
+  small[Symbol.dispose]();
+  expect(backend.memory().weights).toBe(weights);
+});
+
 test('loading stops when it is aborted while weights are packed', async () => {
   const { tensors, weights } = backend.memory();
   const controller = new AbortController();

@@ -46,8 +46,8 @@ export function attention(
   const parts = scratch + rows * pitch, partBytes = (bytes + 15) & ~15, queries = parts + 2 * partBytes;
   const table = queries + rows * bytes; // per row: visible prefix, position, whether all visible weights are positive, place in q and o
   const ranges = table + (rows << 4), panel = ranges + hiddenCount * 12;
-  const direct = half && rows == 1 && !(dh & 15); // else f16 are widened, which pays where rows share it
-  const step = half ? bytes : stride; // between the rows of k and v as they are read
+  let direct = half && rows == 1 && !(dh & 31); // else f16 are widened, which pays where rows share it
+  const step = half ? bytes : stride; // between the rows of v as they are read
   k += kv * width, v += kv * width;
   for (let i = 0; i < hiddenCount * 12; i += 12) {
     store<i32>(ranges + i, count_below(kPositions, S, load<u32>(hidden + i)));
@@ -74,9 +74,12 @@ export function attention(
     }
     const last = min(3, S - 1 - s); // past the end the last key serves as filler
     let k0 = k + s * stride;
-    if (direct && dots_1x4_f16(scratch + (s << 2), large, k0, k0 + min(1, last) * stride, k0 + min(2, last) * stride, k0 + last * stride, dh)) continue;
-    if (half) widen_f16(panel, k0, last + 1, stride, dh), k0 = panel;
-    const k1 = k0 + min(1, last) * step, k2 = k0 + min(2, last) * step, k3 = k0 + last * step;
+    let k1 = k0 + min(1, last) * stride, k2 = k0 + min(2, last) * stride, k3 = k0 + last * stride;
+    if (direct && dots_1x4_f16(scratch + (s << 2), large, k0, k1, k2, k3, dh)) continue;
+    if (half) {
+      widen_f16(panel, k0, last + 1, stride, dh);
+      k0 = panel, k1 = k0 + min(1, last) * bytes, k2 = k0 + min(2, last) * bytes, k3 = k0 + last * bytes;
+    }
     for (let r = 0; r < rows; r += 2) {
       const r1 = min(r + 1, rows - 1), row = scratch + (s << 2);
       dots_2x4(queries + r * bytes, queries + r1 * bytes, k0, k1, k2, k3, dh, row + r * pitch, row + r1 * pitch);
@@ -105,7 +108,12 @@ export function attention(
         const from = p + (s << 2), to = p + (next << 2), values = half ? panel + (s - block) * bytes : v + s * stride;
         if (sees0 && sees1 && clean) weigh_2(parts, parts + partBytes, from, to, pitch, values, step, dh);
         else if (direct) {
-          if (sees0) weigh_1_f16(parts, from, to, v + s * stride, stride, dh, panel);
+          if (sees0 && !weigh_1_f16(parts, from, to, v + s * stride, stride, dh, panel)) {
+            direct = false, s = block; // once more
+            memory.fill(parts, 0, partBytes);
+            widen_f16(panel, v + block * stride, stop - block, stride, dh);
+            continue;
+          }
         } else {
           if (sees0) weigh_1(parts, from, to, values, step, dh);
           if (sees1) weigh_1(parts + partBytes, from + pitch, to + pitch, values, step, dh);

@@ -1,7 +1,7 @@
 // Copies new keys and values into the cache from row `at` on, one invocation per 32 bits of both: one f32 or two f16.
 
 override THREADS: u32 = 64;
-override HALVES: bool = false; // k and v are f16
+override PER_WORD: u32 = 1u; // numbers in 32 bits of k and v: f32, or 2 of f16
 
 struct Params {
   words: u32, // A * new_rows * width
@@ -45,7 +45,7 @@ fn main(
   }
   let outer = word / params.block;
   let to = (outer * params.capacity + params.at) * params.width + word % params.block;
-  if (HALVES) {
+  if (PER_WORD == 2u) {
     k[to] = half_of(k_new[2u * word]) | (half_of(k_new[2u * word + 1u]) << 16u);
     v[to] = half_of(v_new[2u * word]) | (half_of(v_new[2u * word + 1u]) << 16u);
   } else {

@@ -1,7 +1,7 @@
 // Logits of one query row against all keys and their softmax statistics, one workgroup per head.
 
 override THREADS: u32 = 256; // invocations, a power of two
-override HALVES: bool = false; // k is f16, head_dim is even
+override PER_WORD: u32 = 1u; // numbers in 32 bits of k: f32, or 2 of f16 and head_dim is even
 
 struct Params {
   heads: u32,
@@ -16,24 +16,16 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<f32>; // [heads, head_dim]
-@group(0) @binding(2) var<storage, read> k: array<u32>; // [C, kv_heads, head_dim], C >= keys; bits of f32, or f16
+@group(0) @binding(2) var<storage, read> k: array<u32>; // [C, kv_heads, head_dim], C >= keys; f32 or f16
 @group(0) @binding(3) var<storage, read> k_positions: array<u32>; // [keys]
 @group(0) @binding(4) var<storage, read> key_bias: array<f32>; // [keys] if has_bias
 @group(0) @binding(5) var<storage, read_write> logits: array<f32>; // [heads, keys + 2]: logits, peak, total
 
 var<workgroup> values: array<f32, THREADS>;
 
-// One of two f16.
-fn half_of(two: u32, second: bool) -> f32 {
-  let both = unpack2x16float(two);
-  return select(both.x, both.y, second);
-}
-
-fn key_at(at: u32) -> f32 {
-  if (HALVES) {
-    return half_of(k[at / 2u], at % 2u == 1u);
-  }
-  return bitcast<f32>(k[at]);
+// Number `at` of an array, given the word that it is in.
+fn number(word: u32, at: u32) -> f32 {
+  return select(bitcast<f32>(word), unpack2x16float(word)[at % 2u], PER_WORD == 2u);
 }
 
 fn is_nan(x: f32) -> bool {
@@ -60,7 +52,7 @@ fn main(
       let start = (key * params.kv_heads + kv_head) * params.head_dim;
       var sum = 0.0;
       for (var c = 0u; c < params.head_dim; c++) {
-        sum += q[query + c] * key_at(start + c);
+        sum += q[query + c] * number(k[(start + c) / PER_WORD], start + c);
       }
       var logit = params.scale * sum;
       if (params.has_bias != 0u) {

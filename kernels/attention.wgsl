@@ -5,7 +5,7 @@
 // An invisible key weighs 0 and its value row is replaced, not multiplied, so that infinity in it stays out.
 
 override THREADS: u32 = 32; // query rows of a workgroup
-override HALVES: bool = false; // k and v are f16, head_dim is a multiple of 8
+override PER_WORD: u32 = 1u; // numbers in 32 bits of k and v: f32, or 2 of f16 and head_dim is a multiple of 8
 override QUADS: u32 = 16; // vectors of o per invocation: 4, 8, 12 or 16, at least head_dim / 4 if that is at most 16
 const MASKED = -1e30; // no infinity in WGSL
 
@@ -23,7 +23,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [rows, heads, head_dim]
-@group(0) @binding(2) var<storage, read> k: array<vec4<u32>>; // [C, kv_heads, head_dim], C >= keys; bits of f32, or f16
+@group(0) @binding(2) var<storage, read> k: array<vec4<u32>>; // [C, kv_heads, head_dim], C >= keys; f32 or f16
 @group(0) @binding(3) var<storage, read> v: array<vec4<u32>>; // [C, kv_heads, head_dim]
 @group(0) @binding(4) var<storage, read> q_positions: array<u32>; // [rows] ascending
 @group(0) @binding(5) var<storage, read> k_positions: array<u32>; // [keys] ascending
@@ -66,25 +66,18 @@ fn bias_of(keys: vec4<u32>) -> vec4<f32> {
   return vec4(key_bias[keys.x], key_bias[keys.y], key_bias[keys.z], key_bias[keys.w]);
 }
 
-// The first or second four of eight f16.
-fn half_of(eight: vec4<u32>, second: bool) -> vec4<f32> {
-  let four = select(eight.xy, eight.zw, second);
-  return vec4(unpack2x16float(four.x), unpack2x16float(four.y));
+// Numbers 4 at to 4 at + 3 of an array, given the words that they are in.
+fn numbers(words: vec4<u32>, at: u32) -> vec4<f32> {
+  let two = select(words.xy, words.zw, at % 2u == 1u);
+  return select(bitcast<vec4<f32>>(words), vec4(unpack2x16float(two.x), unpack2x16float(two.y)), PER_WORD == 2u);
 }
 
-// Four numbers of k; `at` counts fours.
 fn key_at(at: u32) -> vec4<f32> {
-  if (HALVES) {
-    return half_of(k[at / 2u], at % 2u == 1u);
-  }
-  return bitcast<vec4<f32>>(k[at]);
+  return numbers(k[at / PER_WORD], at);
 }
 
 fn value_at(at: u32) -> vec4<f32> {
-  if (HALVES) {
-    return half_of(v[at / 2u], at % 2u == 1u);
-  }
-  return bitcast<vec4<f32>>(v[at]);
+  return numbers(v[at / PER_WORD], at);
 }
 
 // A vector of the weighted value rows of four keys; `at` are its indices in v.

@@ -1,7 +1,7 @@
 import code from '../../kernels/append-kv.wgsl';
 import { toF16Bits } from '../backend/f16.ts';
 import { defineOp, inout, input, orF16 } from '../backend/op.ts';
-import { type GpuKernel, halves } from '../backend/webgpu/binding.ts';
+import { type GpuKernel, perWord } from '../backend/webgpu/binding.ts';
 import { elementGroups } from '../backend/webgpu/threads.ts';
 
 const kernel: GpuKernel = { name: 'append-kv', code };
@@ -46,6 +46,6 @@ export const appendKv = defineOp<AppendKvAttrs>()({
   webgpu(gpu, { kNew, vNew, k, v }, { A, n, W, C, E }, { at }) {
     const width = (W * E) / 4; // of a cache row, in 32-bit words
     const words = A * n * width;
-    gpu.dispatch(kernel, [kNew, vNew, k, v], [words, n * width, width, C, at], elementGroups(words), halves(E));
+    gpu.dispatch(kernel, [kNew, vNew, k, v], [words, n * width, width, C, at], elementGroups(words), perWord(E));
   },
 });

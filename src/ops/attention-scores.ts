@@ -2,7 +2,7 @@ import logitsCode from '../../kernels/attention-scores.logits.wgsl';
 import code from '../../kernels/attention-scores.wgsl';
 import { widened } from '../backend/f16.ts';
 import { defineOp, input, optional, orF16, output, positionList } from '../backend/op.ts';
-import { f32, type GpuKernel, halves } from '../backend/webgpu/binding.ts';
+import { f32, type GpuKernel, perWord } from '../backend/webgpu/binding.ts';
 import { elementGroups, rowThreads } from '../backend/webgpu/threads.ts';
 import { checkHeads, softmaxRow } from './attention.ts';
 import { dot } from './dot.ts';
@@ -66,7 +66,7 @@ export const attentionScores = defineOp<AttentionScoresAttrs>()({
     const logits = gpu.scratch(4 * Math.max(H, 1) * (S + 2));
     const mask = [causal ? 1 : 0, Math.min(qPosition, 0xffffffff)];
     const params = [H, Hkv, dh, S, ...mask, keyBias ? 1 : 0, f32(scale)];
-    gpu.dispatch(logitsKernel, [q, k, kPositions, keyBias, logits], params, [H], { THREADS: rowThreads(gpu, 256), ...halves(E) });
+    gpu.dispatch(logitsKernel, [q, k, kPositions, keyBias, logits], params, [H], { THREADS: rowThreads(gpu, 256), ...perWord(E) });
     gpu.dispatch(kernel, [logits, kPositions, scores], [H, S, ...mask, reduce === 'mean' ? 1 : 0], elementGroups(S));
   },
 });

@@ -3,7 +3,7 @@ import rowCode from '../../kernels/attention.row.wgsl';
 import code from '../../kernels/attention.wgsl';
 import { widened } from '../backend/f16.ts';
 import { defineOp, type Io, input, optional, orF16, output, positionList } from '../backend/op.ts';
-import { f32, type GpuKernel, halves } from '../backend/webgpu/binding.ts';
+import { f32, type GpuKernel, perWord } from '../backend/webgpu/binding.ts';
 import { elementGroups, rowThreads } from '../backend/webgpu/threads.ts';
 import { dot } from './dot.ts';
 
@@ -114,7 +114,7 @@ export const attention = defineOp<AttentionAttrs>()({
       gpu.dispatch(kernel, [...inputs, o], params, [Math.ceil(T / THREADS) * H * Math.ceil(dh / 4 / QUADS)], {
         THREADS,
         QUADS,
-        ...halves(E),
+        ...perWord(E),
       });
       return;
     }
@@ -124,7 +124,7 @@ export const attention = defineOp<AttentionAttrs>()({
     const columnGroups = Math.ceil(dh / (4 * THREADS)); // 4 columns per invocation
     gpu.dispatch(rowKernel, [...inputs, parts], [...params, slices, SLICE_KEYS], [T * H * columnGroups * slices], {
       THREADS,
-      ...halves(E),
+      ...perWord(E),
     });
     if (slices > 1) gpu.dispatch(combineKernel, [parts, o], [T * H * dh, dh, slices], elementGroups(T * H * dh));
   },

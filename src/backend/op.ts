@@ -34,8 +34,6 @@ export interface WeightOperand<Dim extends string = string, Optional extends boo
 export type Operand = TensorOperand | WeightOperand;
 export type Signature = Readonly<Record<string, Operand>>;
 
-type Optional<O> = { [K in keyof O]: K extends 'optional' ? true : O[K] };
-
 /** An f32 input with one dim name per axis. */
 export function input<const D extends readonly string[]>(...dims: D): TensorOperand<D[number], 'f32', false> {
   return { kind: 'tensor', dtype: 'f32', dims, access: 'in', optional: false };
@@ -79,8 +77,8 @@ export function anyWeight<const N extends string, const K extends string>(n: N, 
 export function orF16<D extends string>(operand: TensorOperand<D, 'f32', false>): TensorOperand<D | 'E', FloatDType, false> {
   return { ...operand, orF16: true };
 }
-export function optional<O extends Operand>(operand: O): Optional<O> {
-  return { ...operand, optional: true } as Optional<O>;
+export function optional<D extends string, T extends DType>(operand: TensorOperand<D, T>): TensorOperand<D, T, true> {
+  return { ...operand, optional: true };
 }
 
 type Value<O extends Operand> = O extends WeightOperand ? Weight : O extends TensorOperand<string, infer T> ? Tensor<T> : never;

@@ -21,10 +21,7 @@ import { layersToRun, VisionEncoder } from './vision-encoder.ts';
 
 export interface LoadModelOptions extends SignalOption {
   backend: Backend;
-  /**
-   * How the weights of linear layers are packed, one of `backend.dtypes`; default 'f32'. Norms, biases, embeddings and the convolution of the patches stay f32. See
-   * `WeightDType` for what each costs in accuracy.
-   */
+  /** How the weights of linear layers are packed, one of `backend.dtypes`; default 'f32'. All other parameters stay f32. */
   dtype?: WeightDType;
   onProgress?(progress: LoadProgress): void;
 }

@@ -1,3 +1,4 @@
+import { widen_f16 } from './f16-rows';
 import { BIAS, madd, sum_lanes } from './simd';
 import { add_row } from './weighted-sum';
 
@@ -39,7 +40,7 @@ export function dots_2x4(a0: usize, a1: usize, b0: usize, b1: usize, b2: usize, 
 /** The lane sums of four vectors. */
 // @ts-ignore: decorator
 @inline
-function add_across(a: v128, b: v128, c: v128, d: v128): v128 {
+export function add_across(a: v128, b: v128, c: v128, d: v128): v128 {
   const ab = f32x4.add(v128.shuffle<f32>(a, b, 0, 4, 1, 5), v128.shuffle<f32>(a, b, 2, 6, 3, 7));
   const cd = f32x4.add(v128.shuffle<f32>(c, d, 0, 4, 1, 5), v128.shuffle<f32>(c, d, 2, 6, 3, 7));
   return f32x4.add(v128.shuffle<f32>(ab, cd, 0, 1, 4, 5), v128.shuffle<f32>(ab, cd, 2, 3, 6, 7));
@@ -130,23 +131,26 @@ export function count_below(positions: usize, n: i32, limit: u64): i32 {
 
 /**
  * scores [S] = sum over the heads of softmax(scale * q . k + bias) for one query at qPosition, divided by `divisor`.
- * q [H, dh]; k [S, Hkv, dh]; positions, bias (or 0) [S]. scratch: two rows of S rounded up to a multiple of four, and 2 dh.
+ * q [H, dh]; k [S, Hkv, dh], with `half` f16; positions, bias (or 0) [S]. scratch: two rows of S rounded up to a multiple of
+ * four, and 2 dh, with `half` 6 dh.
  */
 export function attention_scores(
   scores: usize, q: usize, k: usize, positions: usize, bias: usize, S: i32, H: i32, Hkv: i32, dh: i32,
-  qPosition: u32, causal: i32, scale: f32, divisor: f32, scratch: usize,
+  qPosition: u32, causal: i32, scale: f32, divisor: f32, half: i32, scratch: usize,
 ): void {
-  const visible = causal ? count_below(positions, S, <u64>qPosition + 1) : S, last = visible - 1, group = H / Hkv;
-  const bytes = dh << 2, stride = bytes * Hkv;
-  const pitch = ((S + 3) & ~3) << 2, row0 = scratch, row1 = row0 + pitch, q0 = row1 + pitch, q1 = q0 + bytes;
+  const visible = causal ? count_below(positions, S, <u64>qPosition + 1) : S, group = H / Hkv;
+  const bytes = dh << 2, width = half ? dh << 1 : bytes, stride = width * Hkv, step = half ? bytes : stride;
+  const pitch = ((S + 3) & ~3) << 2, row0 = scratch, row1 = row0 + pitch, q0 = row1 + pitch, q1 = q0 + bytes, panel = q1 + bytes;
   memory.fill(scores, 0, S << 2);
   for (let h = 0; h < H; ) {
-    const keys = k + (h / group) * bytes, paired = h % group + 1 < group; // paired: the next head has the same keys
+    const keys = k + (h / group) * width, paired = h % group + 1 < group; // paired: the next head has the same keys
     scale_query(q0, q + h * bytes, dh, scale);
     scale_query(q1, q + (paired ? h + 1 : h) * bytes, dh, scale);
     for (let s = 0; s < visible; s += 4) {
-      const b1 = keys + min(s + 1, last) * stride, b2 = keys + min(s + 2, last) * stride, b3 = keys + min(s + 3, last) * stride;
-      dots_2x4(q0, q1, keys + s * stride, b1, b2, b3, dh, row0 + (s << 2), row1 + (s << 2));
+      const last = min(3, visible - 1 - s);
+      let b0 = keys + s * stride;
+      if (half) widen_f16(panel, b0, last + 1, stride, dh), b0 = panel;
+      dots_2x4(q0, q1, b0, b0 + min(1, last) * step, b0 + min(2, last) * step, b0 + last * step, dh, row0 + (s << 2), row1 + (s << 2));
     }
     add_softmax(scores, row0, bias, visible);
     if (paired) add_softmax(scores, row1, bias, visible);

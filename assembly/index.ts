@@ -9,7 +9,7 @@ export { pack_half_panel_f32, pack_normed_rows_f32, pack_rows_f32 } from './pack
 export { pack_patches_f32, start_patch_rows_f32 } from './patch-embedding';
 export { attention } from './attention';
 export { attention_scores } from './attention-scores';
-export { append_kv } from './append-kv';
+export { append_kv, append_kv_f16 } from './append-kv';
 export { argmax } from './argmax';
 export { compact_kv } from './compact-kv';
 export { embedding } from './embedding';

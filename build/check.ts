@@ -25,6 +25,7 @@ const HELPERS = {
     'tiles-i8',
     'tiles-q4',
     'f16',
+    'f16-rows', // keys and values of attention and append-kv
     'weight-form',
     'pack-i8',
     'pack', // the matrix product behind linear, gathered-ffn and patch-embedding

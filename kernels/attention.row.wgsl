@@ -4,6 +4,7 @@
 // An invisible key weighs 0 and is skipped by a branch, never multiplied, so that infinity in its value row stays out.
 
 override THREADS: u32 = 64; // invocations, a power of two: keys of a block, columns of a step
+override PER_WORD: u32 = 1u; // numbers in 32 bits of k and v: f32, or 2 of f16 and head_dim is even
 const STEPS = 4u; // columns of o per invocation
 const MASKED = -1e30; // no infinity in WGSL
 
@@ -23,8 +24,8 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<f32>; // [rows, heads, head_dim]
-@group(0) @binding(2) var<storage, read> k: array<f32>; // [C, kv_heads, head_dim], C >= keys
-@group(0) @binding(3) var<storage, read> v: array<f32>; // [C, kv_heads, head_dim]
+@group(0) @binding(2) var<storage, read> k: array<u32>; // [C, kv_heads, head_dim], C >= keys; f32 or f16
+@group(0) @binding(3) var<storage, read> v: array<u32>; // [C, kv_heads, head_dim]
 @group(0) @binding(4) var<storage, read> q_positions: array<u32>; // [rows] ascending
 @group(0) @binding(5) var<storage, read> k_positions: array<u32>; // [keys] ascending
 @group(0) @binding(6) var<storage, read> key_bias: array<f32>; // [keys] if has_bias
@@ -33,6 +34,11 @@ struct Params {
 
 var<workgroup> weights: array<f32, THREADS>;
 var<workgroup> values: array<f32, THREADS>;
+
+// Number `at` of an array, given the word that it is in.
+fn number(word: u32, at: u32) -> f32 {
+  return select(bitcast<f32>(word), unpack2x16float(word)[at % 2u], PER_WORD == 2u);
+}
 
 // Keys a query at `position` may look at: positions ascend, so they are the first ones.
 fn visible_prefix(position: u32) -> u32 {
@@ -126,7 +132,7 @@ fn main(
       let start = (key * params.kv_heads + kv_head) * head_dim;
       var dot = 0.0;
       for (var c = 0u; c < head_dim; c++) {
-        dot += q[pair * head_dim + c] * k[start + c];
+        dot += q[pair * head_dim + c] * number(k[(start + c) / PER_WORD], start + c);
       }
       logit = params.scale * dot;
       if (params.has_bias != 0u) {
@@ -151,7 +157,8 @@ fn main(
         var sum = 0.0;
         for (var j = 0u; j < block; j++) {
           if (weights[j] != 0.0) {
-            sum += weights[j] * v[((base + j) * params.kv_heads + kv_head) * head_dim + column];
+            let at = ((base + j) * params.kv_heads + kv_head) * head_dim + column;
+            sum += weights[j] * number(v[at / PER_WORD], at);
           }
         }
         sums[i] = sums[i] * shrink + sum;

@@ -5,6 +5,7 @@
 // An invisible key weighs 0 and its value row is replaced, not multiplied, so that infinity in it stays out.
 
 override THREADS: u32 = 32; // query rows of a workgroup
+override PER_WORD: u32 = 1u; // numbers in 32 bits of k and v: f32, or 2 of f16 and head_dim is a multiple of 8
 override QUADS: u32 = 16; // vectors of o per invocation: 4, 8, 12 or 16, at least head_dim / 4 if that is at most 16
 const MASKED = -1e30; // no infinity in WGSL
 
@@ -22,8 +23,8 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [rows, heads, head_dim]
-@group(0) @binding(2) var<storage, read> k: array<vec4<f32>>; // [C, kv_heads, head_dim], C >= keys
-@group(0) @binding(3) var<storage, read> v: array<vec4<f32>>; // [C, kv_heads, head_dim]
+@group(0) @binding(2) var<storage, read> k: array<vec4<u32>>; // [C, kv_heads, head_dim], C >= keys; f32 or f16
+@group(0) @binding(3) var<storage, read> v: array<vec4<u32>>; // [C, kv_heads, head_dim]
 @group(0) @binding(4) var<storage, read> q_positions: array<u32>; // [rows] ascending
 @group(0) @binding(5) var<storage, read> k_positions: array<u32>; // [keys] ascending
 @group(0) @binding(6) var<storage, read> key_bias: array<f32>; // [keys] if has_bias
@@ -65,11 +66,25 @@ fn bias_of(keys: vec4<u32>) -> vec4<f32> {
   return vec4(key_bias[keys.x], key_bias[keys.y], key_bias[keys.z], key_bias[keys.w]);
 }
 
+// Numbers 4 at to 4 at + 3 of an array, given the words that they are in.
+fn numbers(words: vec4<u32>, at: u32) -> vec4<f32> {
+  let two = select(words.xy, words.zw, at % 2u == 1u);
+  return select(bitcast<vec4<f32>>(words), vec4(unpack2x16float(two.x), unpack2x16float(two.y)), PER_WORD == 2u);
+}
+
+fn key_at(at: u32) -> vec4<f32> {
+  return numbers(k[at / PER_WORD], at);
+}
+
+fn value_at(at: u32) -> vec4<f32> {
+  return numbers(v[at / PER_WORD], at);
+}
+
 // A vector of the weighted value rows of four keys; `at` are its indices in v.
 fn weigh(weights: vec4<f32>, at: vec4<u32>) -> vec4<f32> {
   let counts = weights != vec4<f32>();
-  return weights.x * select(vec4<f32>(), v[at.x], counts.x) + weights.y * select(vec4<f32>(), v[at.y], counts.y)
-    + weights.z * select(vec4<f32>(), v[at.z], counts.z) + weights.w * select(vec4<f32>(), v[at.w], counts.w);
+  return weights.x * select(vec4<f32>(), value_at(at.x), counts.x) + weights.y * select(vec4<f32>(), value_at(at.y), counts.y)
+    + weights.z * select(vec4<f32>(), value_at(at.z), counts.z) + weights.w * select(vec4<f32>(), value_at(at.w), counts.w);
 }
 
 fn max4(x: vec4<f32>) -> f32 {
@@ -115,8 +130,8 @@ fn main(
     for (var c = 0u; c < head_quads; c++) {
       let x = q[query + c];
       let at = array(rows[0] + c, rows[1] + c);
-      dots[0] += vec4(dot(x, k[at[0].x]), dot(x, k[at[0].y]), dot(x, k[at[0].z]), dot(x, k[at[0].w]));
-      dots[1] += vec4(dot(x, k[at[1].x]), dot(x, k[at[1].y]), dot(x, k[at[1].z]), dot(x, k[at[1].w]));
+      dots[0] += vec4(dot(x, key_at(at[0].x)), dot(x, key_at(at[0].y)), dot(x, key_at(at[0].z)), dot(x, key_at(at[0].w)));
+      dots[1] += vec4(dot(x, key_at(at[1].x)), dot(x, key_at(at[1].y)), dot(x, key_at(at[1].z)), dot(x, key_at(at[1].w)));
     }
     let visible = array(
       are_visible(q_position, keys[0]) & (indices[0] < vec4(limit)),

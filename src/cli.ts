@@ -6,12 +6,14 @@ import { invalidArgument, SkipVisionError } from './backend/errors.ts';
 import { ask } from './cli/ask.ts';
 import { doctor } from './cli/doctor.ts';
 
-const USAGE = `usage: skip-vision ask IMAGE "QUESTION" [--method NAME] [--backend NAME] [--model DIR] [--max-tokens N] [--json]
+const USAGE = `usage: skip-vision ask IMAGE "QUESTION" [--method NAME] [--backend NAME] [--model DIR]
+                       [--dtype f32|f16|q8|q4] [--kv-dtype f32|f16] [--max-tokens N] [--json]
        skip-vision doctor [--json]
        skip-vision --version
 
 ask     answers a question about a PNG or JPEG picture; without --model with the bundled model, a self-trained toy on
-        synthetic scenes that knows nothing else ("what is at the top left ?", "describe"), with the method it was trained for
+        synthetic scenes that knows nothing else ("what is at the top left ?", "describe"), with the method it was trained for;
+        --dtype says how weights are stored, --kv-dtype how keys and values are
 doctor  lists every backend, whether it works here, its features and the matrix tile it timed as faster, and why not`;
 
 async function main(): Promise<number> {
@@ -21,6 +23,8 @@ async function main(): Promise<number> {
       method: { type: 'string' },
       backend: { type: 'string' },
       model: { type: 'string' },
+      dtype: { type: 'string' },
+      'kv-dtype': { type: 'string' },
       'max-tokens': { type: 'string' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
@@ -32,7 +36,7 @@ async function main(): Promise<number> {
   if (values.version) return print(version(), 0);
   if (command === 'doctor' && rest.length === 0) return doctor(values);
   if (command === 'ask' && rest.length === 2) {
-    return ask(rest[0]!, rest[1]!, { ...values, maxTokens: countOf('--max-tokens', values['max-tokens']) });
+    return ask(rest[0]!, rest[1]!, { ...values, kvDtype: values['kv-dtype'], maxTokens: countOf('--max-tokens', values['max-tokens']) });
   }
   return print(USAGE, 2);
 }

@@ -13,7 +13,7 @@ export {
 } from './backend/backend.ts';
 export { type ErrorCode, SkipVisionError } from './backend/errors.ts';
 export { type SelectOptions, selectBackend } from './backend/select.ts';
-export type { DType, Tensor, TensorDesc } from './backend/tensor.ts';
+export type { DType, FloatDType, Tensor, TensorDesc } from './backend/tensor.ts';
 export type {
   BlockMatrix,
   GgufMatrix,

@@ -107,7 +107,8 @@ export function deepEqual(actual: unknown, expected: unknown, what = 'value'): v
 /** Equal to the bit: NaN equals NaN, 0 does not equal -0. */
 export function identical(actual: TypedArray, expected: TypedArray, what = 'array'): void {
   equal(actual.length, expected.length, `length of ${what}`);
-  const bits = (array: TypedArray) => new Uint32Array(array.buffer, array.byteOffset, array.length);
+  const bits = (array: TypedArray) =>
+    array instanceof Uint16Array ? array : new Uint32Array(array.buffer, array.byteOffset, array.length);
   const [a, b] = [bits(actual), bits(expected)];
   const at = a.findIndex((value, i) => value !== b[i]);
   ok(at < 0, `${what}[${at}] is ${show(actual[at])}, expected ${show(expected[at])} to the bit`);

@@ -32,17 +32,18 @@ describe.each(nodeBackends())('methods on $name', { timeout: 300_000 }, ({ name:
     const method = methodByName(name, model.config);
     const image = await toImage(path.join(TINY, 'eval', PICTURE));
     let loaded: unknown; // the first question loads what only this method needs
+    const runs = [{}, { chunkSize: 29 }, { chunkSize: 29, kvDtype: 'f16' as const }];
     for (const { question, [row.stored]: stored } of asked) {
       const prompt = model.tokenizer.encode(promptTemplate!.replace('{question}', question));
       const texts = prompt.filter((id) => id !== imageTokenId).length;
-      for (const chunkSize of [undefined, 29]) {
-        const { text, stats } = await model.generate({ image, question, method, chunkSize });
+      for (const options of runs) {
+        const { text, stats } = await model.generate({ image, question, method, ...options });
         expect({ question, text }).toEqual({ question, text: stored });
         expect(stats).toMatchObject({
           method: name,
           promptRows: texts + row.rows.attended,
           ffnRows: texts + row.rows.ffn,
-          kvBytesAfter: rowBytes * (texts + row.rows.kept),
+          kvBytesAfter: (rowBytes * (texts + row.rows.kept)) / (options.kvDtype ? 2 : 1),
         });
         loaded ??= held();
         expect(held()).toEqual(loaded);

@@ -1,5 +1,6 @@
 /** Operands of an op as plain data, so that one case runs on any backend. */
 import type { Backend } from '../src/backend/backend.ts';
+import { toF16Bits } from '../src/backend/f16.ts';
 import type { Op, Operand } from '../src/backend/op.ts';
 import { Tensor } from '../src/backend/tensor.ts';
 import type { Weight, WeightDType } from '../src/backend/weight.ts';
@@ -17,14 +18,26 @@ export interface Packed {
   shape: readonly [number, number];
   dtype?: WeightDType;
 }
-export type Value = F32 | U32 | Packed;
+export interface F16 {
+  f16: Uint16Array;
+  shape: readonly number[];
+}
+export type Value = F32 | F16 | U32 | Packed;
 export type Values = Readonly<Record<string, Value | undefined>>;
-export type Results = Record<string, Float32Array | Uint32Array>;
+export type Results = Record<string, Float32Array | Uint16Array | Uint32Array>;
 
 export const f32 = (data: Float32Array, ...shape: number[]): F32 => ({ f32: data, shape });
 export const u32 = (data: Uint32Array, shape: readonly number[] = [data.length]): U32 => ({ u32: data, shape });
 export const matrix = (data: Float32Array, n: number, k: number): Packed => ({ matrices: [data], shape: [n, k] });
 export const pair = (gate: Float32Array, up: Float32Array, n: number, k: number): Packed => ({ matrices: [gate, up], shape: [n, k] });
+/** The same operands with the f32 ones of these names stored as f16. */
+export function storedAsF16(values: Values, names: readonly string[] = ['k', 'v', 'kOut', 'vOut']): Values {
+  const entries = Object.entries(values).map(([name, value]) => {
+    const isStored = names.includes(name) && value && 'f32' in value;
+    return [name, isStored ? { f16: Uint16Array.from(value.f32, toF16Bits), shape: value.shape } : value] as const;
+  });
+  return Object.fromEntries(entries);
+}
 /** The same operands with every weight packed as `dtype`. */
 export function packedAs<V extends Values>(values: V, dtype: WeightDType): V {
   const entries = Object.entries(values).map(([name, value]) => [name, value && 'matrices' in value ? { ...value, dtype } : value]);
@@ -44,6 +57,7 @@ export async function place(backend: Backend, values: Values): Promise<Record<st
   for (const [name, value] of Object.entries(values)) {
     if (!value) continue;
     if ('f32' in value) placed[name] = backend.upload(value.f32, value.shape);
+    else if ('f16' in value) placed[name] = backend.upload(value.f16, value.shape);
     else if ('u32' in value) placed[name] = backend.upload(value.u32, value.shape);
     else placed[name] = await packValue(backend, value);
   }

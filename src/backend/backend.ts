@@ -80,9 +80,10 @@ export interface Backend extends AsyncDisposable {
   /** Settles once when the device is lost or the backend disposed; never rejects. */
   readonly lost: Promise<LossInfo>;
 
-  /** Copies `data` into a new tensor. Shape defaults to [data.length]. */
+  /** Copies `data` into a new tensor. Shape defaults to [data.length]. A Uint16Array holds the bits of f16. */
   upload(data: Float32Array, shape?: readonly number[]): Tensor<'f32'>;
   upload(data: Uint32Array, shape?: readonly number[]): Tensor<'u32'>;
+  upload(data: Uint16Array, shape?: readonly number[]): Tensor<'f16'>;
   /** A new tensor with undefined contents. */
   empty<D extends DType>(desc: TensorDesc<D>): Tensor<D>;
   /** Wraps memory of the caller without a copy: a typed array, a `{ pointer }`, a GPUBuffer. Never freed by us. */

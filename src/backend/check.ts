@@ -2,7 +2,7 @@
 import type { Backend } from './backend.ts';
 import { invalidArgument, SkipVisionError } from './errors.ts';
 import { type IoOf, listsOf, type Op, type Operand, type SignatureLists, type TensorOperand } from './op.ts';
-import { type Storage, Tensor } from './tensor.ts';
+import { ARRAYS, type Storage, Tensor } from './tensor.ts';
 import { Weight } from './weight.ts';
 
 type Operands = Readonly<Record<string, Tensor | Weight | undefined>>;
@@ -14,6 +14,7 @@ export function checkOperands(backend: Backend, op: Op, io: Operands, attrs: obj
   checkNames(op, 'attrs', attrs);
   const { operands, dims: dimNames } = listsOf(op.io);
   const extents = dimNames.map(() => -1);
+  let elementBytes: number | undefined; // of operands that may be f32 or f16
   for (const { name, operand, axes } of operands) {
     const value = io[name];
     if (value === undefined) {
@@ -21,9 +22,10 @@ export function checkOperands(backend: Backend, op: Op, io: Operands, attrs: obj
       throw invalidArgument(op.name, name, 'absent', describe(op, name, io));
     }
     checkValue(backend, op, name, operand, value);
+    if (operand.kind === 'tensor') elementBytes = checkDType(op, name, operand, value as Tensor, elementBytes);
     if (!bindDims(axes, value.shape, extents)) throw invalidArgument(op.name, name, `[${value.shape.join(', ')}]`, describe(op, name, io));
   }
-  const dims: Dims = {};
+  const dims: Dims = elementBytes ? { E: elementBytes } : {};
   for (let i = 0; i < extents.length; i++) if (extents[i]! >= 0) dims[dimNames[i]!] = extents[i]!;
   for (const { name, operand } of operands) {
     const value = io[name];
@@ -68,9 +70,6 @@ function checkValue(backend: Backend, op: Op, name: string, operand: Operand, va
   }
   const held = value as Tensor | Weight;
   checkHeld(backend, op.name, name, held);
-  if (operand.kind === 'tensor' && (held as Tensor).dtype !== operand.dtype) {
-    throw invalidArgument(op.name, name, (held as Tensor).dtype, operand.dtype);
-  }
   if (operand.kind === 'weight' && operand.parts && (held as Weight).parts !== operand.parts) {
     throw invalidArgument(op.name, name, `a weight of ${(held as Weight).parts} part(s)`, `${operand.parts}`);
   }
@@ -94,6 +93,18 @@ export function checkHeld(backend: Backend, op: string, name: string, held: Tens
       expected: `memory of this ${backend.name} backend`,
     });
   }
+}
+
+/** The dtype of the signature; where that leaves a choice, the first operand makes it for all: returns the bytes of its elements. */
+function checkDType(op: Op, name: string, { dtype, orF16 }: TensorOperand, tensor: Tensor, chosen?: number): number | undefined {
+  if (tensor.dtype !== dtype && !(orF16 && tensor.dtype === 'f16')) {
+    throw invalidArgument(op.name, name, tensor.dtype, orF16 ? 'f32 or f16' : dtype);
+  }
+  if (!orF16) return chosen;
+  const { BYTES_PER_ELEMENT: bytes } = ARRAYS[tensor.dtype];
+  if (chosen && bytes !== chosen)
+    throw invalidArgument(op.name, name, tensor.dtype, `${chosen === 4 ? 'f32' : 'f16'}, as the operands before it`);
+  return bytes;
 }
 
 /** Whether a shape has the extents that are known of its axes; those not known (-1) are as it has them. */
@@ -120,7 +131,7 @@ function describe(op: Op, name: string, io: Operands): string {
   }
   const operand: Operand = op.io[name];
   const known = operand.dims.flatMap((dim: string) => origin[dim] ?? []);
-  const kind = operand.kind === 'weight' ? 'a weight' : operand.dtype;
+  const kind = operand.kind === 'weight' ? 'a weight' : operand.orF16 ? 'f32 or f16' : operand.dtype;
   return `${kind} [${operand.dims.join(', ')}]${known.length ? ` with ${known.join(', ')}` : ''}`;
 }
 

@@ -3,10 +3,22 @@ import type { Backend, Driver, MemoryInfo, Rejection, SignalOption, TraceEvent }
 import { checkHeld, checkOperands } from './check.ts';
 import { invalidArgument, SkipVisionError } from './errors.ts';
 import { type AttrsOf, type IoOf, listsOf, type Op } from './op.ts';
-import { type ArrayOf, checkedElementCount, type DType, type Storage, Tensor, type TensorDesc, type TypedArray } from './tensor.ts';
-import { matricesOf, type PackOptions, Weight, type WeightSource } from './weight.ts';
+import {
+  type ArrayOf,
+  ARRAYS,
+  bytesOf,
+  checkedElementCount,
+  type DType,
+  type Storage,
+  Tensor,
+  type TensorDesc,
+  type TypedArray,
+} from './tensor.ts';
+import { checkWeightDType, matricesOf, type PackOptions, Weight, type WeightSource } from './weight.ts';
 import { readerOf } from './weight-source.ts';
 import { yieldToOthers } from './yield.ts';
+
+const DTYPES = Object.keys(ARRAYS) as readonly DType[];
 
 export function createBackend(driver: Driver, rejected: readonly Rejection[] = []): Backend {
   return new CheckedBackend(driver, rejected);
@@ -54,13 +66,12 @@ class CheckedBackend implements Backend {
 
   upload(data: Float32Array, shape?: readonly number[]): Tensor<'f32'>;
   upload(data: Uint32Array, shape?: readonly number[]): Tensor<'u32'>;
+  upload(data: Uint16Array, shape?: readonly number[]): Tensor<'f16'>;
   upload(data: TypedArray, shape: readonly number[] = [data.length]): Tensor {
     this.#alive();
-    const dtype: DType = data instanceof Float32Array ? 'f32' : 'u32';
-    if (!(data instanceof Float32Array || data instanceof Uint32Array)) {
-      throw invalidArgument('upload', 'data', Object.prototype.toString.call(data), 'a Float32Array or Uint32Array');
-    }
-    if (checkedElementCount(shape, 'upload') !== data.length) {
+    const dtype = DTYPES.find((each) => data instanceof ARRAYS[each]);
+    if (!dtype) throw invalidArgument('upload', 'data', Object.prototype.toString.call(data), 'a Float32Array, Uint32Array or Uint16Array');
+    if (checkedElementCount({ dtype, shape }, 'upload') !== data.length) {
       throw invalidArgument('upload', 'shape', `[${shape}] for ${data.length} elements`, 'a shape with as many elements as data');
     }
     const tensor = this.#make('upload', { dtype, shape }, data instanceof Uint32Array ? data.slice() : undefined);
@@ -77,7 +88,8 @@ class CheckedBackend implements Backend {
   borrow<D extends DType>(handle: unknown, desc: TensorDesc<D>): Tensor<D> {
     this.#alive();
     checkDType('borrow', desc);
-    const bytes = checkedElementCount(desc.shape, 'borrow') * 4;
+    checkedElementCount(desc, 'borrow');
+    const bytes = bytesOf(desc);
     const storage: Storage = {
       handle: this.#driver.adopt(handle, desc),
       bytes,
@@ -93,12 +105,7 @@ class CheckedBackend implements Backend {
   async pack(source: WeightSource, { dtype = 'f32', signal, onProgress }: PackOptions = {}): Promise<Weight> {
     this.#alive();
     signal?.throwIfAborted();
-    const { dtypes } = this.#driver;
-    if (!dtypes.includes(dtype)) {
-      const expected = dtypes.join(', ');
-      const message = `pack: dtype "${dtype}" is not supported by the ${this.name} backend, use ${expected}`;
-      throw new SkipVisionError('unsupported', message, { op: 'pack', argument: 'dtype', got: String(dtype), expected });
-    }
+    checkWeightDType(this, 'pack', dtype);
     const matrices = (typeof source === 'object' && source !== null ? matricesOf(source) : [source]).map(readerOf);
     const [N, K] = matrices[0]!.shape;
     for (const { shape } of matrices) {
@@ -148,7 +155,7 @@ class CheckedBackend implements Backend {
     checkHeld(this, 'read', 'tensor', tensor);
     const buffer = await withAbort(this.#driver.read(tensor.storage.handle, tensor.bytes), options.signal);
     this.#alive();
-    return (tensor.dtype === 'f32' ? new Float32Array(buffer) : new Uint32Array(buffer)) as ArrayOf<D>;
+    return new ARRAYS[tensor.dtype](buffer) as ArrayOf<D>;
   }
 
   async flush(options: SignalOption = {}): Promise<void> {
@@ -178,7 +185,8 @@ class CheckedBackend implements Backend {
   }
 
   #make<D extends DType>(op: string, desc: TensorDesc<D>, host?: Uint32Array): Tensor<D> {
-    const bytes = checkedElementCount(desc.shape, op) * 4;
+    checkedElementCount(desc, op);
+    const bytes = bytesOf(desc);
     if (bytes > this.limits.maxBufferBytes) {
       throw new SkipVisionError(
         'out-of-memory',
@@ -207,7 +215,7 @@ class CheckedBackend implements Backend {
 }
 
 function checkDType(op: string, { dtype }: TensorDesc): void {
-  if (dtype !== 'f32' && dtype !== 'u32') throw invalidArgument(op, 'dtype', `"${dtype}"`, 'f32 or u32');
+  if (!DTYPES.includes(dtype)) throw invalidArgument(op, 'dtype', `"${dtype}"`, DTYPES.join(', '));
 }
 
 /** Where borrowed memory lies: in what backs a typed array, at an address of a linear memory, or in a GPUBuffer. */

@@ -18,6 +18,11 @@ export function toF16Bits(value: number): number {
   return sign | ((size - 0x38000000 + 0xfff + ((size >>> 13) & 1)) >>> 13);
 }
 
+/** Stored numbers as floats. */
+export function widened(stored: Float32Array | Uint16Array): Float32Array {
+  return stored instanceof Uint16Array ? Float32Array.from(stored, fromF16Bits) : stored;
+}
+
 export function fromF16Bits(half: number): number {
   const sign = half & 0x8000 ? -1 : 1;
   const exponent = (half >> 10) & 31;

@@ -4,7 +4,7 @@
  */
 import type { GpuBinding } from './webgpu/binding.ts';
 import type { WasmBinding } from './wasm/binding.ts';
-import type { DType, Tensor } from './tensor.ts';
+import type { ArrayOf, DType, FloatDType, Tensor } from './tensor.ts';
 import type { Weight } from './weight.ts';
 
 /** How a u32 operand is checked: `rows` strictly ascending, `positions` likewise but unbounded, `ids` in any order. */
@@ -13,6 +13,8 @@ export type IndexKind = 'rows' | 'positions' | 'ids';
 export interface TensorOperand<Dim extends string = string, T extends DType = DType, Optional extends boolean = boolean> {
   kind: 'tensor';
   dtype: T;
+  /** An f32 operand that may be f16 instead; see `orF16`. */
+  orF16?: true;
   /** One name per axis, or '...' for any shape. A name stands for the same extent wherever it occurs. */
   dims: readonly Dim[];
   access: 'in' | 'out' | 'inout';
@@ -31,8 +33,6 @@ export interface WeightOperand<Dim extends string = string, Optional extends boo
 
 export type Operand = TensorOperand | WeightOperand;
 export type Signature = Readonly<Record<string, Operand>>;
-
-type Optional<O> = { [K in keyof O]: K extends 'optional' ? true : O[K] };
 
 /** An f32 input with one dim name per axis. */
 export function input<const D extends readonly string[]>(...dims: D): TensorOperand<D[number], 'f32', false> {
@@ -70,8 +70,15 @@ export function weight<const N extends string, const K extends string>(n: N, k: 
 export function anyWeight<const N extends string, const K extends string>(n: N, k: K): WeightOperand<N | K, false> {
   return { kind: 'weight', dims: [n, k], optional: false };
 }
-export function optional<O extends Operand>(operand: O): Optional<O> {
-  return { ...operand, optional: true } as Optional<O>;
+/**
+ * An f32 operand that may be stored as f16. All such operands of a call have one dtype, and the dim E is the bytes of their
+ * elements: 4 or 2.
+ */
+export function orF16<D extends string>(operand: TensorOperand<D, 'f32', false>): TensorOperand<D | 'E', FloatDType, false> {
+  return { ...operand, orF16: true };
+}
+export function optional<D extends string, T extends DType>(operand: TensorOperand<D, T>): TensorOperand<D, T, true> {
+  return { ...operand, optional: true };
 }
 
 /** A signature as lists, in order. */
@@ -112,9 +119,7 @@ export type ReferenceWeight = readonly Float32Array[];
 type ReferenceValue<O extends Operand> = O extends WeightOperand
   ? ReferenceWeight
   : O extends TensorOperand<string, infer T>
-    ? T extends 'f32'
-      ? Float32Array
-      : Uint32Array
+    ? ArrayOf<T>
     : never;
 /** Operands of a reference binding: typed arrays; absent optional ones are undefined. */
 export type ReferenceIo<S extends Signature> = {

@@ -1,9 +1,18 @@
 import type { Backend } from './backend.ts';
-import { SkipVisionError } from './errors.ts';
+import { invalidArgument, SkipVisionError } from './errors.ts';
 
-export type DType = 'f32' | 'u32';
-export type TypedArray = Float32Array<ArrayBufferLike> | Uint32Array<ArrayBufferLike>;
-export type ArrayOf<D extends DType> = D extends 'f32' ? Float32Array<ArrayBuffer> : Uint32Array<ArrayBuffer>;
+/** 'f16' is for storage: some operands may have it, sums are f32. Its last extent is even, as GPUs address 32 bits. */
+export type DType = 'f32' | 'f16' | 'u32';
+/** What keys and values are stored as. */
+export type FloatDType = 'f32' | 'f16';
+export type TypedArray = Float32Array<ArrayBufferLike> | Uint16Array<ArrayBufferLike> | Uint32Array<ArrayBufferLike>;
+/** The array of each dtype; numbers of f16 are their bits. */
+export type ArrayOf<D extends DType> = {
+  f32: Float32Array<ArrayBuffer>;
+  f16: Uint16Array<ArrayBuffer>;
+  u32: Uint32Array<ArrayBuffer>;
+}[D];
+export const ARRAYS = { f32: Float32Array, f16: Uint16Array, u32: Uint32Array } as const;
 
 export interface TensorDesc<D extends DType = DType> {
   dtype: D;
@@ -46,7 +55,7 @@ export class Tensor<D extends DType = DType> {
   }
 
   get bytes(): number {
-    return this.size * 4;
+    return bytesOf(this);
   }
 
   get disposed(): boolean {
@@ -55,7 +64,7 @@ export class Tensor<D extends DType = DType> {
 
   /** The same memory under another shape of the same or a smaller size (a prefix). The view dies with its owner. */
   view(shape: readonly number[]): Tensor<D> {
-    const size = checkedElementCount(shape, 'view');
+    const size = checkedElementCount({ dtype: this.dtype, shape }, 'view');
     if (size > this.size) {
       throw new SkipVisionError('invalid-argument', `view: shape [${shape}] has ${size} elements, the tensor ${this.size}`, {
         op: 'view',
@@ -82,16 +91,15 @@ export function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, extent) => product * extent, 1);
 }
 
-/** Like `elementCount`, but refuses extents that are not non-negative integers. */
-export function checkedElementCount(shape: readonly number[], op: string): number {
+export function bytesOf({ dtype, shape }: TensorDesc): number {
+  return elementCount(shape) * ARRAYS[dtype].BYTES_PER_ELEMENT;
+}
+
+/** The elements of a shape; refuses extents that are not non-negative integers, and f16 of an odd last extent. */
+export function checkedElementCount({ dtype, shape }: TensorDesc, op: string): number {
   const size = Array.isArray(shape) ? elementCount(shape) : Number.NaN;
-  if (!Array.isArray(shape) || !shape.every((extent) => Number.isInteger(extent) && extent >= 0) || !Number.isSafeInteger(size)) {
-    throw new SkipVisionError('invalid-argument', `${op}: shape is [${shape}], expected a list of non-negative integers`, {
-      op,
-      argument: 'shape',
-      got: `[${shape}]`,
-      expected: 'a list of non-negative integers',
-    });
-  }
+  if (!Array.isArray(shape) || !shape.every((extent) => Number.isInteger(extent) && extent >= 0) || !Number.isSafeInteger(size))
+    throw invalidArgument(op, 'shape', `[${shape}]`, 'a list of non-negative integers');
+  if (dtype === 'f16' && (shape.at(-1) ?? 1) % 2 === 1) throw invalidArgument(op, 'shape', `f16 [${shape}]`, 'an even last extent');
   return size;
 }

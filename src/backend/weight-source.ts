@@ -22,7 +22,7 @@ export function readerOf(matrix: SourceMatrix): MatrixReader {
   if (typeof matrix !== 'object' || matrix === null) throw notAMatrix(matrix);
   const { shape } = matrix;
   if (!Array.isArray(shape) || shape.length !== 2) throw invalidArgument('pack', 'shape', `[${shape}]`, 'a matrix [N, K]');
-  const elements = checkedElementCount(shape, 'pack');
+  const elements = checkedElementCount({ dtype: 'f32', shape }, 'pack');
   return isFloat(matrix) ? floatReader(matrix, elements) : blockReader(matrix);
 }
 

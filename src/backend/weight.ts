@@ -1,4 +1,5 @@
 import type { Backend } from './backend.ts';
+import { SkipVisionError } from './errors.ts';
 
 /** A matrix as it stands in a checkpoint: row-major [N, K], one row per output. */
 export interface Matrix {
@@ -97,6 +98,14 @@ export class Weight {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** Refuses what the backend cannot pack. */
+export function checkWeightDType({ name, dtypes }: Backend, op: string, dtype: WeightDType): void {
+  if (dtypes.includes(dtype)) return;
+  const expected = dtypes.join(', ');
+  const message = `${op}: dtype "${dtype}" is not supported by the ${name} backend, use ${expected}`;
+  throw new SkipVisionError('unsupported', message, { op, argument: 'dtype', got: String(dtype), expected });
 }
 
 /** The matrices of a source in packing order: [matrix] or [gate, up]. */

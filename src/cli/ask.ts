@@ -1,6 +1,8 @@
 import { fileURLToPath } from 'node:url';
 import type { BackendName } from '../backend/backend.ts';
 import { selectBackend } from '../backend/select.ts';
+import type { FloatDType } from '../backend/tensor.ts';
+import type { WeightDType } from '../backend/weight.ts';
 import { methodByName, trainedMethod } from '../methods/index.ts';
 import { loadModel } from '../model/vlm.ts';
 import { findGpu } from './gpu.ts';
@@ -9,6 +11,8 @@ export interface AskOptions {
   method?: string;
   backend?: string;
   model?: string;
+  dtype?: string;
+  kvDtype?: string;
   maxTokens?: number;
   json: boolean;
 }
@@ -23,11 +27,13 @@ export async function ask(image: string, question: string, options: AskOptions):
   const backend = await selectBackend({ prefer, gpu: mayUseGpu ? await findGpu() : undefined });
   await using _backend = backend;
   const source = options.model ?? bundledModel();
-  using model = await loadModel(source, { backend, onProgress: ({ file }) => progress(`loading ${file}`) });
+  const dtype = options.dtype as WeightDType | undefined;
+  using model = await loadModel(source, { backend, dtype, onProgress: ({ file }) => progress(`loading ${file}`) });
   const method = options.method === undefined ? trainedMethod(model.config) : methodByName(options.method, model.config);
   progress('thinking');
   const { maxTokens } = options;
-  const result = await model.generate({ image, question, method, maxTokens, onToken: ({ text }) => progress(text) });
+  const kvDtype = options.kvDtype as FloatDType | undefined;
+  const result = await model.generate({ image, question, method, maxTokens, kvDtype, onToken: ({ text }) => progress(text) });
   progress('');
   const { stats } = result;
   if (options.json) {

@@ -10,7 +10,7 @@ import { linear } from '../ops/linear.ts';
 import { rmsNorm } from '../ops/rms-norm.ts';
 import { rope, ropeTables } from '../ops/rope.ts';
 import { type KvCache, rowsOutside } from './kv-cache.ts';
-import { Loader, type Projection, type TensorSource } from './loader.ts';
+import { Loader, type LoaderOptions, type Projection, type TensorSource } from './loader.ts';
 import type { LayerPlan, Method } from './method.ts';
 import { produce } from './produce.ts';
 import { copyRows, range, type Sequence } from './sequence.ts';
@@ -63,7 +63,7 @@ export class Decoder implements Disposable {
     source: TensorSource,
     config: DecoderConfig,
     prefix: string,
-    options: SignalOption = {},
+    options: LoaderOptions = {},
   ): Promise<Decoder> {
     const loader = new Loader(backend, source, options);
     try {
@@ -279,7 +279,7 @@ interface Projected {
   rows?: Tensor<'u32'>;
 }
 
-/** Stores k and v, then attends: over the fresh keys alone when the layer was empty, else over the cache. -> [queries, H * dh] */
+/** Stores k and v, then attends: over the fresh ones, which no cache has rounded, when the layer was empty, else over the cache. -> [queries, H * dh] */
 function attend(
   backend: Backend,
   config: DecoderConfig,

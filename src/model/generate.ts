@@ -1,6 +1,6 @@
 import type { Backend, SignalOption } from '../backend/backend.ts';
 import { invalidArgument, SkipVisionError } from '../backend/errors.ts';
-import type { Tensor } from '../backend/tensor.ts';
+import { bytesOf, type FloatDType, type Tensor } from '../backend/tensor.ts';
 import { argmax } from '../ops/argmax.ts';
 import type { ImageInput } from './image.ts';
 import { KvCache, rowsOutside } from './kv-cache.ts';
@@ -23,6 +23,8 @@ export interface GenerateOptions extends SignalOption, SamplingOptions {
   stopTokens?: readonly number[];
   /** Prompt rows per pass through the layers. Default: all at once. */
   chunkSize?: number;
+  /** What keys and values are stored as: 'f16' halves the cache and rounds them. Default 'f32'. */
+  kvDtype?: FloatDType;
   /** Called for every token of the answer with the text so far. */
   onToken?(token: { id: number; text: string }): void;
   /** Sees the logits [V] that produced each token. */
@@ -81,7 +83,7 @@ export async function generate(model: Vlm, options: GenerateOptions): Promise<Ge
     if (room < 1) throw contextExceeded(embeds.shape[0]!, config.text.maxPositions);
     const limit = Math.min(maxTokens, room);
 
-    using cache = makeCache(model, sequence, method, options.chunkSize, limit);
+    using cache = makeCache(model, sequence, options, limit);
     using hidden = await model.decoder.prefill(sequence, { cache, method, chunkSize: options.chunkSize, signal });
     shrink(cache, limit);
     const kvBytesAfter = cache.bytes;
@@ -106,7 +108,7 @@ export async function generate(model: Vlm, options: GenerateOptions): Promise<Ge
         promptRows: sequence.positions.length,
         ffnRows: method?.layer?.(0, sequence).ffnRows?.length ?? sequence.positions.length,
         generatedTokens: answer.ids.length,
-        kvBytesBefore: kvBytes(model, sequence.positions.length),
+        kvBytesBefore: kvBytes(model, sequence.positions.length, options.kvDtype),
         kvBytesAfter,
         encodeFlops: encode.flops,
         prefillFlops: prefill.flops,
@@ -123,7 +125,16 @@ export async function generate(model: Vlm, options: GenerateOptions): Promise<Ge
 }
 
 /** What types alone do not keep out of JavaScript. */
-function checkOptions({ method, question, prompt, image, maxTokens = 1, chunkSize = 1, stopTokens = [] }: GenerateOptions): void {
+function checkOptions({
+  method,
+  question,
+  prompt,
+  image,
+  maxTokens = 1,
+  chunkSize = 1,
+  stopTokens = [],
+  kvDtype = 'f32',
+}: GenerateOptions): void {
   const refuse = (argument: string, got: unknown, expected: string): never => {
     throw invalidArgument('generate', argument, typeof got === 'string' ? `"${got}"` : String(got), expected);
   };
@@ -135,6 +146,7 @@ function checkOptions({ method, question, prompt, image, maxTokens = 1, chunkSiz
   for (const [argument, count] of Object.entries({ maxTokens, chunkSize })) {
     if (!Number.isInteger(count) || count < 1) refuse(argument, count, 'a positive integer');
   }
+  if (kvDtype !== 'f32' && kvDtype !== 'f16') refuse('kvDtype', kvDtype, 'f32 or f16');
   if (!Array.isArray(stopTokens) || !stopTokens.every(Number.isInteger)) refuse('stopTokens', stopTokens, 'a list of token ids');
 }
 
@@ -213,12 +225,12 @@ function composeSequence(model: Vlm, ids: readonly number[], images: readonly En
 }
 
 /** A prompt in one chunk stores the kept rows only, so that is all the room it needs; in chunks it needs all at first. */
-function makeCache(model: Vlm, sequence: Sequence, method: Method | undefined, chunkSize: number | undefined, maxTokens: number): KvCache {
+function makeCache(model: Vlm, sequence: Sequence, { method, chunkSize, kvDtype: dtype }: GenerateOptions, maxTokens: number): KvCache {
   const { numLayers: layers, numKvHeads: kvHeads, headDim } = model.config.text;
   const length = sequence.positions.length;
   const inOneChunk = chunkSize === undefined || chunkSize >= length;
   const stored = inOneChunk ? rowsOutside(sequence.positions, method?.evict?.(sequence) ?? []).length : length;
-  return new KvCache(model.backend, { layers, kvHeads, headDim, capacity: stored + maxTokens });
+  return new KvCache(model.backend, { layers, kvHeads, headDim, capacity: stored + maxTokens, dtype });
 }
 
 /** Gives back the room that a prompt in chunks needed for rows that are evicted by now. */
@@ -229,9 +241,9 @@ function shrink(cache: KvCache, maxTokens: number): void {
   }
 }
 
-function kvBytes(model: Vlm, rows: number): number {
+function kvBytes(model: Vlm, rows: number, dtype: FloatDType = 'f32'): number {
   const { numLayers, numKvHeads, headDim } = model.config.text;
-  return 2 * 4 * rows * numLayers * numKvHeads * headDim;
+  return 2 * bytesOf({ dtype, shape: [rows, numLayers, numKvHeads, headDim] });
 }
 
 function contextExceeded(rows: number, maxPositions: number): SkipVisionError {

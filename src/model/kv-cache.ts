@@ -1,6 +1,6 @@
 import type { Backend } from '../backend/backend.ts';
 import { invalidArgument, SkipVisionError } from '../backend/errors.ts';
-import type { Tensor } from '../backend/tensor.ts';
+import { bytesOf, type FloatDType, type Tensor } from '../backend/tensor.ts';
 import { appendKv } from '../ops/append-kv.ts';
 import { compactKv } from '../ops/compact-kv.ts';
 import { range } from './sequence.ts';
@@ -11,12 +11,14 @@ export interface KvCacheConfig {
   headDim: number;
   /** Rows every layer has room for. */
   capacity: number;
+  /** What keys and values are stored as; default 'f32'. 'f16' rounds them to nearest even and takes even head dims. */
+  dtype?: FloatDType;
 }
 
 /** Keys and values of one layer [1, capacity, Hkv * dh]. Row i stands at position positions[i]; rows and positions part company on eviction. */
 export interface Layer {
-  k: Tensor<'f32'>;
-  v: Tensor<'f32'>;
+  k: Tensor<FloatDType>;
+  v: Tensor<FloatDType>;
   positions: Uint32Array;
   capacity: number;
 }
@@ -28,6 +30,7 @@ export interface Layer {
  */
 export class KvCache implements Disposable {
   readonly backend: Backend;
+  readonly dtype: FloatDType;
   readonly #width: number;
   readonly #shape: readonly [kvHeads: number, headDim: number];
   #layers: Layer[];
@@ -37,6 +40,8 @@ export class KvCache implements Disposable {
 
   constructor(backend: Backend, config: KvCacheConfig) {
     this.backend = backend;
+    this.dtype = config.dtype ?? 'f32';
+    if (this.dtype === 'f16' && config.headDim % 2 === 1) throw invalidArgument('KvCache', 'headDim', `${config.headDim}`, 'even for f16');
     this.#shape = [config.kvHeads, config.headDim];
     this.#width = config.kvHeads * config.headDim;
     this.#layers = [];
@@ -67,11 +72,11 @@ export class KvCache implements Disposable {
   }
 
   /** Keys of a layer [capacity, Hkv, dh]; the first `length` rows count. */
-  keys(layer: number): Tensor<'f32'> {
+  keys(layer: number): Tensor<FloatDType> {
     return this.#layer(layer).k.view([this.capacity(layer), ...this.#shape]);
   }
 
-  values(layer: number): Tensor<'f32'> {
+  values(layer: number): Tensor<FloatDType> {
     return this.#layer(layer).v.view([this.capacity(layer), ...this.#shape]);
   }
 
@@ -134,8 +139,7 @@ export class KvCache implements Disposable {
     if (rows) {
       if (at > 0)
         throw invalidArgument('KvCache.append', 'rows', `a part of the rows for layer ${layer} with ${at} rows`, 'an empty layer');
-      using keep = this.backend.upload(rows);
-      this.backend.run(compactKv, { k: kNew, v: vNew, keep, kOut: held.k, vOut: held.v }, {});
+      this.#appendPart(held, kNew, vNew, rows);
     } else {
       this.backend.run(appendKv, { kNew, vNew, k: held.k, v: held.v }, { at });
     }
@@ -204,7 +208,8 @@ export class KvCache implements Disposable {
         this.#layers[index] = larger;
       }
       const held = this.#layers[index]!;
-      this.backend.run(appendKv, { kNew: k, vNew: v, k: held.k, v: held.v }, { at: 0 });
+      using keep = this.backend.upload(range(0, positions.length));
+      this.backend.run(compactKv, { k, v, keep, kOut: held.k, vOut: held.v }, {});
       held.positions = positions;
     }
     this.nextPosition = snapshot.nextPosition;
@@ -222,6 +227,21 @@ export class KvCache implements Disposable {
     return layer;
   }
 
+  /** Writes the listed ones of fresh rows [1, n, W] into an empty layer. Only rows of the layer's dtype go there at once. */
+  #appendPart(held: Layer, kNew: Tensor<'f32'>, vNew: Tensor<'f32'>, rows: Uint32Array): void {
+    const { backend } = this;
+    using keep = backend.upload(rows);
+    if (this.dtype === 'f32') {
+      backend.run(compactKv, { k: kNew, v: vNew, keep, kOut: held.k, vOut: held.v }, {});
+      return;
+    }
+    const desc = { dtype: 'f32', shape: [1, rows.length, this.#width] } as const;
+    using kKept = backend.empty(desc);
+    using vKept = backend.empty(desc);
+    backend.run(compactKv, { k: kNew, v: vNew, keep, kOut: kKept, vOut: vKept }, {});
+    backend.run(appendKv, { kNew: kKept, vNew: vKept, k: held.k, v: held.v }, { at: 0 });
+  }
+
   /** The listed rows of a layer in an allocation of their own. */
   #copyRows(layer: Layer, rows: Uint32Array, capacity: number): Layer {
     const copy = this.#makeLayer(capacity);
@@ -237,7 +257,7 @@ export class KvCache implements Disposable {
   }
 
   #makeLayer(capacity: number): Layer {
-    const desc = { dtype: 'f32', shape: [1, capacity, this.#width] } as const;
+    const desc = { dtype: this.dtype, shape: [1, capacity, this.#width] };
     const k = this.backend.empty(desc);
     try {
       return { k, v: this.backend.empty(desc), positions: new Uint32Array(0), capacity };
@@ -248,7 +268,7 @@ export class KvCache implements Disposable {
   }
 
   #rowBytes(rows: number): number {
-    return 2 * rows * this.#width * 4;
+    return 2 * bytesOf({ dtype: this.dtype, shape: [rows, this.#width] });
   }
 }
 

@@ -1,12 +1,17 @@
 import type { Backend, SignalOption } from '../backend/backend.ts';
 import type { Tensor } from '../backend/tensor.ts';
-import type { Matrix, Weight, WeightSource } from '../backend/weight.ts';
+import type { Matrix, Weight, WeightDType, WeightSource } from '../backend/weight.ts';
 
 /** Named float tensors with a prefix to their names: a checkpoint, or tensors in memory. */
 export interface TensorSource {
   has(name: string): boolean;
   /** Row-major f32; throws when missing or of another shape. */
   tensor(name: string, shape: readonly number[]): Float32Array;
+}
+
+export interface LoaderOptions extends SignalOption {
+  /** How the weights of linear layers are packed. Default 'f32'. */
+  dtype?: WeightDType;
 }
 
 /** Bytes packed between two chances for other tasks of this thread, an abort among them. */
@@ -16,14 +21,14 @@ const FLUSH_BYTES = 1 << 20;
 export class Loader implements Disposable {
   readonly backend: Backend;
   readonly source: TensorSource;
-  readonly #signal: AbortSignal | undefined;
+  readonly #options: LoaderOptions;
   readonly #made: Disposable[] = [];
   #sinceFlush = 0;
 
-  constructor(backend: Backend, source: TensorSource, { signal }: SignalOption = {}) {
+  constructor(backend: Backend, source: TensorSource, options: LoaderOptions = {}) {
     this.backend = backend;
     this.source = source;
-    this.#signal = signal;
+    this.#options = options;
   }
 
   vector(name: string, shape: readonly number[]): Tensor<'f32'> {
@@ -43,12 +48,13 @@ export class Loader implements Disposable {
     return this.pack({ gate: this.#matrix(gate, N, K), up: this.#matrix(up, N, K) });
   }
 
-  async pack(source: WeightSource): Promise<Weight> {
-    const weight = this.#keep(await this.backend.pack(source, { signal: this.#signal }));
+  async pack(source: WeightSource, dtype = this.#options.dtype): Promise<Weight> {
+    const { signal } = this.#options;
+    const weight = this.#keep(await this.backend.pack(source, { dtype, signal }));
     this.#sinceFlush += weight.bytes;
     if (this.#sinceFlush > FLUSH_BYTES) {
       this.#sinceFlush = 0;
-      await this.backend.flush({ signal: this.#signal });
+      await this.backend.flush({ signal });
     }
     return weight;
   }

@@ -1,9 +1,9 @@
-import type { Backend, SignalOption } from '../backend/backend.ts';
+import type { Backend } from '../backend/backend.ts';
 import type { Tensor } from '../backend/tensor.ts';
 import type { Activation } from '../ops/activation.ts';
 import { linear } from '../ops/linear.ts';
 import { produce } from './produce.ts';
-import { Loader, type Projection, type TensorSource } from './loader.ts';
+import { Loader, type LoaderOptions, type Projection, type TensorSource } from './loader.ts';
 
 /** LLaVA's mlp2x projector: vision features into the decoder's embedding space. (LLaVA-1.5, arXiv 2310.03744) */
 export class Projector implements Disposable {
@@ -25,7 +25,7 @@ export class Projector implements Disposable {
     source: TensorSource,
     config: { visionSize: number; hiddenSize: number; activation: Activation },
     prefix: string,
-    options: SignalOption = {},
+    options: LoaderOptions = {},
   ): Promise<Projector> {
     const loader = new Loader(backend, source, options);
     try {

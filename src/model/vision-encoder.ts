@@ -8,7 +8,7 @@ import { layerNorm } from '../ops/layer-norm.ts';
 import { linear } from '../ops/linear.ts';
 import { patchEmbedding } from '../ops/patch-embedding.ts';
 import type { VisionConfig } from './config.ts';
-import { Loader, type Projection, type TensorSource } from './loader.ts';
+import { Loader, type LoaderOptions, type Projection, type TensorSource } from './loader.ts';
 import { produce } from './produce.ts';
 import { range } from './sequence.ts';
 
@@ -47,7 +47,7 @@ export class VisionEncoder implements Disposable {
     config: VisionConfig,
     layers: number,
     prefix: string,
-    options: SignalOption = {},
+    options: LoaderOptions = {},
   ): Promise<VisionEncoder> {
     const loader = new Loader(backend, source, options);
     try {
@@ -126,7 +126,7 @@ async function loadInput(loader: Loader, config: VisionConfig, prefix: string): 
   const { hiddenSize: D, numChannels, patchSize, imageSize } = config;
   const kernel = loader.source.tensor(`${prefix}embeddings.patch_embedding.weight`, [D, numChannels, patchSize, patchSize]);
   return {
-    weight: await loader.pack({ data: kernel, shape: [D, numChannels * patchSize ** 2] }),
+    weight: await loader.pack({ data: kernel, shape: [D, numChannels * patchSize ** 2] }, 'f32'),
     bias: loader.optionalVector(`${prefix}embeddings.patch_embedding.bias`, [D]),
     classEmbedding: loader.vector(`${prefix}embeddings.class_embedding`, [D]),
     positionEmbedding: loader.vector(`${prefix}embeddings.position_embedding.weight`, [1 + (imageSize / patchSize) ** 2, D]),

@@ -1,7 +1,7 @@
 import type { Backend, SignalOption } from '../backend/backend.ts';
 import { invalidArgument, SkipVisionError } from '../backend/errors.ts';
 import type { Tensor } from '../backend/tensor.ts';
-import type { Weight } from '../backend/weight.ts';
+import { checkWeightDType, type Weight, type WeightDType } from '../backend/weight.ts';
 import { linear } from '../ops/linear.ts';
 import { type Checkpoint, openCheckpoint } from './checkpoint.ts';
 import { type LlavaConfig, parseConfig } from './config.ts';
@@ -21,6 +21,8 @@ import { layersToRun, VisionEncoder } from './vision-encoder.ts';
 
 export interface LoadModelOptions extends SignalOption {
   backend: Backend;
+  /** How the weights of linear layers are packed, one of `backend.dtypes`; default 'f32'. All other parameters stay f32. */
+  dtype?: WeightDType;
   onProgress?(progress: LoadProgress): void;
 }
 
@@ -181,12 +183,13 @@ export class Vlm implements Disposable {
 /**
  * Loads a Hugging Face LLaVA-style folder: config.json, model.safetensors (or shards with an index), tokenizer.json,
  * tokenizer_config.json, preprocessor_config.json.
- * @throws `invalid-checkpoint` naming file and tensor, `unsupported` for models of another kind.
+ * @throws `invalid-checkpoint` naming file and tensor, `unsupported` for models of another kind and a dtype that the backend lacks.
  */
 export async function loadModel(source: ModelSource, options: LoadModelOptions): Promise<Vlm> {
-  const { backend, signal } = options;
+  const { backend, dtype = 'f32', signal } = options;
   if (typeof backend?.run !== 'function')
     throw invalidArgument('loadModel', 'backend', String(backend), 'a Backend, e.g. of selectBackend');
+  checkWeightDType(backend, 'loadModel', dtype);
   const files = openSource(source, options);
   const json = async (name: string) => parseJson(await files.read(name), name);
   const config = parseConfig(await json('config.json'));
@@ -198,13 +201,14 @@ export async function loadModel(source: ModelSource, options: LoadModelOptions):
 
   const layout = LAYOUTS.find(({ decoder }) => checkpoint.has(`${decoder}embed_tokens.weight`)) ?? LAYOUTS[0];
   const { vision, text } = config;
+  const packing = { dtype, signal };
   const made: Disposable[] = [];
   const keep = <T extends Disposable>(part: T): T => {
     made.push(part);
     return part;
   };
   try {
-    const loader = keep(new Loader(backend, checkpoint, { signal }));
+    const loader = keep(new Loader(backend, checkpoint, packing));
     const embedName = `${layout.decoder}embed_tokens.weight`;
     const blocks = layersToRun(config.visionFeatureLayer, vision.numLayers);
     const projectorConfig = { visionSize: vision.hiddenSize, hiddenSize: text.hiddenSize, activation: config.projectorHiddenAct };
@@ -216,9 +220,9 @@ export async function loadModel(source: ModelSource, options: LoadModelOptions):
       loader,
       embeddings: loader.vector(embedName, [text.vocabSize, text.hiddenSize]),
       head: await loader.weight(text.tieWordEmbeddings ? embedName : layout.head, text.vocabSize, text.hiddenSize),
-      encoder: keep(await VisionEncoder.load(backend, checkpoint, vision, blocks, layout.vision, { signal })),
-      projector: keep(await Projector.load(backend, checkpoint, projectorConfig, layout.projector, { signal })),
-      decoder: keep(await Decoder.load(backend, checkpoint, text, layout.decoder, { signal })),
+      encoder: keep(await VisionEncoder.load(backend, checkpoint, vision, blocks, layout.vision, packing)),
+      projector: keep(await Projector.load(backend, checkpoint, projectorConfig, layout.projector, packing)),
+      decoder: keep(await Decoder.load(backend, checkpoint, text, layout.decoder, packing)),
       parameters: methodParameters(checkpoint),
     });
     checkNothingLeft(checkpoint, layout, config);

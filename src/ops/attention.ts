@@ -1,15 +1,16 @@
 import combineCode from '../../kernels/attention.combine.wgsl';
 import rowCode from '../../kernels/attention.row.wgsl';
 import code from '../../kernels/attention.wgsl';
-import { defineOp, type Io, input, optional, output, positionList } from '../backend/op.ts';
-import { f32, type GpuKernel } from '../backend/webgpu/binding.ts';
+import { widened } from '../backend/f16.ts';
+import { defineOp, type Io, input, optional, orF16, output, positionList } from '../backend/op.ts';
+import { f32, type GpuKernel, perWord } from '../backend/webgpu/binding.ts';
 import { elementGroups, rowThreads } from '../backend/webgpu/threads.ts';
 import { dot } from './dot.ts';
 
 const kernel: GpuKernel = { name: 'attention', code };
 const rowKernel: GpuKernel = { name: 'attention.row', code: rowCode };
 const combineKernel: GpuKernel = { name: 'attention.combine', code: combineCode };
-/** So few query rows go through attention.row.wgsl, which shares a row among the invocations of a workgroup. So do odd head widths. */
+/** So few query rows go through attention.row.wgsl, which shares a row among the invocations of a workgroup. So do heads of no whole vectors. */
 const FEW_ROWS = 4;
 /** Keys of one workgroup of attention.row.wgsl: few enough that a long cache fills a GPU, enough to be worth joining. */
 const SLICE_KEYS = 512;
@@ -26,8 +27,8 @@ export interface AttentionAttrs {
 
 const signature = {
   q: input('T', 'H', 'dh'),
-  k: input('C', 'Hkv', 'dh'),
-  v: input('C', 'Hkv', 'dh'),
+  k: orF16(input('C', 'Hkv', 'dh')),
+  v: orF16(input('C', 'Hkv', 'dh')),
   qPositions: positionList('T'),
   kPositions: positionList('S'),
   keyBias: optional(input('S')),
@@ -40,7 +41,7 @@ const WASM_ROWS = 16;
 /**
  * Softmax attention with grouped key/value heads and explicit positions: query head h reads key/value head
  * `floor(h / (H / Hkv))`. q, o [T, H, dh]; k, v [C, Hkv, dh] of which the first S = kPositions.length rows count;
- * keyBias [S] is added to the logits. Positions strictly ascend and may have gaps. A query that sees no key gives zeros.
+ * keyBias [S] is added to the logits. k and v may be f16, widened exactly. Positions strictly ascend and may have gaps. A query that sees no key gives zeros.
  */
 export const attention = defineOp<AttentionAttrs>()({
   name: 'attention',
@@ -55,11 +56,12 @@ export const attention = defineOp<AttentionAttrs>()({
       if (!valid) fail('hiddenKeys', `[${start}, ${end}, ${from}]`, 'non-negative integers [start, end, from] with start <= end');
     }
   },
-  cost({ T, H, dh, S, Hkv }, attrs, io) {
-    return { flops: 4 * visiblePairs(io, attrs) * H * dh, bytes: 4 * (2 * T * H * dh + 2 * S * Hkv * dh) };
+  cost({ T, H, dh, S, Hkv, E }, attrs, io) {
+    return { flops: 4 * visiblePairs(io, attrs) * H * dh, bytes: 8 * T * H * dh + 2 * E * S * Hkv * dh };
   },
-  reference({ q, k, v, qPositions, kPositions, keyBias, o }, { T, H, dh, Hkv, S }, { scale, causal, hiddenKeys = [] }) {
+  reference({ q, k: storedK, v: storedV, qPositions, kPositions, keyBias, o }, { T, H, dh, Hkv, S }, { scale, causal, hiddenKeys = [] }) {
     const group = H / Hkv;
+    const [k, v] = [widened(storedK), widened(storedV)];
     const weights = new Float64Array(S);
     const sum = new Float64Array(dh);
     for (let t = 0; t < T; t++) {
@@ -79,43 +81,51 @@ export const attention = defineOp<AttentionAttrs>()({
       }
     }
   },
-  wasm({ u32, ownScratch, share }, io, { T, H, dh, Hkv, S }, { scale, causal, hiddenKeys = [] }) {
+  wasm({ u32, ownScratch, share }, io, { T, H, dh, Hkv, S, E }, { scale, causal, hiddenKeys = [] }) {
     const { q, k, v, qPositions, kPositions, keyBias, o } = io;
     const hidden = u32(hiddenKeys.flat().map((position) => Math.min(position, 0xffffffff))); // positions are u32
     const count = hiddenKeys.length;
     const operands = [o, q, k, v, qPositions, kPositions, keyBias, hidden, count];
-    const space = ownScratch(4 * (WASM_ROWS * (S + 3 + dh + 4) + 2 * (dh + 3) + 3 * count));
+    const half = Number(E === 2);
+    const space = ownScratch(4 * (WASM_ROWS * (S + 3 + dh + 4) + 2 * (dh + 3) + 3 * count + half * 128 * dh));
     const total = (T * H) / Hkv; // query rows that share a key/value head
     const blocks = Math.ceil(total / WASM_ROWS);
     share({
       kernel: 'attention',
       calls: Hkv * blocks,
       work: 2 * T * H * S * dh,
-      own: { ...space, argument: 18 },
+      own: { ...space, argument: 19 },
       args(call) {
         const first = (call % blocks) * WASM_ROWS;
         const rows = Math.min(WASM_ROWS, total - first);
-        return [...operands, Math.floor(call / blocks), first, rows, S, H, Hkv, dh, scale, Number(causal), space.pointer];
+        return [...operands, Math.floor(call / blocks), first, rows, S, H, Hkv, dh, scale, Number(causal), half, space.pointer];
       },
     });
   },
-  webgpu(gpu, { q, k, v, qPositions, kPositions, keyBias, o }, { T, H, dh, Hkv, S }, { scale, causal, hiddenKeys = [] }) {
+  webgpu(gpu, { q, k, v, qPositions, kPositions, keyBias, o }, { T, H, dh, Hkv, S, E }, { scale, causal, hiddenKeys = [] }) {
     if (T * H * dh === 0) return;
     const hidden =
       hiddenKeys.length > 0 ? gpu.upload(Uint32Array.from(hiddenKeys.flat(), (slot) => Math.min(slot, 0xffffffff))) : undefined;
     const params = [T, H, Hkv, dh, S, causal ? 1 : 0, hiddenKeys.length, keyBias ? 1 : 0, f32(scale)];
     const inputs = [q, k, v, qPositions, kPositions, keyBias, hidden];
-    if (T > FEW_ROWS && dh % 4 === 0) {
+    if (T > FEW_ROWS && dh % (16 / E) === 0) {
       const THREADS = rowThreads(gpu, 32);
       const QUADS = Math.min(4 * Math.ceil(dh / 16), 16);
-      gpu.dispatch(kernel, [...inputs, o], params, [Math.ceil(T / THREADS) * H * Math.ceil(dh / 4 / QUADS)], { THREADS, QUADS });
+      gpu.dispatch(kernel, [...inputs, o], params, [Math.ceil(T / THREADS) * H * Math.ceil(dh / 4 / QUADS)], {
+        THREADS,
+        QUADS,
+        ...perWord(E),
+      });
       return;
     }
     const slices = Math.max(1, Math.ceil(S / SLICE_KEYS));
     const parts = slices > 1 ? gpu.scratch(4 * T * H * slices * (dh + 2)) : o;
     const THREADS = 2 * rowThreads(gpu, 32);
     const columnGroups = Math.ceil(dh / (4 * THREADS)); // 4 columns per invocation
-    gpu.dispatch(rowKernel, [...inputs, parts], [...params, slices, SLICE_KEYS], [T * H * columnGroups * slices], { THREADS });
+    gpu.dispatch(rowKernel, [...inputs, parts], [...params, slices, SLICE_KEYS], [T * H * columnGroups * slices], {
+      THREADS,
+      ...perWord(E),
+    });
     if (slices > 1) gpu.dispatch(combineKernel, [parts, o], [T * H * dh, dh, slices], elementGroups(T * H * dh));
   },
 });

@@ -1,6 +1,6 @@
 import inPlaceCode from '../../kernels/compact-kv.in-place.wgsl';
 import code from '../../kernels/compact-kv.wgsl';
-import { defineOp, inout, optional, output, rowList } from '../backend/op.ts';
+import { defineOp, inout, optional, orF16, output, rowList } from '../backend/op.ts';
 import type { GpuKernel } from '../backend/webgpu/binding.ts';
 import { elementGroups } from '../backend/webgpu/threads.ts';
 
@@ -13,23 +13,23 @@ const inPlaceKernel: GpuKernel = { name: 'compact-kv.in-place', code: inPlaceCod
  *
  * k, v [A, S, W] with the row axis in the middle, so both cache layouts fit as a view: [S, Hkv * dh] is [1, S, Hkv * dh] and
  * [B, Hkv, S, dh] is [B * Hkv, S, dh]. With kOut, vOut [A, U, W], U >= R, rows are copied there and k, v stay as they
- * are; without them rows move in place, the extents stay, and rows from R on have undefined contents.
+ * are; without them rows move in place, the extents stay, and rows from R on have undefined contents. All are f32 or all f16.
  */
 export const compactKv = defineOp()({
   name: 'compact_kv',
   attrs: [],
   io: {
-    k: inout('A', 'S', 'W'),
-    v: inout('A', 'S', 'W'),
+    k: orF16(inout('A', 'S', 'W')),
+    v: orF16(inout('A', 'S', 'W')),
     keep: rowList('R', 'S'),
-    kOut: optional(output('A', 'U', 'W')),
-    vOut: optional(output('A', 'U', 'W')),
+    kOut: optional(orF16(output('A', 'U', 'W'))),
+    vOut: optional(orF16(output('A', 'U', 'W'))),
   },
   check({ io, dims, fail }) {
     if (!io.kOut !== !io.vOut) fail(io.kOut ? 'vOut' : 'kOut', 'absent', 'given together with its twin');
     if (io.kOut && dims.U < dims.R) fail('kOut', `${dims.U} rows`, `at least the ${dims.R} kept rows`);
   },
-  cost: ({ A, R, W }) => ({ flops: 0, bytes: 4 * 4 * A * R * W }),
+  cost: ({ A, R, W, E }) => ({ flops: 0, bytes: 4 * E * A * R * W }),
   reference({ k, v, keep, kOut = k, vOut = v }, { A, S, W, R, U = S }) {
     for (const [from, to] of [
       [k, kOut],
@@ -43,16 +43,19 @@ export const compactKv = defineOp()({
       }
     }
   },
-  wasm({ kernels }, { k, v, keep, kOut, vOut }, { A, S, W, R, U = S }) {
-    kernels.compact_kv!(k, kOut || k, keep, A, S, U, W, R);
-    kernels.compact_kv!(v, vOut || v, keep, A, S, U, W, R);
+  // The kernels move 32-bit words: a number each, or two.
+  wasm({ kernels }, { k, v, keep, kOut, vOut }, { A, S, W, R, U = S, E }) {
+    const width = (W * E) / 4;
+    kernels.compact_kv!(k, kOut || k, keep, A, S, U, width, R);
+    kernels.compact_kv!(v, vOut || v, keep, A, S, U, width, R);
   },
-  webgpu(gpu, { k, v, keep, kOut, vOut }, { A, S, W, R, U }) {
+  webgpu(gpu, { k, v, keep, kOut, vOut }, { A, S, W, R, U, E }) {
+    const width = (W * E) / 4;
     if (kOut) {
-      const elements = A * R * W;
-      gpu.dispatch(kernel, [k, v, keep, kOut, vOut], [elements, R, W, S, U], elementGroups(elements));
+      const words = A * R * width;
+      gpu.dispatch(kernel, [k, v, keep, kOut, vOut], [words, R, width, S, U], elementGroups(words));
     } else if (R > 0) {
-      gpu.dispatch(inPlaceKernel, [k, v, keep], [A * W, R, W, S], elementGroups(A * W));
+      gpu.dispatch(inPlaceKernel, [k, v, keep], [A * width, R, width, S], elementGroups(A * width));
     }
   },
 });

@@ -73,7 +73,7 @@ export class CaseInputs {
     return this.#keep(await this.backend.pack({ gate: this.#matrix(gate), up: this.#matrix(up) }));
   }
 
-  async read(tensor: Tensor, shape: readonly number[] = tensor.shape): Promise<Array32> {
+  async read(tensor: Tensor<'f32' | 'u32'>, shape: readonly number[] = tensor.shape): Promise<Array32> {
     return { data: await this.backend.read(tensor), shape };
   }
 

@@ -1,5 +1,5 @@
 /**
- * `npm run eval -- [--backend NAME] [--method NAME] [--data DIR] [--model DIR] [--limit N] [--json]`
+ * `npm run eval -- [--backend NAME] [--method NAME] [--dtype NAME] [--kv-dtype NAME] [--data DIR] [--model DIR] [--limit N] [--json]`
  * Asks every question of an evaluation folder (pictures and questions.jsonl) and compares with the truth and with the
  * answers that PyTorch stored for that method, where there are any. With --json one object on the standard output (and npm's own
  * lines before it, without `npm run --silent`).
@@ -9,6 +9,8 @@ import { parseArgs } from 'node:util';
 import type { Backend, BackendName } from '../../src/backend/backend.ts';
 import { unknownName } from '../../src/backend/errors.ts';
 import { selectBackend } from '../../src/backend/select.ts';
+import type { FloatDType } from '../../src/backend/tensor.ts';
+import type { WeightDType } from '../../src/backend/weight.ts';
 import { METHOD_NAMES, methodByName } from '../../src/methods/index.ts';
 import { loadModel, type Vlm } from '../../src/model/vlm.ts';
 import { ensureDriver, nodeGpu } from '../gpu.ts';
@@ -30,6 +32,8 @@ async function main(): Promise<number> {
     options: {
       backend: { type: 'string' },
       method: { type: 'string', default: 'skip-vision' },
+      dtype: { type: 'string' },
+      'kv-dtype': { type: 'string' },
       data: { type: 'string', default: path.join(EXAMPLES, 'eval') },
       model: { type: 'string' },
       limit: { type: 'string' },
@@ -42,8 +46,12 @@ async function main(): Promise<number> {
   if (limit !== undefined && !/^0*[1-9]\d*$/.test(limit)) throw new Error(`--limit is "${limit}", expected a positive integer`);
   const questions = (await readQuestions(values.data)).slice(0, limit === undefined ? undefined : Number(limit));
   await using backend = await openBackend(values.backend);
-  using model = await loadModel(values.model ?? path.join(EXAMPLES, row.checkpoint), { backend });
-  const kinds = await askAll(model, values.method, questions, values.data, row.stored, !values.json);
+  using model = await loadModel(values.model ?? path.join(EXAMPLES, row.checkpoint), {
+    backend,
+    dtype: values.dtype as WeightDType | undefined,
+  });
+  const kvDtype = values['kv-dtype'] as FloatDType | undefined;
+  const kinds = await askAll(model, { method: values.method, kvDtype }, questions, values.data, row.stored, !values.json);
   report(backend, values.method, kinds, values.json);
   return 0;
 }
@@ -57,20 +65,21 @@ async function openBackend(name: string | undefined): Promise<Backend> {
 
 async function askAll(
   model: Vlm,
-  methodName: string,
+  options: { method: string; kvDtype?: FloatDType },
   questions: readonly Question[],
   folder: string,
   field: string,
   showProgress: boolean,
 ): Promise<Map<string, Score>> {
-  const method = methodByName(methodName, model.config);
+  const { kvDtype } = options;
+  const method = methodByName(options.method, model.config);
   const kinds = new Map<string, Score>();
   const pictures = Map.groupBy(questions, ({ image }) => image);
   let asked = 0;
   for (const [picture, group] of pictures) {
     using image = await model.encodeImage(path.join(folder, picture), { method });
     for (const question of group) {
-      const { text } = await model.generate({ image, question: question.question, method });
+      const { text } = await model.generate({ image, question: question.question, method, kvDtype });
       const score = kinds.get(question.type) ?? { questions: 0, correct: 0, stored: 0, agreed: 0 };
       score.questions++;
       if (text === question.answer) score.correct++;

@@ -65,8 +65,16 @@ async function checkPrefill(check: GoldenCheck, model: Vlm, picture: Image, meth
   for (let layer = 0; layer < layers; layer++) {
     if (wants(`hidden.${layer}`)) check.values(`hidden.${layer}`, hiddenStates[layer]!, BOUNDS.decoder);
     if (!wants(`cache.${layer}.k`)) continue;
-    check.values(`cache.${layer}.k`, headsFirst(await backend.read(cache.keys(layer)), length, kvHeads, headDim), BOUNDS.decoder);
-    check.values(`cache.${layer}.v`, headsFirst(await backend.read(cache.values(layer)), length, kvHeads, headDim), BOUNDS.decoder);
+    check.values(
+      `cache.${layer}.k`,
+      headsFirst((await backend.read(cache.keys(layer))) as Float32Array, length, kvHeads, headDim),
+      BOUNDS.decoder,
+    );
+    check.values(
+      `cache.${layer}.v`,
+      headsFirst((await backend.read(cache.values(layer))) as Float32Array, length, kvHeads, headDim),
+      BOUNDS.decoder,
+    );
   }
   if (!wants('prefill_logits')) return;
   using logits = model.logits(hidden);

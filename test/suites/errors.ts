@@ -210,7 +210,9 @@ function memoryTests(test: Test): void {
   refused('borrow: memory that cannot be borrowed', 'borrow', 'handle', (backend) =>
     backend.borrow('nothing', { dtype: 'f32', shape: [4] }),
   );
-  refused('empty: a dtype nobody knows', 'empty', 'dtype', (backend) => backend.empty({ dtype: 'f16' as 'f32', shape: [4] }));
+  refused('empty: a dtype nobody knows', 'empty', 'dtype', (backend) => backend.empty({ dtype: 'f64' as 'f32', shape: [4] }));
+  refused('empty: f16 of an odd width', 'empty', 'shape', (backend) => backend.empty({ dtype: 'f16', shape: [4, 3] }));
+  refused('upload: f16 of an odd width', 'upload', 'shape', (backend) => backend.upload(new Uint16Array(3)));
   refused('upload: a number for a shape', 'upload', 'shape', (backend) => backend.upload(four, 4 as unknown as number[]));
   refused('read: nothing', 'read', 'tensor', (backend) => backend.read(undefined as unknown as Tensor));
   const bad = (data: unknown) => ({ data: data as Float32Array, shape: [2, 2] as const });

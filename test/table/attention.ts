@@ -1,7 +1,7 @@
 import { type AttentionAttrs, type AttentionScoresAttrs, attention, attentionScores } from '../../src/ops/index.ts';
-import { type F32, f32, out, type U32, u32 } from '../operands.ts';
+import { type F32, f32, out, storedAsF16, type U32, u32 } from '../operands.ts';
 import type { Random } from '../random.ts';
-import { NONEMPTY, type OpRow, star, TURNING_POINTS } from './row.ts';
+import { EVEN, NONEMPTY, type OpRow, star, TURNING_POINTS } from './row.ts';
 
 type Sizes = {
   T: number;
@@ -50,12 +50,34 @@ export const attentionRow: OpRow = {
         yield { title: `${title}${causal ? ', causal' : ''}`, values: operands(random, sizes), attrs, sums: sizes.dh + sizes.S };
       }
     }
+    const even = { T: [1, 3, 4, 5, 16, 17], S: TURNING_POINTS, spare: [1], Hkv: [1, 3, 8], group: [1, 3, 8], dh: [...EVEN, 24, 128] };
+    for (const { title, ...sizes } of star(BASE, even)) {
+      const attrs: AttentionAttrs = { scale: 1 / Math.sqrt(sizes.dh || 1), causal: sizes.T % 2 > 0 };
+      yield { title: `f16, ${title}`, values: storedAsF16(operands(random, sizes)), attrs, sums: sizes.dh + sizes.S };
+    }
+    // A long cache in several passes, and numbers so small that f16 has few bits for them.
+    const long = operands(random, { ...BASE, T: 1, S: 700, dh: 8 });
+    yield { title: 'f16, S = 700', values: storedAsF16(long), attrs: { scale: 0.3, causal: true }, sums: 708 };
+    const small = operands(random, { ...BASE, dh: 16 });
+    const shrunk = {
+      ...small,
+      q: f32(
+        small.q.f32.map((x) => x * 1e5),
+        ...small.q.shape,
+      ),
+      k: f32(
+        small.k.f32.map((x) => x * 1e-5),
+        ...small.k.shape,
+      ),
+    };
+    yield { title: 'f16, subnormal keys', values: storedAsF16(shrunk), attrs: { scale: 0.3, causal: true }, sums: 40 };
     const square = { ...BASE, T: 19, S: 19 };
     const positions = u32(Uint32Array.from({ length: 19 }, (_, i) => i));
     const inOrder = () => ({ ...operands(random, square), qPositions: positions, kPositions: positions });
     const attrs: AttentionAttrs = { scale: 0.3, causal: true };
     yield { title: 'prefill', values: inOrder(), attrs, sums: 40 };
     yield { title: 'one hidden block', values: inOrder(), attrs: { ...attrs, hiddenKeys: [[3, 9, 11]] }, sums: 40 };
+    yield { title: 'f16, one hidden block', values: storedAsF16(inOrder()), attrs: { ...attrs, hiddenKeys: [[3, 9, 11]] }, sums: 40 };
     yield {
       title: 'two hidden blocks',
       values: inOrder(),
@@ -95,6 +117,19 @@ export const attentionScoresRow: OpRow = {
           sums: dh + S + Hkv * group,
         };
       }
+    }
+    for (const { title, ...sizes } of star(BASE, {
+      S: [1, 4, 5, 17, 300],
+      spare: [1],
+      Hkv: [1, 3],
+      group: [1, 2, 3],
+      dh: [...EVEN.slice(1), 128],
+    })) {
+      const { q, k, kPositions } = operands(random, { ...sizes, T: 1 });
+      const { S, dh, Hkv, group } = sizes;
+      const attrs: AttentionScoresAttrs = { qPosition: 3 * S - 4, causal: true, scale: 1 / Math.sqrt(dh), reduce: 'mean' };
+      const values = storedAsF16({ q: { ...q, shape: [Hkv * group, dh] }, k, kPositions, scores: out(S) });
+      yield { title: `f16, ${title}`, values, attrs: { ...attrs, qPosition: Math.max(0, attrs.qPosition) }, sums: dh + S + Hkv * group };
     }
     const { q, k } = operands(random, { ...BASE, T: 1 });
     const kPositions = u32(random.ascending(BASE.S, 3, 100));

@@ -2,7 +2,7 @@
 import type { ErrorCode } from '../../src/backend/errors.ts';
 import type { Op } from '../../src/backend/op.ts';
 import * as ops from '../../src/ops/index.ts';
-import { f32, indexOut, matrix, out, pair, u32, type Values } from '../operands.ts';
+import { f32, indexOut, matrix, out, pair, storedAsF16, u32, type Values } from '../operands.ts';
 import { Random } from '../random.ts';
 
 export interface BadCall {
@@ -88,6 +88,7 @@ const heads: Values = {
   o: out(3, 4, 6),
 };
 const scores: Values = { q: numbers(4, 6), k: numbers(5, 2, 6), kPositions: list(0, 2, 3, 5), scores: out(4) };
+const half = (...shape: number[]) => storedAsF16({ k: numbers(...shape) }).k;
 const cache: Values = { k: numbers(2, 5, 3), v: numbers(2, 5, 3), keep: list(1, 3) };
 const append: Values = { kNew: numbers(2, 2, 3), vNew: numbers(2, 2, 3), k: numbers(2, 5, 3), v: numbers(2, 5, 3) };
 const image: Values = {
@@ -165,6 +166,8 @@ export const BAD_CALLS: readonly BadCall[] = [
       'descending query positions': { values: { qPositions: list(4, 7, 6) }, argument: 'qPositions' },
       'repeated key positions': { values: { kPositions: list(0, 2, 2, 5) }, argument: 'kPositions' },
       'more key positions than cache rows': { values: { kPositions: list(0, 1, 2, 3, 4, 5), keyBias: undefined }, argument: 'kPositions' },
+      'keys of f16 and values of f32': { values: { k: half(5, 2, 6) }, argument: 'v' },
+      'a query of f16': { values: { q: half(3, 4, 6) }, argument: 'q' },
       'keys and values of different sizes': { values: { v: numbers(4, 2, 6) }, argument: 'v' },
       'a key bias of another length': { values: { keyBias: numbers(5) }, argument: 'keyBias' },
       'an output of another width': { values: { o: out(3, 4, 5) }, argument: 'o' },
@@ -204,6 +207,7 @@ export const BAD_CALLS: readonly BadCall[] = [
     {
       ...listFaults('keep', 5),
       'keys and values of different rows': { values: { v: numbers(2, 4, 3) }, argument: 'v' },
+      'f32 into f16': { values: { kOut: half(2, 2, 2), vOut: half(2, 2, 2) }, argument: 'kOut' },
       'kOut without vOut': { values: { kOut: out(2, 2, 3) }, argument: 'vOut' },
       'vOut without kOut': { values: { vOut: out(2, 2, 3) }, argument: 'kOut' },
       'outputs with too few rows': { values: { kOut: out(2, 1, 3), vOut: out(2, 1, 3) }, argument: 'kOut' },
@@ -218,6 +222,8 @@ export const BAD_CALLS: readonly BadCall[] = [
       'a negative row': { attrs: { at: -1 }, argument: 'at' },
       'a fractional row': { attrs: { at: 1.5 }, argument: 'at' },
       'no row': { attrs: { at: undefined }, argument: 'at' },
+      'new keys of f16': { values: { kNew: half(2, 2, 2) }, argument: 'kNew' },
+      'keys of f32 and values of f16': { values: { v: half(2, 5, 2) }, argument: 'v' },
       'new keys of another width': { values: { vNew: numbers(2, 2, 4) }, argument: 'vNew' },
     },
   ),

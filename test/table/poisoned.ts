@@ -1,7 +1,7 @@
 /** Operands with NaN, infinities and numbers that overflow carelessly written formulas. */
 import type { Op } from '../../src/backend/op.ts';
 import * as ops from '../../src/ops/index.ts';
-import { f32, matrix, out, pair, u32, type Values } from '../operands.ts';
+import { f32, matrix, out, pair, storedAsF16, u32, type Values } from '../operands.ts';
 import { Random } from '../random.ts';
 
 interface PoisonedCase {
@@ -33,6 +33,8 @@ const clean = (...shape: number[]) => f32(random.normal(shape.reduce((product, e
 function casesOf(title: string, poison: number): PoisonedCase[] {
   const positions = u32(Uint32Array.of(0, 1, 2, 3, 4));
   const heads = { q: clean(5, 2, 4), k: clean(5, 1, 4), v: clean(5, 1, 4), qPositions: positions, kPositions: positions, o: out(5, 2, 4) };
+  const last = { qPositions: u32(Uint32Array.of(4)), kPositions: positions };
+  const single = { q: clean(1, 1, 32), k: clean(5, 1, 32), v: clean(5, 1, 32), ...last, o: out(1, 1, 32) };
   const ffn = { up: pair(random.normal(24), random.normal(24), 6, 4), down: matrix(random.normal(24), 4, 6) };
   const causal = { scale: 0.5, causal: true };
   const cases: [Op, string, Values, object][] = [
@@ -43,6 +45,11 @@ function casesOf(title: string, poison: number): PoisonedCase[] {
     [ops.attention, `${title} in a query`, { ...heads, q: poisoned(poison, 5, 2, 4) }, causal],
     [ops.attention, `${title} in a key`, { ...heads, k: poisoned(poison, 5, 1, 4) }, causal],
     [ops.attention, `${title} in a value`, { ...heads, v: poisoned(poison, 5, 1, 4) }, causal],
+    [ops.attention, `${title} in a key of f16`, storedAsF16({ ...heads, k: poisoned(poison, 5, 1, 4) }), causal],
+    [ops.attention, `${title} in a value of f16`, storedAsF16({ ...heads, v: poisoned(poison, 5, 1, 4) }), causal],
+    [ops.attention, `${title} in a key of f16, one query`, storedAsF16({ ...single, k: poisoned(poison, 5, 1, 32) }), causal],
+    [ops.attention, `${title} in a value of f16, one query`, storedAsF16({ ...single, v: poisoned(poison, 5, 1, 32) }), causal],
+    [ops.attention, `${title} in a query to f16`, storedAsF16({ ...single, q: poisoned(poison, 1, 1, 32) }), causal],
     [ops.attention, `${title} in the key bias`, { ...heads, keyBias: poisoned(poison, 5) }, causal],
     [
       ops.attentionScores,

@@ -4,7 +4,7 @@
  */
 import type { Op } from '../../src/backend/op.ts';
 import type { WeightDType } from '../../src/backend/weight.ts';
-import type { Values } from '../operands.ts';
+import type { Results, Values } from '../operands.ts';
 import type { Random } from '../random.ts';
 
 export interface OpCase {
@@ -21,7 +21,7 @@ export interface OpCase {
   /** Results are copies or choices: equal to the bit. */
   exact?: boolean;
   /** Elements of an output that are defined, where not all are. */
-  defined?: Readonly<Record<string, (array: Float32Array) => Float32Array>>;
+  defined?: Readonly<Record<string, (array: Results[string]) => Results[string]>>;
 }
 
 export interface OpRow {
@@ -34,6 +34,9 @@ export const PACKED: readonly WeightDType[] = ['f16', 'q8', 'q4'];
 
 /** 0, 1, tile - 1, tile, tile + 1 and 2 tile + 3 for the tiles 4, 8, 16 and 64. */
 export const TURNING_POINTS = [0, 1, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 19, 35, 63, 64, 65, 131];
+
+/** The turning points for the last axis of f16. */
+export const EVEN = [0, 2, 4, 6, 8, 10, 14, 16, 18, 34, 64, 66, 130];
 
 /** The turning points for an axis that must not be empty. */
 export const NONEMPTY = TURNING_POINTS.slice(1);

@@ -111,6 +111,17 @@ describe('ask', () => {
     });
   });
 
+  test('--dtype and --kv-dtype', async () => {
+    const { stdout } = await ask(PICTURE, QUESTION, '--dtype', 'q8', '--kv-dtype', 'f16', '--json');
+    expect(JSON.parse(stdout)).toMatchObject({ answer: 'lion', stats: { kvBytesBefore: 79872, kvBytesAfter: 39936 } });
+    await expectRefusal(
+      ask(PICTURE, QUESTION, '--dtype', 'q3'),
+      1,
+      'dtype "q3" is not supported by the wasm backend, use f32, f16, q8, q4',
+    );
+    await expectRefusal(ask(PICTURE, QUESTION, '--kv-dtype', 'q8'), 1, 'kvDtype is "q8", expected f32 or f16');
+  });
+
   test('--model takes a folder or a URL; a checkpoint without Skip-Vision is asked without it', async () => {
     for (const model of ['examples/tiny-vlm/full', pathToFileURL('examples/tiny-vlm/full').href]) {
       const { stdout } = await ask(PICTURE, QUESTION, '--model', model, '--json');
@@ -221,6 +232,8 @@ describe('usage', () => {
       '--method',
       '--backend',
       '--model',
+      '--dtype',
+      '--kv-dtype',
       '--max-tokens',
       '--json',
       'self-trained toy on\n',

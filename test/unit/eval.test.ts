@@ -22,6 +22,13 @@ describe('eval', () => {
     expect(JSON.parse(stdout)).toMatchObject({ backend: 'wasm', method: 'skip-vision', questions: 5, accuracy: 1, agreement: 1 });
   });
 
+  test('--dtype and --kv-dtype: the answers are those of f32', () => {
+    const options = ['--dtype', 'f16', '--kv-dtype', 'f16', '--limit', '5', '--json'];
+    const { status, stdout } = evaluate('--method', 'skip-vision', '--backend', 'wasm', ...options);
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ questions: 5, agreement: 1 });
+  });
+
   test('questions without stored answers have an accuracy and no agreement', () => {
     copyFileSync('examples/tiny-vlm/eval/028.png', join(folder, 'picture.png'));
     const question = { image: 'picture.png', type: 'what', question: 'what is at the top right ?', answer: 'cactus' };

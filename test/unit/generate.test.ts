@@ -38,6 +38,21 @@ describeGenerate((scene) => {
       });
     });
 
+    test('a cache of f16 has half the bytes and gives the same answer, at once and in chunks', async () => {
+      for (const chunkSize of [undefined, 20]) {
+        const options = { question: 'describe', method: scene.trained, kvDtype: 'f16', chunkSize } as const;
+        const logits: Float32Array[] = [];
+        const { text, stats } = await scene.model.generate({ image: scene.picture, ...options, onLogits: (row) => logits.push(row) });
+        expect(text).toBe(DESCRIBE.answer);
+        expect(stats).toMatchObject({ kvBytesBefore: scene.rowBytes(72) / 2, kvBytesAfter: scene.rowBytes(33) / 2 });
+        const exact: Float32Array[] = [];
+        await scene.model.generate({ image: scene.picture, ...options, kvDtype: 'f32', onLogits: (row) => exact.push(row) });
+        const off = Math.max(...logits.flatMap((row, step) => Array.from(row, (value, id) => Math.abs(value - exact[step]![id]!))));
+        expect(off).toBeGreaterThan(0); // it was rounded
+        expect(off).toBeLessThan(0.05); // f16 is off by 2^-11 of a number, logits are up to some 20
+      }
+    });
+
     test('onToken gives each id once, with a text that grows; the stop token is not spoken', async () => {
       const seen: { id: number; text: string }[] = [];
       const steps: number[] = [];

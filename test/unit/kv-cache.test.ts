@@ -1,25 +1,28 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Backend } from '../../src/backend/backend.ts';
+import { widened } from '../../src/backend/f16.ts';
 import { createReferenceBackend } from '../../src/backend/reference/driver.ts';
-import type { Tensor } from '../../src/backend/tensor.ts';
+import type { FloatDType, Tensor } from '../../src/backend/tensor.ts';
 import { createWasmBackend } from '../../src/backend/wasm/driver.ts';
 import { KvCache, rowsOutside } from '../../src/model/kv-cache.ts';
 import { range } from '../../src/model/sequence.ts';
 
 const [LAYERS, HEADS, HEAD_DIM, CAPACITY] = [2, 2, 4, 10];
 const WIDTH = HEADS * HEAD_DIM;
-const ROW_BYTES = 2 * WIDTH * 4;
 
 function refusal(code: string, argument: string): object {
   return expect.objectContaining({ code, argument });
 }
 
-const BACKENDS: readonly (readonly [name: string, make: () => Backend | Promise<Backend>])[] = [
-  ['reference', () => createReferenceBackend()],
-  ['wasm', () => createWasmBackend()],
+const BACKENDS: readonly (readonly [name: string, dtype: FloatDType, make: () => Backend | Promise<Backend>])[] = [
+  ['reference', 'f32', () => createReferenceBackend()],
+  ['reference', 'f16', () => createReferenceBackend()],
+  ['wasm', 'f32', () => createWasmBackend()],
+  ['wasm', 'f16', () => createWasmBackend()],
 ];
 
-describe.each(BACKENDS)('KvCache on %s', (_name, makeBackend) => {
+describe.each(BACKENDS)('KvCache on %s in %s', (_name, dtype, makeBackend) => {
+  const ROW_BYTES = 2 * WIDTH * (dtype === 'f16' ? 2 : 4);
   let backend: Backend;
   let cache: KvCache;
 
@@ -28,7 +31,7 @@ describe.each(BACKENDS)('KvCache on %s', (_name, makeBackend) => {
   });
 
   beforeEach(() => {
-    cache = new KvCache(backend, { layers: LAYERS, kvHeads: HEADS, headDim: HEAD_DIM, capacity: CAPACITY });
+    cache = new KvCache(backend, { layers: LAYERS, kvHeads: HEADS, headDim: HEAD_DIM, capacity: CAPACITY, dtype });
     return () => {
       cache[Symbol.dispose]();
       expect(backend.memory().tensors).toBe(0);
@@ -37,7 +40,7 @@ describe.each(BACKENDS)('KvCache on %s', (_name, makeBackend) => {
 
   afterAll(() => backend[Symbol.asyncDispose]());
 
-  /** The key of a position in a layer: every element tells both. Values are the negative. */
+  /** The key of a position in a layer: every element tells both, exactly in f16 too. Values are the negative. */
   const element = (layer: number, position: number, i: number) => 1000 * layer + 10 * position + i;
 
   function rowsAt(layer: number, positions: readonly number[], sign = 1): Tensor<'f32'> {
@@ -65,7 +68,7 @@ describe.each(BACKENDS)('KvCache on %s', (_name, makeBackend) => {
     expect([...(await backend.read(cache.positionTensor(layer)))]).toEqual(positions);
     const expected = positions.flatMap((position) => Array.from({ length: WIDTH }, (_, i) => element(layer, position, i)));
     expect(cache.keys(layer).shape).toEqual([cache.capacity(layer), HEADS, HEAD_DIM]);
-    const [k, v] = [await backend.read(cache.keys(layer)), await backend.read(cache.values(layer))];
+    const [k, v] = [widened(await backend.read(cache.keys(layer))), widened(await backend.read(cache.values(layer)))];
     expect([...k.subarray(0, expected.length)]).toEqual(expected);
     expect([...v.subarray(0, expected.length)]).toEqual(expected.map((x) => -x));
   }
@@ -234,8 +237,8 @@ describe.each(BACKENDS)('KvCache on %s', (_name, makeBackend) => {
 
   test('a cache too large for the backend leaves nothing behind', () => {
     const { tensors } = backend.memory();
-    const capacity = Math.ceil(backend.limits.maxBufferBytes / (4 * WIDTH)) + 1;
-    expect(() => new KvCache(backend, { layers: 2, kvHeads: HEADS, headDim: HEAD_DIM, capacity })).toThrow(
+    const capacity = Math.ceil(backend.limits.maxBufferBytes / (ROW_BYTES / 2)) + 1;
+    expect(() => new KvCache(backend, { layers: 2, kvHeads: HEADS, headDim: HEAD_DIM, capacity, dtype })).toThrow(
       expect.objectContaining({ code: 'out-of-memory' }),
     );
     expect(backend.memory().tensors).toBe(tensors);

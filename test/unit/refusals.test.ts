@@ -31,6 +31,8 @@ test.each([
   ['stopTokens', { stopTokens: 5 }],
   ['maxTokens', { maxTokens: 0 }],
   ['chunkSize', { chunkSize: 1.5 }],
+  ['kvDtype', { kvDtype: 'q8' }],
+  ['kvDtype', { kvDtype: null }],
 ])('generate: a bad %s', async (argument, options) => {
   const { tensors } = backend.memory();
   await expect(ask(options)).rejects.toMatchObject({ code: 'invalid-argument', op: 'generate', argument });
@@ -59,6 +61,9 @@ test('KvCache refuses what does not fit it, and keeps what it has', async () => 
   const reference = createReferenceBackend();
   using cache = new KvCache(reference, { layers: 2, kvHeads: 1, headDim: 2, capacity: 4 });
   using other = new KvCache(reference, { layers: 1, kvHeads: 1, headDim: 2, capacity: 4 });
+  const odd = { layers: 1, kvHeads: 2, headDim: 3, capacity: 4 };
+  expect(() => new KvCache(reference, { ...odd, dtype: 'f16' })).toThrow(expect.objectContaining({ argument: 'headDim', got: '3' }));
+  expect(() => new KvCache(reference, { ...odd, dtype: 'f64' as 'f32' })).toThrow(expect.objectContaining({ argument: 'dtype' }));
   using rows = reference.upload(new Float32Array(6), [3, 2]);
   const refused = (call: () => void, argument: string) =>
     expect(call).toThrow(expect.objectContaining({ code: 'invalid-argument', argument }));
@@ -73,6 +78,36 @@ test('KvCache refuses what does not fit it, and keeps what it has', async () => 
   snapshot[Symbol.dispose]();
   expect(() => cache.restore(snapshot)).toThrow(expect.objectContaining({ code: 'disposed' }));
   expect([cache.length(0), cache.length(1), cache.nextPosition, reference.memory().tensors]).toEqual([0, 0, 0, tensors]);
+});
+
+test('loadModel refuses a dtype of weights before it reads anything', async () => {
+  const only = { run() {}, name: 'webgpu', dtypes: ['f32'] } as unknown as Backend;
+  for (const [on, dtype] of [
+    [only, 'q4'],
+    [backend, 'q1'],
+  ] as const) {
+    await expect(loadModel('no such folder', { backend: on, dtype: dtype as 'q4' })).rejects.toMatchObject({
+      code: 'unsupported',
+      op: 'loadModel',
+      argument: 'dtype',
+      got: dtype,
+      expected: on.dtypes.join(', '),
+    });
+  }
+});
+
+test.each([
+  ['f16', 0.55],
+  ['q8', 0.35],
+  ['q4', 0.25],
+] as const)('loadModel with weights of %s: %f of the bytes at most, and an answer', async (dtype, share) => {
+  const { weights } = backend.memory();
+  const small = await loadModel('examples/tiny-vlm/skip', { backend, dtype });
+  expect((backend.memory().weights - weights) / weights).toBeLessThan(share);
+  const { text } = await small.generate({ image: IMAGE, question: 'what is at the top right ?', method: trainedMethod(small.config) });
+  expect(text).toBe('cactus');
+  small[Symbol.dispose]();
+  expect(backend.memory().weights).toBe(weights);
 });
 
 test('loading stops when it is aborted while weights are packed', async () => {

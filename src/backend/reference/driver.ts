@@ -5,7 +5,7 @@ import { invalidArgument, SkipVisionError } from '../errors.ts';
 import { fromF16Bits, toF16Bits } from '../f16.ts';
 import type { Op, ReferenceIo, Signature } from '../op.ts';
 import { meaningOfQ4, meaningOfQ8, quantizeQ8 } from '../quantize.ts';
-import { type DType, elementCount, type Tensor, type TensorDesc, type TypedArray } from '../tensor.ts';
+import { ARRAYS, type DType, elementCount, type Tensor, type TensorDesc, type TypedArray } from '../tensor.ts';
 import { WEIGHT_DTYPES, type Weight, type WeightDType } from '../weight.ts';
 import type { MatrixReader } from '../weight-source.ts';
 import { yieldToOthers } from '../yield.ts';
@@ -54,7 +54,7 @@ class ReferenceDriver implements Driver {
   }
 
   adopt(handle: unknown, desc: TensorDesc): Memory {
-    const wanted = desc.dtype === 'f32' ? Float32Array : Uint32Array;
+    const wanted = ARRAYS[desc.dtype];
     if (!(handle instanceof wanted) || handle.length < elementCount(desc.shape)) {
       const got = handle instanceof wanted ? `${handle.length} elements` : Object.prototype.toString.call(handle);
       throw invalidArgument('borrow', 'handle', got, `a ${wanted.name} of at least ${elementCount(desc.shape)} elements`);
@@ -125,7 +125,7 @@ function meaningOf(matrix: MatrixReader, dtype: WeightDType, first: number, coun
 
 function arrayOf(tensor: Tensor<DType>): TypedArray {
   const { buffer, byteOffset } = tensor.storage.handle as Memory;
-  return tensor.dtype === 'f32' ? new Float32Array(buffer, byteOffset, tensor.size) : new Uint32Array(buffer, byteOffset, tensor.size);
+  return new ARRAYS[tensor.dtype](buffer as ArrayBuffer, byteOffset, tensor.size);
 }
 
 /** Plain TypeScript on the calling thread. Always available. */

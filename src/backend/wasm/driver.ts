@@ -3,7 +3,7 @@ import type { Backend, Driver, Feature, Limits, LossInfo, Pause, Rejection } fro
 import { createBackend } from '../create.ts';
 import { SkipVisionError } from '../errors.ts';
 import { listsOf, type Op, type Signature } from '../op.ts';
-import { elementCount, type Tensor, type TensorDesc, type TypedArray } from '../tensor.ts';
+import { bytesOf, type Tensor, type TensorDesc, type TypedArray } from '../tensor.ts';
 import { WEIGHT_DTYPES, type Weight, type WeightDType } from '../weight.ts';
 import type { MatrixReader } from '../weight-source.ts';
 import { yieldToOthers } from '../yield.ts';
@@ -83,7 +83,7 @@ class WasmDriver implements Driver {
   adopt(handle: unknown, desc: TensorDesc): number {
     const { memory, pointer } = (handle ?? {}) as { memory?: unknown; pointer?: unknown };
     const held = this.#live();
-    const bytes = elementCount(desc.shape) * 4;
+    const bytes = bytesOf(desc);
     if (memory !== held.memory) {
       throw badHandle("memory that is not this backend's", 'a { memory, pointer } with the memory of wasmMemoryOf(backend)');
     }

@@ -34,6 +34,11 @@ export function f32(value: number): GpuParam {
   return { f32: value };
 }
 
+/** The constant by which a kernel knows operands that may be f16, of E bytes to a number. */
+export function perWord(E: number): { PER_WORD: number } {
+  return { PER_WORD: 4 / E };
+}
+
 /** What an op's WebGPU binding may use besides its operands. */
 export interface GpuContext {
   readonly features: ReadonlySet<Feature>;

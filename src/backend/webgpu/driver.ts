@@ -3,7 +3,7 @@ import type { Backend, Driver, Feature, Limits, LossInfo, Pause, Rejection } fro
 import { createBackend } from '../create.ts';
 import { SkipVisionError } from '../errors.ts';
 import type { Op, Signature } from '../op.ts';
-import { elementCount, type Tensor, type TensorDesc, type TypedArray } from '../tensor.ts';
+import { bytesOf, type Tensor, type TensorDesc, type TypedArray } from '../tensor.ts';
 import type { Weight, WeightDType } from '../weight.ts';
 import type { MatrixReader } from '../weight-source.ts';
 import { yieldToOthers } from '../yield.ts';
@@ -102,7 +102,7 @@ class WebGpuDriver implements Driver {
   }
 
   adopt(handle: unknown, desc: TensorDesc): GpuMemory {
-    return borrowBuffer(handle, elementCount(desc.shape) * 4, this.limits.maxBufferBytes);
+    return borrowBuffer(handle, bytesOf(desc), this.limits.maxBufferBytes);
   }
 
   async pack(matrices: readonly MatrixReader[], _dtype: WeightDType, pause: Pause): Promise<{ handle: GpuWeight; bytes: number }> {

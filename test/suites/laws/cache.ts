@@ -30,6 +30,7 @@ export async function attend(
   qPositions: Uint32Array,
   { k, v, positions }: Cache,
   hiddenKeys: readonly [number, number, number][] = [],
+  as: (values: Values) => Values = (values) => values,
 ): Promise<Float32Array> {
   const [T, S] = [qPositions.length, positions.length];
   const values: Values = {
@@ -40,5 +41,5 @@ export async function attend(
     kPositions: u32(positions),
     o: out(T, HEADS, WIDTH),
   };
-  return (await apply(backend, attention, values, { scale: 0.3, causal: true, hiddenKeys })).o as Float32Array;
+  return (await apply(backend, attention, as(values), { scale: 0.3, causal: true, hiddenKeys })).o as Float32Array;
 }

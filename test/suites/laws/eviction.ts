@@ -1,11 +1,16 @@
 /** Laws about key/value caches: append, compact, attend. */
-import { appendKv } from '../../../src/ops/index.ts';
-import { close, deepEqual, identical } from '../../harness.ts';
-import { apply, f32 } from '../../operands.ts';
+import { fromF16Bits, toF16Bits } from '../../../src/backend/f16.ts';
+import { appendKv, attention, compactKv } from '../../../src/ops/index.ts';
+import { close, deepEqual, identical, sameClasses } from '../../harness.ts';
+import { apply, f32, out, storedAsF16, u32 } from '../../operands.ts';
 import { Random, rowLists } from '../../random.ts';
 import { tolerance } from '../../tolerance.ts';
 import { attend, compact, HEADS, KV_HEADS, randomCache, WIDTH } from './cache.ts';
 import type { Law } from './law.ts';
+
+function takeRows(array: Uint16Array, W: number, rows: Uint32Array): Uint16Array {
+  return Uint16Array.from({ length: rows.length * W }, (_, i) => array[rows[Math.floor(i / W)]! * W + (i % W)]!);
+}
 
 export function cacheLaws(law: Law): void {
   law('compact_kv: keeping all rows is the identity, to the bit', async (backend) => {
@@ -68,6 +73,51 @@ export function cacheLaws(law: Law): void {
     identical(twice.k!, once.k!, 'k');
     identical(twice.v!, once.v!, 'v');
   });
+  law('f16: what append_kv rounds comes back by attention as it was, every pattern; appending it again changes no bit', async (backend) => {
+    const patterns = Uint16Array.from({ length: 65536 }, (_, bits) => bits);
+    const [H, dh] = [512, 128];
+    const isNan = (bits: number) => (bits & 0x7fff) > 0x7c00;
+    const floats = f32(Float32Array.from(patterns, fromF16Bits), 1, 1, H * dh);
+    const empty = { f16: new Uint16Array(H * dh), shape: [1, 1, H * dh] };
+    const stored = await apply(backend, appendKv, { kNew: floats, vNew: floats, k: empty, v: empty }, { at: 0 });
+    identical(
+      stored.v!,
+      patterns.map((bits) => (isNan(bits) ? 0x7e00 : bits)),
+      'v',
+    );
+    for (const T of [1, 5]) {
+      const one = (rows: number) => f32(new Float32Array(rows * H * dh), rows, H, dh);
+      const v = { f16: patterns, shape: [1, H, dh] };
+      const positions = { qPositions: u32(Uint32Array.from({ length: T }, (_, t) => t)), kPositions: u32(Uint32Array.of(0)) };
+      const k = { f16: new Uint16Array(H * dh), shape: [1, H, dh] };
+      const { o } = await apply(backend, attention, { q: one(T), k, v, ...positions, o: out(T, H, dh) }, { scale: 1, causal: true });
+      const last = (o as Float32Array).subarray((T - 1) * H * dh);
+      sameClasses(last, floats.f32, `o of ${T} rows`);
+      const finite = (array: Float32Array) => array.filter((_, bits) => (bits & 0x7fff) < 0x7c00);
+      close(finite(last), finite(floats.f32), { rtol: 2 ** -22, atol: 0 }, `o of ${T} rows`);
+    }
+  });
+  law(
+    'f16: rows are compacted to the bit, and attention over them is that over their values in f32, within the tolerance',
+    async (backend) => {
+      const random = new Random(15);
+      const [S, W] = [67, KV_HEADS * WIDTH];
+      const halves = Uint16Array.from({ length: S * W }, () => random.below(65536));
+      for (const [name, keep] of Object.entries(rowLists(S))) {
+        const rows = { f16: halves, shape: [1, S, W] };
+        const { k } = await apply(backend, compactKv, { k: rows, v: rows, keep: u32(keep) }, {});
+        identical(k!.subarray(0, keep.length * W), takeRows(halves, W, keep), `k of ${name}`);
+      }
+      const cache = randomCache(random, S);
+      const rounded = (array: Float32Array) => array.map((value) => fromF16Bits(toF16Bits(value)));
+      for (const T of [1, 5, 19]) {
+        const q = random.normal(T * HEADS * WIDTH);
+        const qPositions = Uint32Array.from({ length: T }, (_, t) => 60 + t);
+        const want = await attend(backend, q, qPositions, { ...cache, k: rounded(cache.k), v: rounded(cache.v) });
+        close(await attend(backend, q, qPositions, cache, [], storedAsF16), want, tolerance(WIDTH + S, want), `o of ${T} rows`);
+      }
+    },
+  );
   law('attention: a prompt in two chunks is the prompt at once, within the tolerance', async (backend) => {
     const random = new Random(14);
     const n = 35;

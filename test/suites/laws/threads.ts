@@ -3,7 +3,7 @@ import type { Backend } from '../../../src/backend/backend.ts';
 import type { Op } from '../../../src/backend/op.ts';
 import { attention, gatheredFfn, linear } from '../../../src/ops/index.ts';
 import { type BackendCase, identical, ok } from '../../harness.ts';
-import { apply, f32, matrix, out, packedAs, pair, place, u32, type Values } from '../../operands.ts';
+import { apply, f32, matrix, out, packedAs, pair, place, storedAsF16, u32, type Values } from '../../operands.ts';
 import { Random, rowLists } from '../../random.ts';
 import { FFN } from './ffn.ts';
 import type { Law } from './law.ts';
@@ -73,6 +73,7 @@ export function threadLaws({ createAlone }: BackendCase, law: Law): void {
       [17, 17, 4, 4, 9],
       [37, 53, 9, 3, 16],
       [600, 3, 8, 2, 4],
+      [1, 150, 3, 3, 48],
     ] as const) {
       const random = new Random(S);
       const values = {
@@ -83,13 +84,10 @@ export function threadLaws({ createAlone }: BackendCase, law: Law): void {
         kPositions: u32(Uint32Array.from({ length: S }, (_, i) => i)),
         o: out(T, H, dh),
       };
-      await same(
-        backend,
-        attention,
-        values,
-        { scale: 0.3, causal: true, hiddenKeys: [[2, 9, 12]] },
-        `${T} queries, ${S} keys, ${H}/${Hkv} heads`,
-      );
+      const attrs = { scale: 0.3, causal: true, hiddenKeys: [[2, 9, 12]] };
+      const what = `${T} queries, ${S} keys, ${H}/${Hkv} heads`;
+      await same(backend, attention, values, attrs, what);
+      if (dh % 2 === 0) await same(backend, attention, storedAsF16(values), attrs, `${what}, f16`);
     }
   });
   law('workers see memory that has grown since they started', async (backend) => {

@@ -33,9 +33,9 @@ export function pack_rows_i8(
 
 /** One row into every `step`-th four bytes: per block its scale, -zero * (sum of codes), then STEP codes at a time. */
 function quantize_row(out: usize, step: usize, x: usize, K: usize, block: usize, zero: i32): void {
+  const magic = constant(out, ROUND), mask = constant(out, 0x7fffffff), zeros = i32x4.splat(-zero);
   store<f32>(out, 0); // what a row of no columns has
   store<i32>(out + step, 0);
-  const magic = constant(out, ROUND), mask = constant(out, 0x7fffffff), zeros = i32x4.splat(-zero);
   for (const end = x + (K << 2); x < end; ) {
     const last = x + (block << 2);
     const largest = largest_of(x, last, mask);

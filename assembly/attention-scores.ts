@@ -132,7 +132,7 @@ export function count_below(positions: usize, n: i32, limit: u64): i32 {
 /**
  * scores [S] = sum over the heads of softmax(scale * q . k + bias) for one query at qPosition, divided by `divisor`.
  * q [H, dh]; k [S, Hkv, dh], with `half` f16; positions, bias (or 0) [S]. scratch: two rows of S rounded up to a multiple of
- * four, and 2 dh, with `half` 6 dh.
+ * four, and 2 dh, with `half` 6 dh + 1.
  */
 export function attention_scores(
   scores: usize, q: usize, k: usize, positions: usize, bias: usize, S: i32, H: i32, Hkv: i32, dh: i32,

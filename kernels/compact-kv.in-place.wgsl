@@ -7,12 +7,12 @@ override THREADS: u32 = 64;
 struct Params {
   columns: u32, // A * width
   kept: u32,
-  width: u32,
+  width: u32, // words of a row: f32, or two f16 each
   rows: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> k: array<u32>; // [A, rows, width], bits of f32
+@group(0) @binding(1) var<storage, read_write> k: array<u32>; // [A, rows, width]
 @group(0) @binding(2) var<storage, read_write> v: array<u32>; // [A, rows, width]
 @group(0) @binding(3) var<storage, read> keep: array<u32>; // [kept] ascending
 

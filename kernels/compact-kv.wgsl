@@ -1,17 +1,17 @@
-// Out of place: row keep[i] of k and v becomes row i of k_out and v_out, one invocation per element. Bits are copied.
+// Out of place: row keep[i] of k and v becomes row i of k_out and v_out, one invocation per word: an f32 or two f16.
 
 override THREADS: u32 = 64;
 
 struct Params {
-  elements: u32, // A * kept * width
+  words: u32, // A * kept * width
   kept: u32,
-  width: u32,
+  width: u32, // words of a row
   rows: u32,
   out_rows: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> k: array<u32>; // [A, rows, width], bits of f32
+@group(0) @binding(1) var<storage, read> k: array<u32>; // [A, rows, width]
 @group(0) @binding(2) var<storage, read> v: array<u32>; // [A, rows, width]
 @group(0) @binding(3) var<storage, read> keep: array<u32>; // [kept] ascending
 @group(0) @binding(4) var<storage, read_write> k_out: array<u32>; // [A, out_rows, width], kept <= out_rows
@@ -23,13 +23,13 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  let element = (group.x + group.y * groups.x) * THREADS + thread;
-  if (element >= params.elements) {
+  let word = (group.x + group.y * groups.x) * THREADS + thread;
+  if (word >= params.words) {
     return;
   }
-  let column = element % params.width;
-  let i = element / params.width % params.kept;
-  let outer = element / params.width / params.kept;
+  let column = word % params.width;
+  let i = word / params.width % params.kept;
+  let outer = word / params.width / params.kept;
   let source = (outer * params.rows + keep[i]) * params.width + column;
   let destination = (outer * params.out_rows + i) * params.width + column;
   k_out[destination] = k[source];

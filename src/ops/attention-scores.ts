@@ -56,7 +56,7 @@ export const attentionScores = defineOp<AttentionScoresAttrs>()({
   },
   wasm({ kernels, scratch }, { q, k, kPositions, keyBias, scores }, { S, H, Hkv, dh, E }, { qPosition, causal, scale, reduce }) {
     const half = Number(E === 2);
-    const rows = scratch(4 * (2 * (S + 3 + dh) + half * 4 * dh));
+    const rows = scratch(4 * (2 * (S + 3 + dh) + half * (4 * dh + 1)));
     const position = Math.min(qPosition, 0xffffffff); // positions of keys are u32
     const divisor = reduce === 'mean' ? H : 1;
     kernels.attention_scores!(scores, q, k, kPositions, keyBias, S, H, Hkv, dh, position, Number(causal), scale, divisor, half, rows);

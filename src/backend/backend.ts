@@ -9,7 +9,7 @@
  * 3. What we made we free; what we borrowed we never free.
  * 4. A lost device or exhausted memory is a coded error at the next call; no partial result is returned as good.
  * 5. Nothing is written to the console, and nothing falls back silently.
- * 6. `flush` gives the caller's thread back once and honours its signal: long work calls it between layers.
+ * 6. `flush` and `pause` give the caller's thread back once and honour their signal: long work calls one between layers.
  */
 import type { AttrsOf, IoOf, Op } from './op.ts';
 import type { ArrayOf, DType, Tensor, TensorDesc, TypedArray } from './tensor.ts';
@@ -95,6 +95,8 @@ export interface Backend extends AsyncDisposable {
   read<D extends DType>(tensor: Tensor<D>, options?: SignalOption): Promise<ArrayOf<D>>;
   /** Hands enqueued work to the device and lets other tasks of this thread run once. Does not wait for the work. */
   flush(options?: SignalOption): Promise<void>;
+  /** Lets other tasks of this thread run once. Unlike `flush` it may keep enqueued work back, to hand it over with more. */
+  pause(options?: SignalOption): Promise<void>;
   memory(): MemoryInfo;
   /** Reports every op run until disposed. */
   trace(sink: (event: TraceEvent) => void): Disposable;

@@ -158,6 +158,14 @@ class CheckedBackend implements Backend {
     this.#alive();
   }
 
+  async pause({ signal }: SignalOption = {}): Promise<void> {
+    this.#alive();
+    signal?.throwIfAborted();
+    await yieldToOthers();
+    signal?.throwIfAborted();
+    this.#alive();
+  }
+
   memory(): MemoryInfo {
     return { tensors: this.#tensorBytes, weights: this.#weightBytes, reserved: this.#driver.reserved() };
   }

@@ -16,6 +16,9 @@ import type { LayerPlan, Method } from './method.ts';
 import { produce } from './produce.ts';
 import { copyRows, range, type Sequence } from './sequence.ts';
 
+/** So few rows leave a device little to do in a layer. */
+const FEW_ROWS = 8;
+
 export interface DecoderConfig {
   hiddenSize: number;
   intermediateSize: number;
@@ -158,7 +161,8 @@ export class Decoder implements Disposable {
       const plan = options.plan(index);
       runLayer(backend, config, layer, { x, positions, positionTensor, cache, index, rotation, queries, ...options, plan });
       await options.onLayer?.(index, x);
-      await backend.flush({ signal: options.signal });
+      // Rows as few as in decoding are handed over many layers at a time.
+      await (positions.length > FEW_ROWS ? backend.flush(options) : backend.pause(options));
     }
   }
 

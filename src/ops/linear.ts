@@ -43,13 +43,16 @@ export const linear = defineOp<LinearAttrs>()({
   cost: ({ T, R = T, K, N }) => ({ flops: 2 * R * K * N, bytes: 4 * (R * K + N * K + R * N) }),
   reference({ x, normWeight, weight, bias, rows, outRows, y }, { T, R = T, K, N }, { activation = 'none', accumulate = false, eps = 0 }) {
     const [matrix] = weight;
-    const row = new Float64Array(K);
+    const normed = new Float64Array(K);
     for (let i = 0; i < R; i++) {
       const from = (rows ? rows[i]! : i) * K;
-      normalize(row, x.subarray(from, from + K), normWeight ? 'rms' : 'none', eps, normWeight);
+      if (normWeight) normalize(normed, x.subarray(from, from + K), 'rms', eps, normWeight);
       const to = (outRows ? outRows[i]! : i) * N;
       for (let n = 0; n < N; n++) {
-        const value = activate(activation, (bias ? bias[n]! : 0) + dot(row, 0, matrix!, n * K, K));
+        const value = activate(
+          activation,
+          (bias ? bias[n]! : 0) + (normWeight ? dot(normed, 0, matrix!, n * K, K) : dot(x, from, matrix!, n * K, K)),
+        );
         y[to + n] = accumulate ? y[to + n]! + value : value;
       }
     }

@@ -17,8 +17,9 @@ import { PipelineCache } from './pipelines.ts';
 
 export type { DeviceOptions, GpuDeviceLike, GpuLike } from './device.ts';
 
-/** Dispatches after which a batch is submitted, so that the GPU starts while the host goes on. */
-const SUBMIT_AT = 128;
+/** Dispatches after which a batch is submitted: soon while the GPU has nothing to do, then seldom, as a submit costs as much as ten. */
+const FIRST_SUBMIT_AT = 64;
+const SUBMIT_AT = 512;
 /** Bytes from which a write may exhaust memory: WebGPU copies what it is given. */
 const LARGE_UPLOAD = 2 ** 20;
 
@@ -42,6 +43,8 @@ class WebGpuDriver implements Driver {
   /** Rejectors of reads that wait for the device. */
   readonly #waiting = new Set<(error: SkipVisionError) => void>();
   #settleLost!: (info: LossInfo) => void;
+  /** Whether all that was submitted is known to be done. */
+  #idle = true;
   #op = '';
   #scratches: GpuMemory[] = [];
   /** Stand-ins for absent operands: one that is read, and one for each operand index that is written. */
@@ -156,7 +159,7 @@ class WebGpuDriver implements Driver {
       for (const scratch of this.#scratches) this.#pool.release(scratch, this.#faults.batch);
       this.#scratches = [];
     }
-    if (this.#commands.length >= SUBMIT_AT) this.#submit();
+    if (this.#commands.length >= (this.#idle ? FIRST_SUBMIT_AT : SUBMIT_AT)) this.#submit();
   }
 
   async read(handle: unknown, bytes: number): Promise<ArrayBuffer> {
@@ -167,6 +170,7 @@ class WebGpuDriver implements Driver {
     }
     const staging = bytes === 0 ? undefined : this.#staging.acquire(bytes, 0, false);
     this.#submit(staging && { source, staging, bytes });
+    const { batch } = this.#faults;
     const mapped = staging?.buffer.mapAsync(MAP_READ, 0, bytes).then(
       () => undefined,
       (error: unknown) => error,
@@ -175,6 +179,7 @@ class WebGpuDriver implements Driver {
       const refusal = await this.#orLost(Promise.resolve(mapped));
       await this.#orLost(this.#faults.settle());
       this.#trust(source);
+      this.#idle ||= batch === this.#faults.batch;
       if (refusal)
         throw new SkipVisionError('backend-failed', `read: the result could not be mapped: ${String(refusal)}`, {
           op: 'read',
@@ -277,6 +282,7 @@ class WebGpuDriver implements Driver {
 
   #submit(copy?: ReadCopy): void {
     if (!this.#commands.length && !copy) return;
+    this.#idle = false;
     this.#faults.watchBatch(this.#commands.ops || 'read', () => this.#commands.submit(copy));
     if (this.#pool.submitted()) this.#pipelines.forgetBindGroups();
   }

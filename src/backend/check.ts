@@ -12,9 +12,10 @@ type Dims = Record<string, number>;
 export function checkOperands(backend: Backend, op: Op, io: Operands, attrs: object): Dims {
   const dims: Dims = {};
   const origin: Record<string, string> = {};
-  checkNames(op, 'io', io, Object.keys(op.io));
-  checkNames(op, 'attrs', attrs, op.attrs);
-  for (const [name, operand] of Object.entries(op.io) as [string, Operand][]) {
+  const { entries, names, attrNames } = planOf(op);
+  checkNames(op, 'io', io, names);
+  checkNames(op, 'attrs', attrs, attrNames);
+  for (const [name, operand] of entries) {
     const value = io[name];
     if (value === undefined) {
       if (operand.optional) continue;
@@ -23,9 +24,8 @@ export function checkOperands(backend: Backend, op: Op, io: Operands, attrs: obj
     checkValue(backend, op, name, operand, value);
     bindDims(op, name, operand, value, dims, origin);
   }
-  for (const [name, operand] of Object.entries(op.io) as [string, Operand][]) {
-    const value = io[name];
-    if (value instanceof Tensor && operand.kind === 'tensor' && operand.index) checkIndexList(op, name, operand, value, dims);
+  for (const [name, operand] of entries) {
+    if (operand.kind === 'tensor' && operand.index && io[name]) checkIndexList(op, name, operand, io[name] as Tensor, dims);
   }
   checkAliases(op, io);
   op.check?.({
@@ -39,12 +39,36 @@ export function checkOperands(backend: Backend, op: Op, io: Operands, attrs: obj
   return dims;
 }
 
+/** What is read off an op's signature once: `run` may be called thousands of times for a token. */
+interface Plan {
+  entries: readonly [name: string, operand: Operand][];
+  names: ReadonlySet<string>;
+  attrNames: ReadonlySet<string>;
+  /** Tensors that the op writes. */
+  written: readonly string[];
+}
+
+const plans = new WeakMap<Op, Plan>();
+
+export function planOf(op: Op): Plan {
+  let plan = plans.get(op);
+  if (!plan) {
+    const entries = Object.entries(op.io) as [string, Operand][];
+    const written = entries.filter(([, operand]) => operand.kind === 'tensor' && operand.access !== 'in').map(([name]) => name);
+    plan = { entries, names: new Set(Object.keys(op.io)), attrNames: new Set(op.attrs), written };
+    plans.set(op, plan);
+  }
+  return plan;
+}
+
 /** Operands and attributes by their right names: a misspelt one would be ignored. */
-function checkNames(op: Op, argument: 'io' | 'attrs', given: object, known: readonly string[]): void {
+function checkNames(op: Op, argument: 'io' | 'attrs', given: object, known: ReadonlySet<string>): void {
   if (typeof given !== 'object' || given === null) throw invalidArgument(op.name, argument, String(given), 'an object');
-  const unknown = Object.keys(given).find((name) => !known.includes(name));
-  const expected = known.length > 0 ? `one of ${known.join(', ')}` : 'none: the op has no attributes';
-  if (unknown !== undefined) throw invalidArgument(op.name, unknown, argument === 'io' ? 'not an operand' : 'not an attribute', expected);
+  let unknown: string | undefined;
+  for (const name in given) if (!known.has(name)) unknown ??= name;
+  if (unknown === undefined) return;
+  const expected = known.size > 0 ? `one of ${[...known].join(', ')}` : 'none: the op has no attributes';
+  throw invalidArgument(op.name, unknown, argument === 'io' ? 'not an operand' : 'not an attribute', expected);
 }
 
 function checkValue(backend: Backend, op: Op, name: string, operand: Operand, value: unknown): void {
@@ -89,17 +113,17 @@ export function checkHeld(backend: Backend, op: string, name: string, held: Tens
 
 function bindDims(op: Op, name: string, operand: Operand, value: Tensor | Weight, dims: Dims, origin: Record<string, string>): void {
   if (operand.dims[0] === '...') return;
-  const got = `[${value.shape.join(', ')}]`;
-  if (value.shape.length !== operand.dims.length) throw invalidArgument(op.name, name, got, describe(operand, dims, origin));
-  operand.dims.forEach((dim: string, axis: number) => {
-    const extent = value.shape[axis]!;
+  const { shape } = value;
+  let fits = shape.length === operand.dims.length;
+  for (let axis = 0; fits && axis < shape.length; axis++) {
+    const dim = operand.dims[axis]!;
     if (dims[dim] === undefined) {
-      dims[dim] = extent;
+      dims[dim] = shape[axis]!;
       origin[dim] = name;
-    } else if (dims[dim] !== extent) {
-      throw invalidArgument(op.name, name, got, describe(operand, dims, origin));
     }
-  });
+    fits = dims[dim] === shape[axis];
+  }
+  if (!fits) throw invalidArgument(op.name, name, `[${shape.join(', ')}]`, describe(operand, dims, origin));
 }
 
 /** `f32 [T, D] with D = 4 (from x)` */
@@ -132,11 +156,13 @@ function checkIndexList(op: Op, name: string, operand: TensorOperand, tensor: Te
 
 /** No output may share memory with another operand: GPU bindings forbid it, and results would depend on the backend. */
 function checkAliases(op: Op, io: Operands): void {
-  const entries = Object.entries(io).filter((entry): entry is [string, Tensor] => entry[1] instanceof Tensor);
-  const written = entries.filter(([name]) => (op.io[name] as TensorOperand).access !== 'in');
-  for (const [name, tensor] of written) {
-    for (const [other, otherTensor] of entries) {
-      if (other !== name && sharesMemory(tensor, otherTensor))
+  const { written, entries } = planOf(op);
+  for (const name of written) {
+    const tensor = io[name] as Tensor | undefined;
+    if (!tensor) continue;
+    for (const [other] of entries) {
+      const value = io[other];
+      if (other !== name && value instanceof Tensor && sharesMemory(tensor, value))
         throw invalidArgument(op.name, name, `the same memory as ${other}`, 'memory of its own');
     }
   }

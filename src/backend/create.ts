@@ -1,8 +1,8 @@
 /** Makes a Backend of a Driver: checks, ownership, accounting and tracing, once for all backends. */
 import type { Backend, Driver, MemoryInfo, Rejection, SignalOption, TraceEvent } from './backend.ts';
-import { checkHeld, checkOperands } from './check.ts';
+import { checkHeld, checkOperands, planOf } from './check.ts';
 import { invalidArgument, SkipVisionError } from './errors.ts';
-import type { AttrsOf, IoOf, Op, Operand } from './op.ts';
+import type { AttrsOf, IoOf, Op } from './op.ts';
 import { type ArrayOf, checkedElementCount, type DType, type Storage, Tensor, type TensorDesc, type TypedArray } from './tensor.ts';
 import { matricesOf, type PackOptions, Weight, type WeightSource } from './weight.ts';
 import { readerOf } from './weight-source.ts';
@@ -125,10 +125,9 @@ class CheckedBackend implements Backend {
     this.#alive();
     const operands = io as Readonly<Record<string, Tensor | Weight | undefined>>;
     const dims = checkOperands(this, op, operands, attrs);
-    for (const [name, operand] of Object.entries(op.io) as [string, Operand][]) {
-      const value = operands[name];
-      // what an op writes is no longer what was uploaded
-      if (value instanceof Tensor && operand.kind === 'tensor' && operand.access !== 'in') value.storage.host = undefined;
+    for (const name of planOf(op).written) {
+      const tensor = operands[name] as Tensor | undefined;
+      if (tensor) tensor.storage.host = undefined; // what an op writes is no longer what was uploaded
     }
     if (this.#sinks.size === 0) {
       this.#driver.run(op, operands, dims, attrs);

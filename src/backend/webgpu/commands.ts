@@ -7,6 +7,7 @@ import { PARAMS_BYTES, type Pipeline, type PipelineCache } from './pipelines.ts'
 /** Slots of the uniform arena, one for each dispatch of a submit. */
 export const ARENA_SLOTS = 1024;
 export const ARENA_BYTES = ARENA_SLOTS * PARAMS_BYTES;
+const OFFSETS = Uint32Array.from({ length: ARENA_SLOTS }, (_, slot) => slot * PARAMS_BYTES);
 
 interface Command {
   op: string;
@@ -74,12 +75,13 @@ export class CommandList {
       queue.writeBuffer(this.#arena, 0, this.#params.buffer, 0, commands.length * PARAMS_BYTES);
       const pass = encoder.beginComputePass();
       let current: Pipeline | undefined;
-      commands.forEach(({ pipeline, operands, workgroups }, slot) => {
+      for (let slot = 0; slot < commands.length; slot++) {
+        const { pipeline, operands, workgroups } = commands[slot]!;
         if (pipeline !== current) pass.setPipeline(pipeline.pipeline);
         current = pipeline;
-        pass.setBindGroup(0, this.#pipelines.bindGroup(pipeline, this.#arena, operands), [slot * PARAMS_BYTES]);
-        pass.dispatchWorkgroups(...workgroups);
-      });
+        pass.setBindGroup(0, this.#pipelines.bindGroup(pipeline, this.#arena, operands), OFFSETS, slot, 1);
+        pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);
+      }
       pass.end();
     }
     if (copy) encoder.copyBufferToBuffer(copy.source.buffer, 0, copy.staging.buffer, 0, copy.bytes);

@@ -143,7 +143,8 @@ class WebGpuDriver implements Driver {
   ): void {
     this.#faults.check();
     const io: Record<string, unknown> = {};
-    for (const [name, operand] of Object.entries(operands)) {
+    for (const name in operands) {
+      const operand = operands[name];
       if (operand) io[name] = 'storage' in operand ? operand.storage.handle : operand.handle;
     }
     const start = this.#commands.length;
@@ -232,16 +233,17 @@ class WebGpuDriver implements Driver {
         { op: this.#op },
       );
     }
-    const bound = operands.map((operand, i) => {
-      const memory = (operand as GpuMemory | undefined) ?? this.#dummy(pipeline.access[i] === 'read' ? -1 : i);
+    const bound: GpuMemory[] = [];
+    for (let i = 0; i < operands.length; i++) {
+      const memory = (operands[i] as GpuMemory | undefined) ?? this.#dummy(pipeline.access[i] === 'read' ? -1 : i);
       if (memory.failure) throw memory.failure;
-      return memory;
-    });
+      bound.push(memory);
+    }
     const { batch } = this.#faults;
-    bound.forEach((memory, i) => {
-      memory.usedBy = batch;
-      if (pipeline.access[i] === 'read_write') this.#faults.wrote(memory);
-    });
+    for (let i = 0; i < bound.length; i++) {
+      bound[i]!.usedBy = batch;
+      if (pipeline.access[i] === 'read_write') this.#faults.wrote(bound[i]!);
+    }
     this.#commands.push({ op: this.#op, pipeline, operands: bound, workgroups: this.#fold(x, y, z) }, params);
   }
 

@@ -4,7 +4,7 @@ import type { Backend } from '../../src/backend/backend.ts';
 import { defineOp, inout, input, output } from '../../src/backend/op.ts';
 import type { GpuBinding, GpuKernel } from '../../src/backend/webgpu/binding.ts';
 import { createWebGpuBackend } from '../../src/backend/webgpu/driver.ts';
-import { nodeGpu } from '../gpu.ts';
+import { driverIsChosen, installedAdapters, nodeGpu } from '../gpu.ts';
 
 const scaleCode = `
 struct Params { n: u32, factor: f32 }
@@ -51,16 +51,17 @@ const halfway = scaleOp('test_halfway', (gpu, { x, y }, { n }) => {
   throw new Error('in the middle');
 });
 
-const gpu = await nodeGpu();
-const adapter = await gpu.requestAdapter().catch(() => null);
-if (!adapter) process.stdout.write('webgpu-driver.test.ts is skipped: no WebGPU adapter (run build/setup-gpu.sh)\n');
-
 const data = Float32Array.from({ length: 1000 }, (_, i) => i - 500);
 const times = (factor: number) => Array.from(data, (value) => value * factor);
 
-describe.skipIf(!adapter)('the WebGPU driver', () => {
+const adapters = driverIsChosen ? [undefined] : installedAdapters();
+if (adapters.length === 0) test.skip('no Vulkan driver here: build/setup-gpu.sh installs one');
+
+describe.each(adapters)('the WebGPU driver on %s', (name) => {
+  let gpu: GPU;
   let backend: Backend;
   beforeAll(async () => {
+    gpu = await nodeGpu(name);
     backend = await createWebGpuBackend({ gpu });
   });
   afterAll(() => backend[Symbol.asyncDispose]());

@@ -61,6 +61,16 @@ export interface TraceEvent {
   flops: number;
   bytes: number;
   milliseconds: number;
+  /** Time on the device, where `trace` was asked for it. */
+  gpuMilliseconds?: number;
+}
+
+export interface TraceOptions {
+  /**
+   * Time ops on the device: each gets a pass of its own, and is reported when the device is done with it. Needs the feature
+   * 'timestamp-query', else 'unsupported' is thrown. Browsers round the times.
+   */
+  gpu?: boolean;
 }
 
 export interface SignalOption {
@@ -99,7 +109,7 @@ export interface Backend extends AsyncDisposable {
   pause(options?: SignalOption): Promise<void>;
   memory(): MemoryInfo;
   /** Reports every op run until disposed. */
-  trace(sink: (event: TraceEvent) => void): Disposable;
+  trace(sink: (event: TraceEvent) => void, options?: TraceOptions): Disposable;
 }
 
 /** Called between slices of long work with the rows that were done since the last call. */
@@ -125,8 +135,14 @@ export interface Driver {
   /** One matrix, or gate and up, of one shape. `pause` gives the thread back, tells how much is done, and throws on an abort. */
   pack(matrices: readonly MatrixReader[], dtype: WeightDType, pause: Pause): Promise<{ handle: unknown; bytes: number }>;
   freeWeight(handle: unknown): void;
-  /** Operands by name; `undefined` where an optional one is absent. */
-  run(op: Op, operands: Readonly<Record<string, Tensor | Weight | undefined>>, dims: Readonly<Record<string, number>>, attrs: object): void;
+  /** Operands by name; `undefined` where an optional one is absent. `onTime` only with the feature 'timestamp-query'. */
+  run(
+    op: Op,
+    operands: Readonly<Record<string, Tensor | Weight | undefined>>,
+    dims: Readonly<Record<string, number>>,
+    attrs: object,
+    onTime?: (milliseconds: number) => void,
+  ): void;
   read(handle: unknown, bytes: number): Promise<ArrayBuffer>;
   flush(): Promise<void>;
   /** Bytes held from the system. */

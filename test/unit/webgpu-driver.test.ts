@@ -1,6 +1,6 @@
 /** The WebGPU driver itself: memory, loss, borrowing, faults. The ops have their own suites. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Backend } from '../../src/backend/backend.ts';
+import type { Backend, TraceEvent } from '../../src/backend/backend.ts';
 import { defineOp, inout, input, output } from '../../src/backend/op.ts';
 import type { GpuBinding, GpuKernel } from '../../src/backend/webgpu/binding.ts';
 import { createWebGpuBackend } from '../../src/backend/webgpu/driver.ts';
@@ -247,6 +247,32 @@ describe.each(adapters)('the WebGPU driver on %s', (name) => {
       code: 'no-backend',
       message: expect.stringContaining('adapter'),
     });
+  });
+
+  test('a trace tells the time on the device, or that there is none', async () => {
+    const n = 1 << 18;
+    using x = backend.upload(new Float32Array(n).fill(2));
+    using y = backend.empty({ dtype: 'f32', shape: [n] });
+    using none = backend.empty({ dtype: 'f32', shape: [0] });
+    using nothing = backend.empty({ dtype: 'f32', shape: [0] });
+    const events: TraceEvent[] = [];
+    const start = () => backend.trace((event) => events.push(event), { gpu: true });
+    if (!backend.features.has('timestamp-query')) {
+      expect(start).toThrow(expect.objectContaining({ code: 'unsupported', argument: 'gpu' }));
+      return;
+    }
+    const trace = start();
+    backend.run(scaleTwice, { x, y }, { factor: 3 });
+    backend.run(scale, { x: none, y: nothing }, { factor: 3 });
+    trace[Symbol.dispose]();
+    backend.run(scale, { x: y, y: x }, { factor: 1 });
+    expect((await backend.read(x)).every((value) => value === 18)).toBe(true);
+    await expect.poll(() => events.length).toBe(2);
+    expect(events.map(({ op }) => op).sort()).toEqual(['test_scale', 'test_scale_twice']);
+    const times = Object.fromEntries(events.map(({ op, gpuMilliseconds }) => [op, gpuMilliseconds]));
+    expect(times.test_scale).toBe(0);
+    expect(times.test_scale_twice).toBeGreaterThan(0);
+    expect(times.test_scale_twice).toBeLessThan(60_000);
   });
 
   test('in place, in order', async () => {

@@ -14,6 +14,7 @@ import { type DeviceOptions, openDevice, type OpenDevice } from './device.ts';
 import { Faults } from './faults.ts';
 import { packSlice, planSlices } from './pack.ts';
 import { PipelineCache } from './pipelines.ts';
+import type { OnTime } from './timestamps.ts';
 
 export type { DeviceOptions, GpuDeviceLike, GpuLike } from './device.ts';
 
@@ -46,6 +47,7 @@ class WebGpuDriver implements Driver {
   /** Whether all that was submitted is known to be done. */
   #idle = true;
   #op = '';
+  #onTime: OnTime | undefined;
   #scratches: GpuMemory[] = [];
   /** Stand-ins for absent operands: one that is read, and one for each operand index that is written. */
   #dummies = new Map<number, GpuMemory>();
@@ -140,6 +142,7 @@ class WebGpuDriver implements Driver {
     operands: Readonly<Record<string, Tensor | Weight | undefined>>,
     dims: Readonly<Record<string, number>>,
     attrs: object,
+    onTime?: OnTime,
   ): void {
     this.#faults.check();
     const io: Record<string, unknown> = {};
@@ -150,6 +153,7 @@ class WebGpuDriver implements Driver {
     const start = this.#commands.length;
     const { batch } = this.#faults;
     this.#op = op.name;
+    this.#onTime = onTime;
     try {
       op.webgpu(this.#context, io as GpuIo<Signature>, dims, attrs);
     } catch (error) {
@@ -160,6 +164,7 @@ class WebGpuDriver implements Driver {
       for (const scratch of this.#scratches) this.#pool.release(scratch, this.#faults.batch);
       this.#scratches = [];
     }
+    if (batch === this.#faults.batch && this.#commands.length === start) onTime?.(0); // nothing to do
     if (this.#commands.length >= (this.#idle ? FIRST_SUBMIT_AT : SUBMIT_AT)) this.#submit();
   }
 
@@ -244,7 +249,7 @@ class WebGpuDriver implements Driver {
       bound[i]!.usedBy = batch;
       if (pipeline.access[i] === 'read_write') this.#faults.wrote(bound[i]!);
     }
-    this.#commands.push({ op: this.#op, pipeline, operands: bound, workgroups: this.#fold(x, y, z) }, params);
+    this.#commands.push({ op: this.#op, pipeline, operands: bound, workgroups: this.#fold(x, y, z), onTime: this.#onTime }, params);
   }
 
   /** Spreads x over y where it exceeds the limit: as evenly as possible, so that few workgroups are idle. */

@@ -17,5 +17,6 @@ export { layer_norm } from './layer-norm';
 export { merge_assign, merge_mean, merge_order, merge_units } from './merge';
 export { rms_norm } from './rms-norm';
 export { rope_interleaved, rope_neox } from './rope';
+export { copy_runs } from './rope-append';
 export { summary } from './summary';
 export { top_k_rows } from './top-k-rows';

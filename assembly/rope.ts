@@ -1,10 +1,12 @@
 /**
- * Rotates pairs of x [T, H, dh] in place by the angles of cos, sin [T, dh/2]: (a, b) -> (a cos - b sin, b cos + a sin).
- * Pairs are (c, c + dh/2). Products are rounded before they are added, in both binaries.
+ * Rotates pairs of x [T, H, dh] in place by the angles of cos, sin [T, dh/2], or of their rows `rows` [T] unless that
+ * is 0: (a, b) -> (a cos - b sin, b cos + a sin). Pairs are (c, c + dh/2). Products are rounded before they are added, in both binaries.
  */
-export function rope_neox(x: usize, cos: usize, sin: usize, T: i32, H: i32, dh: i32): void {
+export function rope_neox(x: usize, cosines: usize, sines: usize, rows: usize, T: i32, H: i32, dh: i32): void {
   const half = (dh >> 1) << 2;
-  for (let t = 0; t < T; t++, cos += half, sin += half) {
+  for (let t = 0; t < T; t++) {
+    const row: usize = (rows ? <usize>load<u32>(rows + (t << 2)) : t) * half;
+    const cos = cosines + row, sin = sines + row;
     for (let h = 0; h < H; h++, x += half << 1) {
       const z = x + half;
       let i = 0;
@@ -19,9 +21,11 @@ export function rope_neox(x: usize, cos: usize, sin: usize, T: i32, H: i32, dh: 
 }
 
 /** The same with pairs (2c, 2c + 1). */
-export function rope_interleaved(x: usize, cos: usize, sin: usize, T: i32, H: i32, dh: i32): void {
+export function rope_interleaved(x: usize, cosines: usize, sines: usize, rows: usize, T: i32, H: i32, dh: i32): void {
   const half = (dh >> 1) << 2;
-  for (let t = 0; t < T; t++, cos += half, sin += half) {
+  for (let t = 0; t < T; t++) {
+    const row: usize = (rows ? <usize>load<u32>(rows + (t << 2)) : t) * half;
+    const cos = cosines + row, sin = sines + row;
     for (let h = 0; h < H; h++) {
       let i = 0;
       for (; i + 8 <= half; i += 8, x += 16) {

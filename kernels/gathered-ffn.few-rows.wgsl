@@ -8,9 +8,11 @@ struct Params {
   M: u32, // columns of h that are not padding
   pitch: u32, // vec4 per row of the weight slice
   hQuads: u32, // vec4 per row of h
-  flags: u32, // 1 rows, 2 stats, 4 gateBias, 8 upBias, 16 normBias
+  flags: u32, // 1 rows, 2 layer norm by stats, 4 gateBias, 8 upBias, 16 normBias, 32 rms norm
   activation: u32,
   start: u32, // added to i in rows
+  D: f32, // inputs
+  eps: f32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [T][quads]
@@ -29,6 +31,7 @@ override THREADS: u32 = 256; // a power of two, at least 4 * QUADS
 override LANES: u32 = THREADS / QUADS; // threads that share the inputs of one vec4 of channels
 
 var<workgroup> partial: array<vec4<f32>, THREADS>; // [LANES][QUADS]
+var<workgroup> squares: array<f32, THREADS>; // likewise, of the row
 
 struct Row {
   start: u32, // vec4 where the row begins
@@ -46,12 +49,16 @@ fn row_at(index: u32) -> Row {
   return Row(i * p.quads, 0.0, 1.0);
 }
 
-// norm(x[row]) at vec4 k.
-fn input(row: Row, k: u32) -> vec4<f32> {
+// norm(x[row]) at vec4 k; an rms norm without its scale, which the sums get at the end.
+fn input(row: Row, k: u32, square: ptr<function, f32>) -> vec4<f32> {
   var value = x[row.start + k];
   if ((p.flags & 2u) != 0u) {
     value = (value - row.mean) * row.scale * normWeight[k];
     if ((p.flags & 16u) != 0u) { value += normBias[k]; }
+  }
+  if ((p.flags & 32u) != 0u) {
+    *square += dot(value, value);
+    value *= normWeight[k];
   }
   return value;
 }
@@ -82,13 +89,18 @@ fn product(v: vec4<f32>, w: Four, sum: vec4<f32>) -> vec4<f32> {
   return fma(vec4(v.w), w.d, fma(vec4(v.z), w.c, fma(vec4(v.y), w.b, fma(vec4(v.x), w.a, sum))));
 }
 
-// Adds up the lanes: the sum of column c is in partial[c / 4][c % 4] afterwards. Every thread calls it.
-fn reduce(sum: vec4<f32>, thread: u32) {
+// Adds up the lanes: the sum of column c is in partial[c / 4][c % 4] afterwards, that of the row's squares in squares[0].
+// Every thread calls it.
+fn reduce(sum: vec4<f32>, square: f32, thread: u32) {
   workgroupBarrier();
   partial[thread] = sum;
+  squares[thread] = square;
   workgroupBarrier();
   for (var step = LANES / 2u; step > 0u; step /= 2u) {
-    if (thread < step * QUADS) { partial[thread] += partial[thread + step * QUADS]; }
+    if (thread < step * QUADS) {
+      partial[thread] += partial[thread + step * QUADS];
+      squares[thread] += squares[thread + step * QUADS];
+    }
     workgroupBarrier();
   }
 }
@@ -121,6 +133,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var u5 = vec4<f32>();
   var u6 = vec4<f32>();
   var u7 = vec4<f32>();
+  var s0 = 0.0;
+  var s1 = 0.0;
+  var s2 = 0.0;
+  var s3 = 0.0;
+  var s4 = 0.0;
+  var s5 = 0.0;
+  var s6 = 0.0;
+  var s7 = 0.0;
   if (column < p.pitch) {
     for (var k = thread / QUADS; k < p.quads; k += LANES) {
       let at = 4u * k * p.pitch + column;
@@ -129,33 +149,33 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       if (PARTS == 2u) {
         up = Four(weight[at + 1u], weight[at + p.pitch + 1u], weight[at + 2u * p.pitch + 1u], weight[at + 3u * p.pitch + 1u]);
       }
-      var v = input(r0, k);
+      var v = input(r0, k, &s0);
       g0 = product(v, gate, g0);
       if (PARTS == 2u) { u0 = product(v, up, u0); }
       if (ROWS > 1u) {
-        v = input(r1, k);
+        v = input(r1, k, &s1);
         g1 = product(v, gate, g1);
         if (PARTS == 2u) { u1 = product(v, up, u1); }
       }
       if (ROWS > 2u) {
-        v = input(r2, k);
+        v = input(r2, k, &s2);
         g2 = product(v, gate, g2);
         if (PARTS == 2u) { u2 = product(v, up, u2); }
-        v = input(r3, k);
+        v = input(r3, k, &s3);
         g3 = product(v, gate, g3);
         if (PARTS == 2u) { u3 = product(v, up, u3); }
       }
       if (ROWS > 4u) {
-        v = input(r4, k);
+        v = input(r4, k, &s4);
         g4 = product(v, gate, g4);
         if (PARTS == 2u) { u4 = product(v, up, u4); }
-        v = input(r5, k);
+        v = input(r5, k, &s5);
         g5 = product(v, gate, g5);
         if (PARTS == 2u) { u5 = product(v, up, u5); }
-        v = input(r6, k);
+        v = input(r6, k, &s6);
         g6 = product(v, gate, g6);
         if (PARTS == 2u) { u6 = product(v, up, u6); }
-        v = input(r7, k);
+        v = input(r7, k, &s7);
         g7 = product(v, gate, g7);
         if (PARTS == 2u) { u7 = product(v, up, u7); }
       }
@@ -165,23 +185,28 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var i = 0u; i < p.R; i++) {
     var first = g0;
     var second = u0;
+    var square = s0;
     switch i {
-      case 1u: { first = g1; second = u1; }
-      case 2u: { first = g2; second = u2; }
-      case 3u: { first = g3; second = u3; }
-      case 4u: { first = g4; second = u4; }
-      case 5u: { first = g5; second = u5; }
-      case 6u: { first = g6; second = u6; }
-      case 7u: { first = g7; second = u7; }
+      case 1u: { first = g1; second = u1; square = s1; }
+      case 2u: { first = g2; second = u2; square = s2; }
+      case 3u: { first = g3; second = u3; square = s3; }
+      case 4u: { first = g4; second = u4; square = s4; }
+      case 5u: { first = g5; second = u5; square = s5; }
+      case 6u: { first = g6; second = u6; square = s6; }
+      case 7u: { first = g7; second = u7; square = s7; }
       default: {}
     }
-    reduce(first, thread);
+    reduce(first, square, thread);
     let c = thread % (4u * QUADS); // one thread per column
-    let value = partial[c / 4u][c % 4u];
+    var value = partial[c / 4u][c % 4u];
+    var scale = 1.0;
+    // Not inverseSqrt, whose error bound is looser than that of sqrt and division.
+    if ((p.flags & 32u) != 0u) { scale = 1.0 / sqrt(squares[0] / p.D + p.eps); }
+    value *= scale;
     var up = 0.0;
     if (PARTS == 2u) {
-      reduce(second, thread);
-      up = partial[c / 4u][c % 4u];
+      reduce(second, square, thread);
+      up = partial[c / 4u][c % 4u] * scale;
     }
     let m = p.first + 4u * left + c;
     let inside = m < 4u * p.hQuads && (left + c / 4u) * PARTS < p.pitch;

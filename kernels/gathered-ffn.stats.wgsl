@@ -1,11 +1,10 @@
-// What the norm of a gathered FFN needs per listed row: (row, mean, 1 / deviation), mean 0 for rms. One workgroup per
-// row; f32 sums, the deviation in a second pass over the row.
+// What the layer norm of a gathered FFN needs per listed row: (row, mean, 1 / deviation). One workgroup per row; f32 sums,
+// the deviation in a second pass over the row.
 struct Params {
   R: u32, // listed rows
   D: u32, // width
   quads: u32, // vec4 per row of x
   hasRows: u32,
-  layer: u32, // 1 layer norm, 0 rms norm
   eps: f32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -40,12 +39,9 @@ fn main(
   var row = i;
   if (p.hasRows != 0u) { row = rows[i]; }
   let start = row * p.quads;
-  var mean = 0.0;
-  if (p.layer != 0u) {
-    var sum = 0.0;
-    for (var k = thread; k < p.quads; k += THREADS) { sum += dot(x[start + k], vec4(1.0)); }
-    mean = total(sum, thread) / f32(p.D);
-  }
+  var sum = 0.0;
+  for (var k = thread; k < p.quads; k += THREADS) { sum += dot(x[start + k], vec4(1.0)); }
+  let mean = total(sum, thread) / f32(p.D);
   var squares = 0.0;
   for (var k = thread; k < p.quads; k += THREADS) {
     // Padding at the end of a row must not count as a deviation.

@@ -9,9 +9,11 @@ struct Params {
   M: u32, // columns of h that are not padding
   pitch: u32, // vec4 per row of the weight slice
   hQuads: u32, // vec4 per row of h
-  flags: u32, // 1 rows, 2 stats, 4 gateBias, 8 upBias, 16 normBias
+  flags: u32, // 1 rows, 2 layer norm by stats, 4 gateBias, 8 upBias, 16 normBias, 32 rms norm
   activation: u32,
   start: u32, // added to i in rows
+  D: f32, // inputs
+  eps: f32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [T][quads]
@@ -38,6 +40,7 @@ var<workgroup> a_tile: array<vec4<f32>, BM * PITCH>; // [BM][BK4 (+1)]
 var<workgroup> b_tile: array<vec4<f32>, BK * WIDTH>; // [BK][PARTS][NX]
 var<workgroup> from_row: array<u32, BM>;
 var<workgroup> row_stats: array<vec2<f32>, BM>; // mean, scale
+var<workgroup> squares: array<f32, BM * BK4>; // [BM][BK4], each element written by one thread only
 
 // Channel m of h from its sums. Padding (m >= M) becomes 0, as act(0) is.
 fn inner(m: u32, first: f32, second: f32) -> f32 {
@@ -92,6 +95,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         if ((p.flags & 2u) != 0u) {
           value = (value - row_stats[m].x) * row_stats[m].y * normWeight[k];
           if ((p.flags & 16u) != 0u) { value += normBias[k]; }
+        }
+        // The scale of an rms norm is the same for a whole row: its sums get it at the end.
+        if ((p.flags & 32u) != 0u) {
+          squares[i] += dot(value, value);
+          value *= normWeight[k];
         }
       }
       a_tile[m * PITCH + i % BK4] = value;
@@ -167,6 +175,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
       case 2u: { first = g2; second = u2; }
       case 3u: { first = g3; second = u3; }
       default: {}
+    }
+    if ((p.flags & 32u) != 0u) {
+      let at = (local.y * TM + r) * BK4;
+      // Not inverseSqrt, whose error bound is looser than that of sqrt and division.
+      let scale = 1.0 / sqrt((squares[at] + squares[at + 1u] + squares[at + 2u] + squares[at + 3u]) / p.D + p.eps);
+      first *= scale;
+      second *= scale;
     }
     for (var c = 0u; c < columns; c++) {
       let m = p.first + 4u * quad + c;

@@ -9,9 +9,11 @@ struct Params {
   N: u32, // columns of y
   pitch: u32, // vec4 per row of the weight slice
   rowOffset: u32, // row of y of result 0, where outRows is absent
-  flags: u32, // 1 rows, 2 bias, 4 outRows, 8 rowGate, 16 accumulate
+  flags: u32, // 1 rows, 2 bias, 4 outRows, 8 rowGate, 16 accumulate, 32 rms norm
   activation: u32,
   start: u32, // added to i in rows, outRows and rowGate
+  K: f32, // inputs
+  eps: f32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [T][quads]
@@ -20,7 +22,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read> bias: array<f32>; // [N]
 @group(0) @binding(5) var<storage, read> outRows: array<u32>; // [start + R]
 @group(0) @binding(6) var<storage, read> rowGate: array<f32>; // [start + R]
-@group(0) @binding(7) var<storage, read_write> y: array<f32>; // [U, N]
+@group(0) @binding(7) var<storage, read> normWeight: array<vec4<f32>>; // [quads]
+@group(0) @binding(8) var<storage, read_write> y: array<f32>; // [U, N]
 
 override ROWS: u32 = 8; // 1, 4 or 8: accumulators in use
 override QUADS: u32 = 16; // a power of two
@@ -28,6 +31,7 @@ override THREADS: u32 = 256; // a power of two, at least 4 * QUADS
 override LANES: u32 = THREADS / QUADS; // threads that share the inputs of one vec4 of columns
 
 var<workgroup> partial: array<vec4<f32>, THREADS>; // [LANES][QUADS]
+var<workgroup> squares: array<f32, THREADS>; // likewise, of the row
 
 // x[row i] at vec4 k; rows past the end repeat the last one and are not stored.
 fn row_start(i: u32) -> u32 {
@@ -35,6 +39,16 @@ fn row_start(i: u32) -> u32 {
   var row = at;
   if ((p.flags & 1u) != 0u) { row = rows[p.start + at]; }
   return row * p.quads;
+}
+
+// x at vec4 k of a row; with a norm without its scale, which the sums get at the end.
+fn input(row: u32, k: u32, square: ptr<function, f32>) -> vec4<f32> {
+  var value = x[row + k];
+  if ((p.flags & 32u) != 0u) {
+    *square += dot(value, value);
+    value *= normWeight[k];
+  }
+  return value;
 }
 
 fn product(a: vec4<f32>, b0: vec4<f32>, b1: vec4<f32>, b2: vec4<f32>, b3: vec4<f32>, sum: vec4<f32>) -> vec4<f32> {
@@ -61,6 +75,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var c5 = vec4<f32>();
   var c6 = vec4<f32>();
   var c7 = vec4<f32>();
+  var s0 = 0.0;
+  var s1 = 0.0;
+  var s2 = 0.0;
+  var s3 = 0.0;
+  var s4 = 0.0;
+  var s5 = 0.0;
+  var s6 = 0.0;
+  var s7 = 0.0;
   if (column < p.pitch) {
     for (var k = thread / QUADS; k < p.quads; k += LANES) {
       let at = 4u * k * p.pitch + column;
@@ -68,43 +90,50 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       let b1 = weight[at + p.pitch];
       let b2 = weight[at + 2u * p.pitch];
       let b3 = weight[at + 3u * p.pitch];
-      c0 = product(x[r0 + k], b0, b1, b2, b3, c0);
-      if (ROWS > 1u) { c1 = product(x[r1 + k], b0, b1, b2, b3, c1); }
+      c0 = product(input(r0, k, &s0), b0, b1, b2, b3, c0);
+      if (ROWS > 1u) { c1 = product(input(r1, k, &s1), b0, b1, b2, b3, c1); }
       if (ROWS > 2u) {
-        c2 = product(x[r2 + k], b0, b1, b2, b3, c2);
-        c3 = product(x[r3 + k], b0, b1, b2, b3, c3);
+        c2 = product(input(r2, k, &s2), b0, b1, b2, b3, c2);
+        c3 = product(input(r3, k, &s3), b0, b1, b2, b3, c3);
       }
       if (ROWS > 4u) {
-        c4 = product(x[r4 + k], b0, b1, b2, b3, c4);
-        c5 = product(x[r5 + k], b0, b1, b2, b3, c5);
-        c6 = product(x[r6 + k], b0, b1, b2, b3, c6);
-        c7 = product(x[r7 + k], b0, b1, b2, b3, c7);
+        c4 = product(input(r4, k, &s4), b0, b1, b2, b3, c4);
+        c5 = product(input(r5, k, &s5), b0, b1, b2, b3, c5);
+        c6 = product(input(r6, k, &s6), b0, b1, b2, b3, c6);
+        c7 = product(input(r7, k, &s7), b0, b1, b2, b3, c7);
       }
     }
   }
   // A loop with a bound unknown to the compiler: unrolled, it would repeat all of this 8 times and compile for minutes.
   for (var i = 0u; i < p.R; i++) {
     var sum = c0;
+    var square = s0;
     switch i {
-      case 1u: { sum = c1; }
-      case 2u: { sum = c2; }
-      case 3u: { sum = c3; }
-      case 4u: { sum = c4; }
-      case 5u: { sum = c5; }
-      case 6u: { sum = c6; }
-      case 7u: { sum = c7; }
+      case 1u: { sum = c1; square = s1; }
+      case 2u: { sum = c2; square = s2; }
+      case 3u: { sum = c3; square = s3; }
+      case 4u: { sum = c4; square = s4; }
+      case 5u: { sum = c5; square = s5; }
+      case 6u: { sum = c6; square = s6; }
+      case 7u: { sum = c7; square = s7; }
       default: {}
     }
     partial[thread] = sum;
+    squares[thread] = square;
     workgroupBarrier();
     for (var step = LANES / 2u; step > 0u; step /= 2u) {
-      if (thread < step * QUADS) { partial[thread] += partial[thread + step * QUADS]; }
+      if (thread < step * QUADS) {
+        partial[thread] += partial[thread + step * QUADS];
+        squares[thread] += squares[thread + step * QUADS];
+      }
       workgroupBarrier();
     }
     let offset = 4u * left + thread; // one thread per column
     if (thread < 4u * QUADS && offset < p.count) {
       let n = p.first + offset;
       var value = partial[thread / 4u][thread % 4u];
+      // Not inverseSqrt, whose error bound is looser than that of sqrt and division.
+      if ((p.flags & 32u) != 0u) { value *= 1.0 / sqrt(squares[0] / p.K + p.eps); }
       if ((p.flags & 2u) != 0u) { value += bias[n]; }
       value = activate(p.activation, value);
       if ((p.flags & 8u) != 0u) { value *= rowGate[p.start + i]; }

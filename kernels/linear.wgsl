@@ -9,9 +9,11 @@ struct Params {
   N: u32, // columns of y
   pitch: u32, // vec4 per row of the weight slice
   rowOffset: u32, // row of y of result 0, where outRows is absent
-  flags: u32, // 1 rows, 2 bias, 4 outRows, 8 rowGate, 16 accumulate
+  flags: u32, // 1 rows, 2 bias, 4 outRows, 8 rowGate, 16 accumulate, 32 rms norm
   activation: u32,
   start: u32, // added to i in rows, outRows and rowGate
+  K: f32, // inputs
+  eps: f32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [T][quads]
@@ -20,7 +22,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read> bias: array<f32>; // [N]
 @group(0) @binding(5) var<storage, read> outRows: array<u32>; // [start + R]
 @group(0) @binding(6) var<storage, read> rowGate: array<f32>; // [start + R]
-@group(0) @binding(7) var<storage, read_write> y: array<f32>; // [U, N]
+@group(0) @binding(7) var<storage, read> normWeight: array<vec4<f32>>; // [quads]
+@group(0) @binding(8) var<storage, read_write> y: array<f32>; // [U, N]
 
 const TM = 4u; // result rows per thread: as many as there are accumulators below
 const BK = 16u; // the depth to which weights are padded (pack.ts)
@@ -34,6 +37,7 @@ override BM: u32 = NY * TM;
 var<workgroup> a_tile: array<vec4<f32>, BM * PITCH>; // [BM][BK4 (+1)]
 var<workgroup> b_tile: array<vec4<f32>, BK * NX>; // [BK][NX]
 var<workgroup> from_row: array<u32, BM>;
+var<workgroup> squares: array<f32, BM * BK4>; // [BM][BK4], each element written by one thread only
 
 @compute @workgroup_size(NX, NY)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
@@ -57,7 +61,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
       let m = i / BK4;
       let k = step * BK4 + i % BK4;
       var value = vec4<f32>();
-      if (k < p.quads) { value = x[from_row[m] * p.quads + k]; }
+      if (k < p.quads) {
+        value = x[from_row[m] * p.quads + k];
+        // The scale of the norm is the same for a whole row: its sums get it at the end.
+        if ((p.flags & 32u) != 0u) {
+          squares[i] += dot(value, value);
+          value *= normWeight[k];
+        }
+      }
       a_tile[m * PITCH + i % BK4] = value;
     }
     for (var i = thread; i < BK * NX; i += THREADS) {
@@ -106,6 +117,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
       case 2u: { sum = c2; }
       case 3u: { sum = c3; }
       default: {}
+    }
+    if ((p.flags & 32u) != 0u) {
+      let at = (local.y * TM + m) * BK4;
+      // Not inverseSqrt, whose error bound is looser than that of sqrt and division.
+      sum *= 1.0 / sqrt((squares[at] + squares[at + 1u] + squares[at + 2u] + squares[at + 3u]) / p.K + p.eps);
     }
     var row = p.rowOffset + i0 + m;
     if ((p.flags & 4u) != 0u) { row = outRows[i]; }

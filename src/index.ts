@@ -10,6 +10,7 @@ export {
   type Rejection,
   type SignalOption,
   type TraceEvent,
+  type TraceOptions,
 } from './backend/backend.ts';
 export { type ErrorCode, SkipVisionError } from './backend/errors.ts';
 export { type SelectOptions, selectBackend } from './backend/select.ts';

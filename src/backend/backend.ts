@@ -9,7 +9,7 @@
  * 3. What we made we free; what we borrowed we never free.
  * 4. A lost device or exhausted memory is a coded error at the next call; no partial result is returned as good.
  * 5. Nothing is written to the console, and nothing falls back silently.
- * 6. `flush` gives the caller's thread back once and honours its signal: long work calls it between layers.
+ * 6. `flush` and `pause` give the caller's thread back once and honour their signal: long work calls one between layers.
  */
 import type { AttrsOf, IoOf, Op } from './op.ts';
 import type { ArrayOf, DType, Tensor, TensorDesc, TypedArray } from './tensor.ts';
@@ -61,6 +61,16 @@ export interface TraceEvent {
   flops: number;
   bytes: number;
   milliseconds: number;
+  /** Time on the device, where `trace` was asked for it. */
+  gpuMilliseconds?: number;
+}
+
+export interface TraceOptions {
+  /**
+   * Time ops on the device: each gets a pass of its own, and is reported when the device is done with it. Needs the feature
+   * 'timestamp-query', else 'unsupported' is thrown. Browsers round the times.
+   */
+  gpu?: boolean;
 }
 
 export interface SignalOption {
@@ -96,9 +106,11 @@ export interface Backend extends AsyncDisposable {
   read<D extends DType>(tensor: Tensor<D>, options?: SignalOption): Promise<ArrayOf<D>>;
   /** Hands enqueued work to the device and lets other tasks of this thread run once. Does not wait for the work. */
   flush(options?: SignalOption): Promise<void>;
+  /** Lets other tasks of this thread run once. Unlike `flush` it may keep enqueued work back, to hand it over with more. */
+  pause(options?: SignalOption): Promise<void>;
   memory(): MemoryInfo;
   /** Reports every op run until disposed. */
-  trace(sink: (event: TraceEvent) => void): Disposable;
+  trace(sink: (event: TraceEvent) => void, options?: TraceOptions): Disposable;
 }
 
 /** Called between slices of long work with the rows that were done since the last call. */
@@ -124,8 +136,14 @@ export interface Driver {
   /** One matrix, or gate and up, of one shape. `pause` gives the thread back, tells how much is done, and throws on an abort. */
   pack(matrices: readonly MatrixReader[], dtype: WeightDType, pause: Pause): Promise<{ handle: unknown; bytes: number }>;
   freeWeight(handle: unknown): void;
-  /** Operands by name; `undefined` where an optional one is absent. */
-  run(op: Op, operands: Readonly<Record<string, Tensor | Weight | undefined>>, dims: Readonly<Record<string, number>>, attrs: object): void;
+  /** Operands by name; `undefined` where an optional one is absent. `onTime` only with the feature 'timestamp-query'. */
+  run(
+    op: Op,
+    operands: Readonly<Record<string, Tensor | Weight | undefined>>,
+    dims: Readonly<Record<string, number>>,
+    attrs: object,
+    onTime?: (milliseconds: number) => void,
+  ): void;
   read(handle: unknown, bytes: number): Promise<ArrayBuffer>;
   flush(): Promise<void>;
   /** Bytes held from the system. */

@@ -1,5 +1,5 @@
 /** Makes a Backend of a Driver: checks, ownership, accounting and tracing, once for all backends. */
-import type { Backend, Driver, MemoryInfo, Rejection, SignalOption, TraceEvent } from './backend.ts';
+import type { Backend, Driver, MemoryInfo, Rejection, SignalOption, TraceEvent, TraceOptions } from './backend.ts';
 import { checkHeld, checkOperands } from './check.ts';
 import { invalidArgument, SkipVisionError } from './errors.ts';
 import { type AttrsOf, type IoOf, listsOf, type Op } from './op.ts';
@@ -27,7 +27,7 @@ export function createBackend(driver: Driver, rejected: readonly Rejection[] = [
 class CheckedBackend implements Backend {
   readonly #driver: Driver;
   readonly rejected: readonly Rejection[];
-  readonly #sinks = new Set<(event: TraceEvent) => void>();
+  readonly #sinks = new Set<{ sink: (event: TraceEvent) => void; gpu: boolean }>();
   #tensorBytes = 0;
   #weightBytes = 0;
   #disposed = false;
@@ -142,10 +142,15 @@ class CheckedBackend implements Backend {
       return;
     }
     const cost = op.cost(dims, attrs, io);
+    const onDevice = [...this.#sinks].filter(({ gpu }) => gpu);
+    const event: TraceEvent = { op: op.name, dims, ...cost, milliseconds: 0 };
+    const onTime = (gpuMilliseconds: number) => {
+      for (const { sink } of onDevice) sink({ ...event, gpuMilliseconds });
+    };
     const start = performance.now();
-    this.#driver.run(op, operands, dims, attrs);
-    const event: TraceEvent = { op: op.name, dims, ...cost, milliseconds: performance.now() - start };
-    for (const sink of this.#sinks) sink(event);
+    this.#driver.run(op, operands, dims, attrs, onDevice.length ? onTime : undefined);
+    event.milliseconds = performance.now() - start;
+    for (const { sink, gpu } of this.#sinks) if (!gpu) sink(event);
   }
 
   async read<D extends DType>(tensor: Tensor<D>, options: SignalOption = {}): Promise<ArrayOf<D>> {
@@ -165,15 +170,28 @@ class CheckedBackend implements Backend {
     this.#alive();
   }
 
+  async pause({ signal }: SignalOption = {}): Promise<void> {
+    this.#alive();
+    signal?.throwIfAborted();
+    await yieldToOthers();
+    signal?.throwIfAborted();
+    this.#alive();
+  }
+
   memory(): MemoryInfo {
     return { tensors: this.#tensorBytes, weights: this.#weightBytes, reserved: this.#driver.reserved() };
   }
 
-  trace(sink: (event: TraceEvent) => void): Disposable {
-    this.#sinks.add(sink);
+  trace(sink: (event: TraceEvent) => void, { gpu = false }: TraceOptions = {}): Disposable {
+    if (gpu && !this.features.has('timestamp-query')) {
+      const message = `trace: this ${this.name} backend (${this.description}) has no timestamps of the device`;
+      throw new SkipVisionError('unsupported', message, { op: 'trace', argument: 'gpu' });
+    }
+    const entry = { sink, gpu };
+    this.#sinks.add(entry);
     return {
       [Symbol.dispose]: () => {
-        this.#sinks.delete(sink);
+        this.#sinks.delete(entry);
       },
     };
   }

@@ -1,6 +1,6 @@
 import type { Backend, SignalOption } from '../backend/backend.ts';
 import { invalidArgument } from '../backend/errors.ts';
-import type { Tensor } from '../backend/tensor.ts';
+import type { FloatDType, Tensor } from '../backend/tensor.ts';
 import type { Weight } from '../backend/weight.ts';
 import type { Activation } from '../ops/activation.ts';
 import { attention } from '../ops/attention.ts';
@@ -8,12 +8,16 @@ import { embedding } from '../ops/embedding.ts';
 import { gatheredFfn } from '../ops/gathered-ffn.ts';
 import { linear } from '../ops/linear.ts';
 import { rmsNorm } from '../ops/rms-norm.ts';
-import { rope, ropeTables } from '../ops/rope.ts';
+import { ropeTables } from '../ops/rope.ts';
+import { ropeAppend } from '../ops/rope-append.ts';
 import { type KvCache, rowsOutside } from './kv-cache.ts';
 import { Loader, type LoaderOptions, type Projection, type TensorSource } from './loader.ts';
 import type { LayerPlan, Method } from './method.ts';
 import { produce } from './produce.ts';
 import { copyRows, range, type Sequence } from './sequence.ts';
+
+/** So few rows leave a device little to do in a layer. */
+const FEW_ROWS = 8;
 
 export interface DecoderConfig {
   hiddenSize: number;
@@ -157,16 +161,17 @@ export class Decoder implements Disposable {
       const plan = options.plan(index);
       runLayer(backend, config, layer, { x, positions, positionTensor, cache, index, rotation, queries, ...options, plan });
       await options.onLayer?.(index, x);
-      await backend.flush({ signal: options.signal });
+      // Rows as few as in decoding are handed over many layers at a time.
+      await (positions.length > FEW_ROWS ? backend.flush(options) : backend.pause(options));
     }
   }
 
   /** The final norm of the listed rows. */
   #finish(x: Tensor<'f32'>, rows: Uint32Array): Tensor<'f32'> {
     const { backend } = this;
-    using picked = copyRows(backend, x, rows);
     const { rmsNormEps: eps } = this.config;
-    return produce(backend, picked.shape, (y) => backend.run(rmsNorm, { x: picked, weight: this.#norm, y }, { eps }));
+    using picked = rows.length < x.shape[0]! ? copyRows(backend, x, rows) : undefined;
+    return produce(backend, [rows.length, x.shape[1]!], (y) => backend.run(rmsNorm, { x: picked ?? x, weight: this.#norm, y }, { eps }));
   }
 }
 
@@ -179,8 +184,8 @@ interface RunOptions extends SignalOption {
 interface DecoderLayer {
   inputNorm: Tensor<'f32'>;
   q: Projection;
-  k: Projection;
-  v: Projection;
+  /** Keys, then values. */
+  kv: Projection;
   o: Projection;
   postNorm: Tensor<'f32'>;
   gateUp: Weight;
@@ -195,8 +200,7 @@ async function loadLayer(loader: Loader, config: DecoderConfig, prefix: string):
   return {
     inputNorm: loader.vector(`${prefix}input_layernorm.weight`, [D]),
     q: await loader.projection(`${prefix}self_attn.q_proj`, qWidth, D),
-    k: await loader.projection(`${prefix}self_attn.k_proj`, kvWidth, D),
-    v: await loader.projection(`${prefix}self_attn.v_proj`, kvWidth, D),
+    kv: await loader.stacked([`${prefix}self_attn.k_proj`, `${prefix}self_attn.v_proj`], kvWidth, D),
     o: await loader.projection(`${prefix}self_attn.o_proj`, D, qWidth),
     postNorm: loader.vector(`${prefix}post_attention_layernorm.weight`, [D]),
     gateUp: await loader.gateUp(`${prefix}mlp.gate_proj.weight`, `${prefix}mlp.up_proj.weight`, M, D),
@@ -247,17 +251,12 @@ interface LayerRun {
 function runLayer(backend: Backend, config: DecoderConfig, layer: DecoderLayer, run: LayerRun): void {
   const { x, queries, plan } = run;
   const n = x.shape[0]!;
-  using normed = backend.empty({ dtype: 'f32', shape: x.shape });
-  backend.run(rmsNorm, { x, weight: layer.inputNorm, y: normed }, { eps: config.rmsNormEps });
-  using k = project(backend, layer.k, normed);
-  using v = project(backend, layer.v, normed);
-  rotate(backend, config, k, run.rotation, config.numKvHeads);
-  if (queries?.length === 0) {
-    store(run, k, v);
-    return;
-  }
-  using rows = queries && backend.upload(queries);
-  using o = attend(backend, config, layer, run, { normed, k, v, rows });
+  using rows = queries?.length ? backend.upload(queries) : undefined;
+  using q = queries?.length === 0 ? undefined : project(backend, config, layer, layer.q, x, rows);
+  using kv = project(backend, config, layer, layer.kv, x);
+  using keys = store(backend, config, run, { q, kv, rows });
+  if (!q) return;
+  using o = attend(backend, config, run, q, keys);
   backend.run(linear, { x: o, ...layer.o, outRows: rows, y: x }, { accumulate: true });
 
   const ffnRows = intersect(plan.ffnRows, queries);
@@ -271,58 +270,83 @@ function runLayer(backend: Backend, config: DecoderConfig, layer: DecoderLayer, 
   );
 }
 
+/** norm(x[rows]) W^T + bias */
+function project(
+  backend: Backend,
+  { rmsNormEps: eps }: DecoderConfig,
+  { inputNorm: normWeight }: DecoderLayer,
+  projection: Projection,
+  x: Tensor<'f32'>,
+  rows?: Tensor<'u32'>,
+): Tensor<'f32'> {
+  const shape = [rows?.size ?? x.shape[0]!, projection.weight.shape[0]];
+  return produce(backend, shape, (y) => backend.run(linear, { x, normWeight, ...projection, rows, y }, { eps }));
+}
+
+/** What the queries of a layer look at: k, v [C, Hkv, dh], of which the rows at kPositions count. */
+interface Keys extends Disposable {
+  k: Tensor<FloatDType>;
+  v: Tensor<FloatDType>;
+  kPositions: Tensor<'u32'>;
+}
+
 interface Projected {
-  normed: Tensor<'f32'>;
-  k: Tensor<'f32'>;
-  v: Tensor<'f32'>;
+  /** [queries, H * dh], absent when nobody asks. */
+  q?: Tensor<'f32'>;
+  /** [n, 2 Hkv * dh] */
+  kv: Tensor<'f32'>;
   /** Rows that query; undefined for all. */
   rows?: Tensor<'u32'>;
 }
 
-/** Stores k and v, then attends: over the fresh ones, which no cache has rounded, when the layer was empty, else over the cache. -> [queries, H * dh] */
-function attend(
-  backend: Backend,
-  config: DecoderConfig,
-  layer: DecoderLayer,
-  run: LayerRun,
-  { normed, k, v, rows }: Projected,
-): Tensor<'f32'> {
-  const { numHeads, numKvHeads, headDim } = config;
-  const qPositions = run.queries ? Uint32Array.from(run.queries, (row) => run.positions[row]!) : run.positions;
-  using q = project(backend, layer.q, normed, rows);
-  using ownRotation = run.queries ? makeRotation(backend, config, qPositions) : undefined;
-  rotate(backend, config, q, ownRotation ?? run.rotation, numHeads);
+/**
+ * Rotates q and the keys, and puts keys and values into the cache. Rows that leave it after the prompt never enter where that is
+ * possible: then the layer attends over keys and values of its own. So it does before a cache of f16 has rounded them.
+ */
+function store(backend: Backend, config: DecoderConfig, run: LayerRun, { q, kv, rows }: Projected): Keys {
+  const { numHeads, numKvHeads, headDim, ropeLayout: layout = 'neox' } = config;
+  const { cache, index, positions, positionTensor, evicted } = run;
+  const { cos, sin } = run.rotation;
+  const n = positions.length;
+  const operands = { q: q?.view([q.shape[0]!, numHeads, headDim]), kv: kv.view([n, 2 * numKvHeads, headDim]), cos, sin, rows };
+  const wasEmpty = cache.length(index) === 0;
+  const evictsNow = wasEmpty && evicted.length > 0;
+  if (evictsNow || cache.dtype === 'f16') {
+    // One tensor after the other, as each frees itself when what follows throws.
+    const shape = [n, numKvHeads, headDim];
+    let v!: Tensor<'f32'>;
+    const k = produce(backend, shape, (fresh) => {
+      v = produce(backend, shape, (values) => {
+        backend.run(ropeAppend, { ...operands, k: fresh, v: values }, { layout, at: 0 });
+        cache.append(index, fresh, values, positions, evictsNow ? rowsOutside(positions, evicted) : undefined);
+      });
+    });
+    const free = () => {
+      k.dispose();
+      v.dispose();
+    };
+    if (wasEmpty) return { k, v, kPositions: positionTensor, [Symbol.dispose]: free };
+    free();
+  } else {
+    const [k, v] = [cache.keys(index) as Tensor<'f32'>, cache.values(index) as Tensor<'f32'>];
+    cache.extend(index, positions, (at) => backend.run(ropeAppend, { ...operands, k, v }, { layout, at }));
+  }
+  const kPositions = wasEmpty ? positionTensor : cache.positionTensor(index);
+  return { k: cache.keys(index), v: cache.values(index), kPositions, [Symbol.dispose]() {} };
+}
 
-  const wasEmpty = run.cache.length(run.index) === 0;
-  store(run, k, v);
-  const heads = [run.positions.length, numKvHeads, headDim];
-  const keys = wasEmpty ? { k: k.view(heads), v: v.view(heads) } : { k: run.cache.keys(run.index), v: run.cache.values(run.index) };
-  using ownPositions = run.queries ? backend.upload(qPositions) : undefined;
-  const perHead = [qPositions.length, numHeads, headDim];
-  const kPositions = wasEmpty ? run.positionTensor : run.cache.positionTensor(run.index);
-  return produce(backend, [qPositions.length, numHeads * headDim], (o) =>
+/** -> [queries, H * dh] */
+function attend(backend: Backend, config: DecoderConfig, run: LayerRun, q: Tensor<'f32'>, { k, v, kPositions }: Keys): Tensor<'f32'> {
+  const { numHeads, headDim } = config;
+  using own = run.queries && backend.upload(Uint32Array.from(run.queries, (row) => run.positions[row]!));
+  const perHead = [q.shape[0]!, numHeads, headDim];
+  return produce(backend, q.shape, (o) =>
     backend.run(
       attention,
-      { q: q.view(perHead), ...keys, qPositions: ownPositions ?? run.positionTensor, kPositions, o: o.view(perHead) },
+      { q: q.view(perHead), k, v, qPositions: own ?? run.positionTensor, kPositions, o: o.view(perHead) },
       { scale: headDim ** -0.5, causal: true, hiddenKeys: run.plan.hiddenKeys },
     ),
   );
-}
-
-/** Puts the rows' keys and values into the cache, without those that leave it after the prompt when that is possible. */
-function store({ cache, index, positions, evicted }: LayerRun, k: Tensor<'f32'>, v: Tensor<'f32'>): void {
-  const evictsNow = evicted.length > 0 && cache.length(index) === 0;
-  cache.append(index, k, v, positions, evictsNow ? rowsOutside(positions, evicted) : undefined);
-}
-
-function project(backend: Backend, projection: Projection, x: Tensor<'f32'>, rows?: Tensor<'u32'>): Tensor<'f32'> {
-  const shape = [rows?.size ?? x.shape[0]!, projection.weight.shape[0]];
-  return produce(backend, shape, (y) => backend.run(linear, { x, ...projection, rows, y }, {}));
-}
-
-function rotate(backend: Backend, config: DecoderConfig, x: Tensor<'f32'>, { cos, sin }: Rotation, heads: number): void {
-  const { headDim, ropeLayout: layout = 'neox' } = config;
-  backend.run(rope, { x: x.view([x.shape[0]!, heads, headDim]), cos, sin }, { layout });
 }
 
 function checkOutputRows(rows: Uint32Array, length: number): void {

@@ -119,31 +119,38 @@ export class KvCache implements Disposable {
       if (rowsGiven.size !== expected)
         throw invalidArgument('KvCache.append', argument, `${rowsGiven.size} elements`, `${expected}, ${this.#width} for each position`);
     }
-    const entering = rows ? Uint32Array.from(rows, (row) => positions[row]!) : positions;
-    const at = held.positions.length;
-    if (at + entering.length > held.capacity) {
-      throw new SkipVisionError(
-        'cache-full',
-        `KvCache: layer ${layer} holds ${at} of ${held.capacity} rows, no room for ${entering.length} more`,
-        {
-          op: 'append',
-          argument: 'k',
-          got: `${entering.length} rows`,
-          expected: `at most ${held.capacity - at} rows`,
-        },
-      );
-    }
-    checkAscending('KvCache.append', 'positions', entering, held.positions.at(-1));
     const [n, W] = [positions.length, this.#width];
     const [kNew, vNew] = [k.view([1, n, W]), v.view([1, n, W])];
-    if (rows) {
+    this.extend(layer, rows ? Uint32Array.from(rows, (row) => positions[row]!) : positions, (at) => {
+      if (!rows) {
+        this.backend.run(appendKv, { kNew, vNew, k: held.k, v: held.v }, { at });
+        return;
+      }
       if (at > 0)
         throw invalidArgument('KvCache.append', 'rows', `a part of the rows for layer ${layer} with ${at} rows`, 'an empty layer');
       this.#appendPart(held, kNew, vNew, rows);
-    } else {
-      this.backend.run(appendKv, { kNew, vNew, k: held.k, v: held.v }, { at });
+    });
+  }
+
+  /**
+   * Makes rows at `positions` enter a layer behind those held: `write` puts their keys and values into the rows from `at` on of
+   * `keys` and `values`. When it throws, the layer keeps the rows it had.
+   */
+  extend(layer: number, positions: Uint32Array, write: (at: number) => void): void {
+    const held = this.#layer(layer);
+    const at = held.positions.length;
+    const count = positions.length;
+    if (at + count > held.capacity) {
+      throw new SkipVisionError('cache-full', `KvCache: layer ${layer} holds ${at} of ${held.capacity} rows, no room for ${count} more`, {
+        op: 'append',
+        argument: 'k',
+        got: `${count} rows`,
+        expected: `at most ${held.capacity - at} rows`,
+      });
     }
-    held.positions = concat(held.positions, entering);
+    checkAscending('KvCache.append', 'positions', positions, held.positions.at(-1));
+    write(at);
+    held.positions = concat(held.positions, positions);
   }
 
   /**

@@ -64,6 +64,17 @@ export class Loader implements Disposable {
     return { weight: await this.weight(`${name}.weight`, N, K), bias: this.optionalVector(`${name}.bias`, [N]) };
   }
 
+  /** Projections of [N, K] each as one: their outputs side by side, [2 N, K] of two. */
+  async stacked(names: readonly string[], N: number, K: number): Promise<Projection> {
+    const data = concat(names.map((name) => this.source.tensor(`${name}.weight`, [N, K])));
+    const rows = names.length * N;
+    const weight = await this.pack({ data, shape: [rows, K] });
+    const biases = names.map((name) => `${name}.bias`);
+    if (!biases.some((name) => this.source.has(name))) return { weight };
+    const values = biases.map((name) => (this.source.has(name) ? this.source.tensor(name, [N]) : new Float32Array(N)));
+    return { weight, bias: this.#keep(this.backend.upload(concat(values), [rows])) };
+  }
+
   [Symbol.dispose](): void {
     for (const made of this.#made.splice(0)) made[Symbol.dispose]();
   }
@@ -76,6 +87,16 @@ export class Loader implements Disposable {
     this.#made.push(made);
     return made;
   }
+}
+
+function concat(arrays: readonly Float32Array[]): Float32Array {
+  const whole = new Float32Array(arrays.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const array of arrays) {
+    whole.set(array, at);
+    at += array.length;
+  }
+  return whole;
 }
 
 /** Operands of a linear layer. */

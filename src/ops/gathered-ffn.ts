@@ -14,7 +14,7 @@ import { f32, type GpuKernel, type GpuOperand } from '../backend/webgpu/binding.
 import { innerProduct as gpuInnerProduct, product as gpuProduct, quadsOf, wholeQuads } from '../backend/webgpu/product.ts';
 import { type Activation, activate, activationCode } from './activation.ts';
 import { checkActivation } from './linear.ts';
-import { checkEps } from './rms-norm.ts';
+import { checkEps, normalize } from './rms-norm.ts';
 import { dot } from './dot.ts';
 
 const statsKernel: GpuKernel = { name: 'gathered-ffn.stats', code: statsCode };
@@ -142,12 +142,14 @@ export const gatheredFfn = defineOp<GatheredFfnAttrs>()({
     const normWeight = io.normWeight && wholeQuads(gpu, io.normWeight, undefined, 1, D).x;
     const normBias = io.normBias && wholeQuads(gpu, io.normBias, undefined, 1, D).x;
     let stats: GpuOperand | undefined;
-    if (norm !== 'none') {
+    // An RMSNorm is part of the products.
+    if (norm === 'layer') {
       stats = gpu.scratch(R * 16);
-      const params = [R, D, quadsOf(D), source.rows ? 1 : 0, norm === 'layer' ? 1 : 0, f32(eps)];
+      const params = [R, D, quadsOf(D), source.rows ? 1 : 0, f32(eps)];
       gpu.dispatch(statsKernel, [source.x, source.rows, stats], params, [R]);
     }
-    const inner = { ...source, stats, K: D, weight: up, M, activation: activationCode(activation), normWeight, normBias, gateBias, upBias };
+    const norms = { stats, normWeight, normBias, eps };
+    const inner = { ...source, ...norms, K: D, weight: up, M, activation: activationCode(activation), gateBias, upBias };
     const outer = { K: M, weight: down, N: D, y: x, bias: downBias, outRows: rows, rowGate, accumulate: true };
     const rowBytes = quadsOf(M) * 16;
     const block = Math.max(1, Math.min(R, Math.floor(INNER_BYTES / Math.max(rowBytes, 1))));
@@ -159,19 +161,3 @@ export const gatheredFfn = defineOp<GatheredFfnAttrs>()({
     }
   },
 });
-
-function normalize(
-  out: Float64Array,
-  row: Float32Array,
-  norm: 'rms' | 'layer' | 'none',
-  eps: number,
-  weight?: Float32Array,
-  bias?: Float32Array,
-): void {
-  const n = row.length;
-  const mean = norm === 'layer' ? row.reduce((sum, value) => sum + value, 0) / n : 0;
-  let squares = 0;
-  for (let d = 0; d < n; d++) squares += (row[d]! - mean) ** 2;
-  const scale = norm === 'none' ? 1 : 1 / Math.sqrt(squares / n + eps);
-  for (let d = 0; d < n; d++) out[d] = (row[d]! - mean) * scale * (weight ? weight[d]! : 1) + (bias ? bias[d]! : 0);
-}

@@ -25,5 +25,6 @@ export { merge } from './merge.ts';
 export { type PatchEmbeddingAttrs, patchEmbedding } from './patch-embedding.ts';
 export { rmsNorm } from './rms-norm.ts';
 export { type RopeAttrs, rope, ropeTables } from './rope.ts';
+export { type RopeAppendAttrs, ropeAppend } from './rope-append.ts';
 export { type SummaryAttrs, summary } from './summary.ts';
 export { type TopKRowsAttrs, topKCount, topKRows } from './top-k-rows.ts';

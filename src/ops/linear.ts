@@ -3,24 +3,29 @@ import { packRows, product, productScratch, rowBlocks } from '../backend/wasm/pr
 import { product as gpuProduct, wholeQuads } from '../backend/webgpu/product.ts';
 import { ACTIVATIONS, type Activation, activate, activationCode } from './activation.ts';
 import { dot } from './dot.ts';
+import { checkEps, normalize } from './rms-norm.ts';
 
 export interface LinearAttrs {
   /** Applied to the product plus bias. Default 'none'. */
   activation?: Activation;
   /** Add to y instead of overwriting it: the residual of a projection. Default false. */
   accumulate?: boolean;
+  /** Of the norm, with `normWeight` only. Default 0. */
+  eps?: number;
 }
 
 /**
- * `y[outRows[i]] = act(x[rows[i]] W^T + bias)`, or `+=` with `accumulate`. x [T, K], W [N, K], bias [N], y [U, N].
+ * `y[outRows[i]] = act(n W^T + bias)`, or `+=` with `accumulate`, where n is x[rows[i]], with `normWeight` its RMSNorm.
+ * x [T, K], W [N, K], bias [N], normWeight [K], y [U, N].
  * Without `rows` every row of x is used; without `outRows` row i of the result is row i of y. Rows of y that are not
  * listed keep their value to the bit.
  */
 export const linear = defineOp<LinearAttrs>()({
   name: 'linear',
-  attrs: ['activation', 'accumulate'],
+  attrs: ['activation', 'accumulate', 'eps'],
   io: {
     x: input('T', 'K'),
+    normWeight: optional(input('K')),
     weight: weight('N', 'K'),
     bias: optional(input('N')),
     rows: optional(rowList('R', 'T')),
@@ -29,28 +34,36 @@ export const linear = defineOp<LinearAttrs>()({
   },
   check({ dims, attrs, fail }) {
     checkActivation(attrs.activation ?? 'none', fail);
+    checkEps(attrs.eps ?? 0, fail);
     const count = dims.R ?? dims.T;
     if (dims.O !== undefined && dims.O !== count) fail('outRows', `${dims.O} rows`, `${count} rows, one for each result row`);
     if (dims.O === undefined && dims.U !== count)
       fail('y', `[${dims.U}, ${dims.N}]`, `[${count}, ${dims.N}], one row for each row of x that is used`);
   },
   cost: ({ T, R = T, K, N }) => ({ flops: 2 * R * K * N, bytes: 4 * (R * K + N * K + R * N) }),
-  reference({ x, weight, bias, rows, outRows, y }, { T, R = T, K, N }, { activation = 'none', accumulate = false }) {
+  reference({ x, normWeight, weight, bias, rows, outRows, y }, { T, R = T, K, N }, { activation = 'none', accumulate = false, eps = 0 }) {
     const [matrix] = weight;
+    const normed = new Float64Array(K);
     for (let i = 0; i < R; i++) {
       const from = (rows ? rows[i]! : i) * K;
+      if (normWeight) normalize(normed, x.subarray(from, from + K), 'rms', eps, normWeight);
       const to = (outRows ? outRows[i]! : i) * N;
       for (let n = 0; n < N; n++) {
-        const value = activate(activation, (bias ? bias[n]! : 0) + dot(x, from, matrix!, n * K, K));
+        const value = activate(
+          activation,
+          (bias ? bias[n]! : 0) + (normWeight ? dot(normed, 0, matrix!, n * K, K) : dot(x, from, matrix!, n * K, K)),
+        );
         y[to + n] = accumulate ? y[to + n]! + value : value;
       }
     }
   },
-  wasm(wasm, io, { T, R = T, K, N }, { activation = 'none', accumulate = false }) {
+  wasm(wasm, io, { T, R = T, K, N }, { activation = 'none', accumulate = false, eps = 0 }) {
     const { weight } = io;
+    const norm = io.normWeight ? { kind: 'rms' as const, eps, weight: io.normWeight, bias: 0 } : undefined;
     const scratch = productScratch(wasm, weight, R, K);
     for (const { first, count } of rowBlocks(R)) {
-      packRows(wasm, { ...scratch, weight, x: io.rows ? io.x : io.x + first * K * 4, list: io.rows && io.rows + first * 4, count, K });
+      const x = io.rows ? io.x : io.x + first * K * 4;
+      packRows(wasm, { ...scratch, weight, x, list: io.rows && io.rows + first * 4, count, K, norm });
       product(wasm, {
         ...scratch,
         rows: count,
@@ -66,10 +79,12 @@ export const linear = defineOp<LinearAttrs>()({
       });
     }
   },
-  webgpu(gpu, io, { T, R = T, K, N }, { activation = 'none', accumulate }) {
+  webgpu(gpu, io, { T, R = T, K, N }, { activation = 'none', accumulate, eps }) {
     const whole = wholeQuads(gpu, io.x, io.rows, R, K);
+    const normWeight = io.normWeight && wholeQuads(gpu, io.normWeight, undefined, 1, K).x;
     const { weight, bias, outRows, y } = io;
-    gpuProduct(gpu, { ...whole, count: R, K, weight, N, y, bias, outRows, accumulate, activation: activationCode(activation) });
+    const options = { normWeight, eps, bias, outRows, accumulate, activation: activationCode(activation) };
+    gpuProduct(gpu, { ...whole, count: R, K, weight, N, y, ...options });
   },
 });
 

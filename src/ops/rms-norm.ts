@@ -32,3 +32,20 @@ export const rmsNorm = defineOp<{ eps: number }>()({
 export function checkEps(eps: number, fail: (argument: string, got: unknown, expected: string) => never): void {
   if (!(eps >= 0 && eps < Number.POSITIVE_INFINITY)) fail('eps', eps, 'a finite number, at least 0');
 }
+
+/** The norm of a row in double precision, as part of a product's reference. */
+export function normalize(
+  out: Float64Array,
+  row: Float32Array,
+  norm: 'rms' | 'layer' | 'none',
+  eps: number,
+  weight?: Float32Array,
+  bias?: Float32Array,
+): void {
+  const n = row.length;
+  const mean = norm === 'layer' ? row.reduce((sum, value) => sum + value, 0) / n : 0;
+  let squares = 0;
+  for (let d = 0; d < n; d++) squares += (row[d]! - mean) ** 2;
+  const scale = norm === 'none' ? 1 : 1 / Math.sqrt(squares / n + eps);
+  for (let d = 0; d < n; d++) out[d] = (row[d]! - mean) * scale * (weight ? weight[d]! : 1) + (bias ? bias[d]! : 0);
+}

@@ -14,10 +14,10 @@ function cleanEnvironment(): NodeJS.ProcessEnv {
 }
 
 /** Runs a command to its end and returns what it printed; throws with its last words when it fails. */
-export function run(command: string, args: readonly string[], cwd: string): { stdout: string; stderr: string } {
+export function run(command: string, args: readonly string[], cwd: string, environment = {}): { stdout: string; stderr: string } {
   const { status, signal, error, stdout, stderr } = spawnSync(command, args, {
     cwd,
-    env: cleanEnvironment(),
+    env: { ...cleanEnvironment(), ...environment },
     encoding: 'utf8',
     timeout: 180_000,
   });

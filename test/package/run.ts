@@ -7,6 +7,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, 
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { driverEnvironment, driverIsChosen, installedAdapters } from '../gpu.ts';
 import { checkImports, checkTreeShaking } from './bundle.ts';
 import { findDeno, findNode, run } from './command.ts';
 import { checkPage } from './page.ts';
@@ -114,6 +115,15 @@ function checkNode(major: number): Check {
   };
 }
 
+/** With the package `webgpu` of this checkout, on a driver that is here. */
+function checkDeviceLoss(): void {
+  const [adapter] = installedAdapters();
+  if (!adapter && !driverIsChosen) throw new Skip('no Vulkan driver here: build/setup-gpu.sh installs one');
+  const { stdout } = run(findNode(24), ['examples/node/device-loss.js'], ROOT, driverEnvironment(adapter ?? 'lavapipe'));
+  const parts = ['top left : cat\nthe webgpu device was lost', 'answer: top left : cat , bottom left : lion , bottom right : umbrella'];
+  for (const part of parts) if (!stdout.includes(part)) fail(`the output lacks "${part}":\n${stdout}`);
+}
+
 function checkDeno({ folder }: Project): void {
   const deno = findDeno();
   expectSample(run(deno, ['run', '--allow-read', '--no-prompt', 'examples/deno/ask.ts'], folder).stdout);
@@ -152,6 +162,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
   'example under Node 24': checkNode(24),
   'example under Node 20': checkNode(20),
   'example under Deno': checkDeno,
+  'example that loses its GPU': checkDeviceLoss,
   'example in Chromium': (project) => checkPage(project, { isolated: false, csp: false }),
   'example in Chromium, isolated': (project) => checkPage(project, { isolated: true, csp: false }),
   'example in Chromium, isolated, strict CSP': (project) => checkPage(project, { isolated: true, csp: true }),

@@ -228,6 +228,28 @@ export const BAD_CALLS: readonly BadCall[] = [
     },
   ),
   ...badCalls(
+    ops.ropeAppend,
+    {
+      q: numbers(2, 4, 6),
+      kv: numbers(2, 4, 6),
+      cos: numbers(2, 3),
+      sin: numbers(2, 3),
+      k: numbers(5, 2, 6),
+      v: numbers(5, 2, 6),
+    },
+    { layout: 'neox', at: 3 },
+    {
+      ...listFaults('rows', 2),
+      'a layout nobody knows': { attrs: { layout: 'gptj' }, argument: 'layout' },
+      'a row beyond the capacity': { attrs: { at: 4 }, argument: 'at' },
+      'a fractional row': { attrs: { at: 0.5 }, argument: 'at' },
+      'keys without values': { values: { kv: numbers(2, 2, 6) }, argument: 'kv' },
+      'tables of another width': { values: { cos: numbers(2, 2), sin: numbers(2, 2) }, argument: 'cos' },
+      'fewer queries than rows': { values: { q: numbers(1, 4, 6) }, argument: 'q' },
+      'a row list without queries': { values: { q: undefined, rows: list(0) }, argument: 'rows' },
+    },
+  ),
+  ...badCalls(
     ops.embedding,
     { table: numbers(4, 3), ids: list(3, 0, 3), y: out(5, 3) },
     { at: 1 },

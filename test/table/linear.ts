@@ -12,6 +12,19 @@ function operands(random: Random, T: number, K: number, N: number, U = T): Value
   };
 }
 
+/** With an RMSNorm of the rows in front: from 1 to 8 rows and beyond, widths around a vector and a tile. */
+function* normed(random: Random): Generator<OpCase> {
+  for (const { title, T, K, N } of star({ T: 5, K: 13, N: 11 }, { T: TURNING_POINTS, K: [0, 1, 4, 7, 64, 65, 1000], N: [1, 35, 64, 65] })) {
+    const values = { ...operands(random, T, K, N), normWeight: f32(random.normal(K), K) };
+    yield { title: `norm, ${title}`, values, attrs: { eps: 1e-5 }, sums: 2 * K + 1 };
+  }
+  const rows = u32(Uint32Array.of(0, 3, 4, 11, 12, 13, 18));
+  for (const dtype of ['f32', ...PACKED] as const) {
+    const values = { ...operands(random, 19, 70, 35), normWeight: f32(random.normal(70), 70), rows, outRows: rows };
+    yield { title: `norm, ${dtype}, rows and outRows`, values, attrs: { accumulate: true }, sums: 142, dtype };
+  }
+}
+
 /** Widths around the block of 32 columns; rows and outputs around every tile. */
 function* packed(random: Random): Generator<OpCase> {
   for (const dtype of PACKED) {
@@ -52,6 +65,7 @@ export const linearRow: OpRow = {
         sums: 60,
       };
     }
+    yield* normed(random);
     yield* packed(random);
     const [T, K, N] = [19, 13, 11];
     for (const [name, list] of Object.entries(rowLists(T))) {

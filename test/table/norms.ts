@@ -1,5 +1,6 @@
-import { layerNorm, rmsNorm, rope, ropeTables } from '../../src/ops/index.ts';
-import { f32, out } from '../operands.ts';
+import { layerNorm, rmsNorm, rope, ropeAppend, ropeTables } from '../../src/ops/index.ts';
+import { f32, out, u32 } from '../operands.ts';
+import { rowLists } from '../random.ts';
 import { NONEMPTY, type OpRow, star, TURNING_POINTS } from './row.ts';
 
 export const rmsNormRow: OpRow = {
@@ -62,6 +63,30 @@ export const ropeRow: OpRow = {
         const { cos, sin } = ropeTables(positions, 2 * half, 10_000);
         const values = { x: f32(random.normal(T * H * 2 * half), T, H, 2 * half), cos: f32(cos, T, half), sin: f32(sin, T, half) };
         yield { title: `${layout}, ${title}`, values, attrs: { layout }, sums: 2 };
+      }
+    }
+  },
+};
+
+export const ropeAppendRow: OpRow = {
+  op: ropeAppend,
+  *cases(random) {
+    const base = { n: 5, H: 4, Hkv: 2, half: 6, before: 3, after: 2 };
+    const axes = { n: TURNING_POINTS, H: [2, 6], Hkv: [1, 4], half: TURNING_POINTS, before: [0, 1, 64], after: [0] };
+    for (const layout of ['neox', 'interleaved'] as const) {
+      for (const { title, n, H, Hkv, half, before, after } of star(base, axes)) {
+        const { cos, sin } = ropeTables(random.ascending(n, 5, half === 6 ? 130_000 : 0), 2 * half, 10_000);
+        const numbers = (rows: number, heads: number) => f32(random.normal(rows * heads * 2 * half), rows, heads, 2 * half);
+        const C = before + n + after;
+        const caches = { k: numbers(C, Hkv), v: numbers(C, Hkv) };
+        const values = { q: numbers(n, H), kv: numbers(n, 2 * Hkv), cos: f32(cos, n, half), sin: f32(sin, n, half), ...caches };
+        const options = { attrs: { layout, at: before }, sums: 2 };
+        yield { title: `${layout}, ${title}`, values, ...options };
+        yield { title: `${layout}, ${title}, no queries`, values: { ...values, q: undefined }, ...options };
+        for (const [name, list] of Object.entries(rowLists(n))) {
+          const some = { ...values, q: numbers(list.length, H), rows: u32(list) };
+          yield { title: `${layout}, ${title}, rows ${name}`, values: some, ...options };
+        }
       }
     }
   },

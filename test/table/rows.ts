@@ -3,7 +3,7 @@ import { attentionRow, attentionScoresRow } from './attention.ts';
 import { appendKvRow, compactKvRow, embeddingRow } from './copies.ts';
 import { gatheredFfnRow } from './gathered-ffn.ts';
 import { linearRow, patchEmbeddingRow } from './linear.ts';
-import { layerNormRow, rmsNormRow, ropeRow } from './norms.ts';
+import { layerNormRow, rmsNormRow, ropeAppendRow, ropeRow } from './norms.ts';
 import { argmaxRow, mergeRow, summaryRow, topKRowsRow } from './selection.ts';
 import type { OpRow } from './row.ts';
 
@@ -11,6 +11,7 @@ export const OP_ROWS: readonly OpRow[] = [
   rmsNormRow,
   layerNormRow,
   ropeRow,
+  ropeAppendRow,
   linearRow,
   gatheredFfnRow,
   patchEmbeddingRow,

@@ -47,11 +47,11 @@ describeGenerate((scene) => {
     test('while the picture is encoded', () => abortAt('patch_embedding', 1));
     test('with the CLS scores at hand', () => abortAt('attention_scores', 1));
     test('while the rows are chosen', () => abortAt('top_k_rows', 1));
-    // rope runs in the decoder only, twice a layer
-    test('in the first layer of prefill', () => abortAt('rope', 1));
-    test('in a later layer of prefill', () => abortAt('rope', 6));
-    test('in the third chunk of prefill', () => abortAt('rope', 18, 20));
-    test('in the last layer of prefill', () => abortAt('rope', 8));
+    // rope_append runs in the decoder only, once a layer
+    test('in the first layer of prefill', () => abortAt('rope_append', 1));
+    test('in a later layer of prefill', () => abortAt('rope_append', 3));
+    test('in the third chunk of prefill', () => abortAt('rope_append', 9, 20));
+    test('in the last layer of prefill', () => abortAt('rope_append', 4));
 
     test('during decode', async () => {
       const { tensors } = scene.backend.memory();

@@ -1,10 +1,10 @@
 /** The WebGPU driver itself: memory, loss, borrowing, faults. The ops have their own suites. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Backend } from '../../src/backend/backend.ts';
+import type { Backend, TraceEvent } from '../../src/backend/backend.ts';
 import { defineOp, inout, input, output } from '../../src/backend/op.ts';
 import type { GpuBinding, GpuKernel } from '../../src/backend/webgpu/binding.ts';
 import { createWebGpuBackend } from '../../src/backend/webgpu/driver.ts';
-import { nodeGpu } from '../gpu.ts';
+import { driverIsChosen, installedAdapters, nodeGpu } from '../gpu.ts';
 
 const scaleCode = `
 struct Params { n: u32, factor: f32 }
@@ -51,16 +51,17 @@ const halfway = scaleOp('test_halfway', (gpu, { x, y }, { n }) => {
   throw new Error('in the middle');
 });
 
-const gpu = await nodeGpu();
-const adapter = await gpu.requestAdapter().catch(() => null);
-if (!adapter) process.stdout.write('webgpu-driver.test.ts is skipped: no WebGPU adapter (run build/setup-gpu.sh)\n');
-
 const data = Float32Array.from({ length: 1000 }, (_, i) => i - 500);
 const times = (factor: number) => Array.from(data, (value) => value * factor);
 
-describe.skipIf(!adapter)('the WebGPU driver', () => {
+const adapters = driverIsChosen ? [undefined] : installedAdapters();
+if (adapters.length === 0) test.skip('no Vulkan driver here: build/setup-gpu.sh installs one');
+
+describe.each(adapters)('the WebGPU driver on %s', (name) => {
+  let gpu: GPU;
   let backend: Backend;
   beforeAll(async () => {
+    gpu = await nodeGpu(name);
     backend = await createWebGpuBackend({ gpu });
   });
   afterAll(() => backend[Symbol.asyncDispose]());
@@ -246,6 +247,32 @@ describe.skipIf(!adapter)('the WebGPU driver', () => {
       code: 'no-backend',
       message: expect.stringContaining('adapter'),
     });
+  });
+
+  test('a trace tells the time on the device, or that there is none', async () => {
+    const n = 1 << 18;
+    using x = backend.upload(new Float32Array(n).fill(2));
+    using y = backend.empty({ dtype: 'f32', shape: [n] });
+    using none = backend.empty({ dtype: 'f32', shape: [0] });
+    using nothing = backend.empty({ dtype: 'f32', shape: [0] });
+    const events: TraceEvent[] = [];
+    const start = () => backend.trace((event) => events.push(event), { gpu: true });
+    if (!backend.features.has('timestamp-query')) {
+      expect(start).toThrow(expect.objectContaining({ code: 'unsupported', argument: 'gpu' }));
+      return;
+    }
+    const trace = start();
+    backend.run(scaleTwice, { x, y }, { factor: 3 });
+    backend.run(scale, { x: none, y: nothing }, { factor: 3 });
+    trace[Symbol.dispose]();
+    backend.run(scale, { x: y, y: x }, { factor: 1 });
+    expect((await backend.read(x)).every((value) => value === 18)).toBe(true);
+    await expect.poll(() => events.length).toBe(2);
+    expect(events.map(({ op }) => op).sort()).toEqual(['test_scale', 'test_scale_twice']);
+    const times = Object.fromEntries(events.map(({ op, gpuMilliseconds }) => [op, gpuMilliseconds]));
+    expect(times.test_scale).toBe(0);
+    expect(times.test_scale_twice).toBeGreaterThan(0);
+    expect(times.test_scale_twice).toBeLessThan(60_000);
   });
 
   test('in place, in order', async () => {

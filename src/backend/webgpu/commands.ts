@@ -1,18 +1,22 @@
-/** Dispatches recorded for one submit. They are encoded late and in one go: one compute pass, one write of all params. */
+/** Dispatches recorded for one submit. They are encoded late and in one go: one compute pass unless ops are timed, one write of all params. */
 import { SkipVisionError } from '../errors.ts';
 import type { GpuParam } from './binding.ts';
 import type { GpuMemory } from './buffers.ts';
 import { PARAMS_BYTES, type Pipeline, type PipelineCache } from './pipelines.ts';
+import { type OnTime, Timestamps } from './timestamps.ts';
 
 /** Slots of the uniform arena, one for each dispatch of a submit. */
 export const ARENA_SLOTS = 1024;
 export const ARENA_BYTES = ARENA_SLOTS * PARAMS_BYTES;
+const OFFSETS = Uint32Array.from({ length: ARENA_SLOTS }, (_, slot) => slot * PARAMS_BYTES);
 
 interface Command {
   op: string;
   pipeline: Pipeline;
   operands: readonly GpuMemory[];
   workgroups: readonly [number, number, number];
+  /** Wants to know how long the op takes; the same function for all commands of one op. */
+  onTime: OnTime | undefined;
 }
 
 /** A copy after all dispatches of a submit. */
@@ -70,19 +74,31 @@ export class CommandList {
     this.#commands = [];
     const { queue } = this.#device;
     const encoder = this.#device.createCommandEncoder();
+    let told: (() => void) | undefined;
     if (commands.length) {
       queue.writeBuffer(this.#arena, 0, this.#params.buffer, 0, commands.length * PARAMS_BYTES);
-      const pass = encoder.beginComputePass();
+      const timing = commands.some(({ onTime }) => onTime) ? new Timestamps(this.#device, commands.length) : undefined;
+      let pass: GPUComputePassEncoder | undefined;
+      let timed: OnTime | undefined;
       let current: Pipeline | undefined;
-      commands.forEach(({ pipeline, operands, workgroups }, slot) => {
+      for (let slot = 0; slot < commands.length; slot++) {
+        const { pipeline, operands, workgroups, onTime } = commands[slot]!;
+        if (!pass || onTime !== timed) {
+          pass?.end();
+          pass = encoder.beginComputePass(onTime && timing?.pass(onTime));
+          timed = onTime;
+          current = undefined;
+        }
         if (pipeline !== current) pass.setPipeline(pipeline.pipeline);
         current = pipeline;
-        pass.setBindGroup(0, this.#pipelines.bindGroup(pipeline, this.#arena, operands), [slot * PARAMS_BYTES]);
-        pass.dispatchWorkgroups(...workgroups);
-      });
-      pass.end();
+        pass.setBindGroup(0, this.#pipelines.bindGroup(pipeline, this.#arena, operands), OFFSETS, slot, 1);
+        pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);
+      }
+      pass?.end();
+      told = timing?.resolve(encoder);
     }
     if (copy) encoder.copyBufferToBuffer(copy.source.buffer, 0, copy.staging.buffer, 0, copy.bytes);
     queue.submit([encoder.finish()]);
+    told?.();
   }
 }

@@ -14,11 +14,13 @@ import { type DeviceOptions, openDevice, type OpenDevice } from './device.ts';
 import { Faults } from './faults.ts';
 import { packSlice, planSlices } from './pack.ts';
 import { PipelineCache } from './pipelines.ts';
+import type { OnTime } from './timestamps.ts';
 
 export type { DeviceOptions, GpuDeviceLike, GpuLike } from './device.ts';
 
-/** Dispatches after which a batch is submitted, so that the GPU starts while the host goes on. */
-const SUBMIT_AT = 128;
+/** Dispatches after which a batch is submitted: soon while the GPU has nothing to do, then seldom, as a submit costs as much as ten. */
+const FIRST_SUBMIT_AT = 64;
+const SUBMIT_AT = 512;
 /** Bytes from which a write may exhaust memory: WebGPU copies what it is given. */
 const LARGE_UPLOAD = 2 ** 20;
 
@@ -42,7 +44,10 @@ class WebGpuDriver implements Driver {
   /** Rejectors of reads that wait for the device. */
   readonly #waiting = new Set<(error: SkipVisionError) => void>();
   #settleLost!: (info: LossInfo) => void;
+  /** Whether all that was submitted is known to be done. */
+  #idle = true;
   #op = '';
+  #onTime: OnTime | undefined;
   #scratches: GpuMemory[] = [];
   /** Stand-ins for absent operands: one that is read, and one for each operand index that is written. */
   #dummies = new Map<number, GpuMemory>();
@@ -137,15 +142,18 @@ class WebGpuDriver implements Driver {
     operands: Readonly<Record<string, Tensor | Weight | undefined>>,
     dims: Readonly<Record<string, number>>,
     attrs: object,
+    onTime?: OnTime,
   ): void {
     this.#faults.check();
     const io: Record<string, unknown> = {};
-    for (const [name, operand] of Object.entries(operands)) {
+    for (const name in operands) {
+      const operand = operands[name];
       if (operand) io[name] = 'storage' in operand ? operand.storage.handle : operand.handle;
     }
     const start = this.#commands.length;
     const { batch } = this.#faults;
     this.#op = op.name;
+    this.#onTime = onTime;
     try {
       op.webgpu(this.#context, io as GpuIo<Signature>, dims, attrs);
     } catch (error) {
@@ -156,7 +164,8 @@ class WebGpuDriver implements Driver {
       for (const scratch of this.#scratches) this.#pool.release(scratch, this.#faults.batch);
       this.#scratches = [];
     }
-    if (this.#commands.length >= SUBMIT_AT) this.#submit();
+    if (batch === this.#faults.batch && this.#commands.length === start) onTime?.(0); // nothing to do
+    if (this.#commands.length >= (this.#idle ? FIRST_SUBMIT_AT : SUBMIT_AT)) this.#submit();
   }
 
   async read(handle: unknown, bytes: number): Promise<ArrayBuffer> {
@@ -167,6 +176,7 @@ class WebGpuDriver implements Driver {
     }
     const staging = bytes === 0 ? undefined : this.#staging.acquire(bytes, 0, false);
     this.#submit(staging && { source, staging, bytes });
+    const { batch } = this.#faults;
     const mapped = staging?.buffer.mapAsync(MAP_READ, 0, bytes).then(
       () => undefined,
       (error: unknown) => error,
@@ -175,6 +185,7 @@ class WebGpuDriver implements Driver {
       const refusal = await this.#orLost(Promise.resolve(mapped));
       await this.#orLost(this.#faults.settle());
       this.#trust(source);
+      this.#idle ||= batch === this.#faults.batch;
       if (refusal)
         throw new SkipVisionError('backend-failed', `read: the result could not be mapped: ${String(refusal)}`, {
           op: 'read',
@@ -227,17 +238,18 @@ class WebGpuDriver implements Driver {
         { op: this.#op },
       );
     }
-    const bound = operands.map((operand, i) => {
-      const memory = (operand as GpuMemory | undefined) ?? this.#dummy(pipeline.access[i] === 'read' ? -1 : i);
+    const bound: GpuMemory[] = [];
+    for (let i = 0; i < operands.length; i++) {
+      const memory = (operands[i] as GpuMemory | undefined) ?? this.#dummy(pipeline.access[i] === 'read' ? -1 : i);
       if (memory.failure) throw memory.failure;
-      return memory;
-    });
+      bound.push(memory);
+    }
     const { batch } = this.#faults;
-    bound.forEach((memory, i) => {
-      memory.usedBy = batch;
-      if (pipeline.access[i] === 'read_write') this.#faults.wrote(memory);
-    });
-    this.#commands.push({ op: this.#op, pipeline, operands: bound, workgroups: this.#fold(x, y, z) }, params);
+    for (let i = 0; i < bound.length; i++) {
+      bound[i]!.usedBy = batch;
+      if (pipeline.access[i] === 'read_write') this.#faults.wrote(bound[i]!);
+    }
+    this.#commands.push({ op: this.#op, pipeline, operands: bound, workgroups: this.#fold(x, y, z), onTime: this.#onTime }, params);
   }
 
   /** Spreads x over y where it exceeds the limit: as evenly as possible, so that few workgroups are idle. */
@@ -277,6 +289,7 @@ class WebGpuDriver implements Driver {
 
   #submit(copy?: ReadCopy): void {
     if (!this.#commands.length && !copy) return;
+    this.#idle = false;
     this.#faults.watchBatch(this.#commands.ops || 'read', () => this.#commands.submit(copy));
     if (this.#pool.submitted()) this.#pipelines.forgetBindGroups();
   }

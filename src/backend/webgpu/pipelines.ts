@@ -7,12 +7,19 @@ import type { GpuMemory } from './buffers.ts';
 export const PARAMS_BYTES = 256;
 
 export interface Pipeline {
-  readonly id: number;
-  readonly kernel: string;
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
   /** Access of storage operand i, which is binding 1 + i. */
   readonly access: readonly ('read' | 'read_write')[];
+  /** Bind groups by a hash of their operands' ids. */
+  readonly groups: Map<number, BoundGroup>;
+}
+
+interface BoundGroup {
+  operands: readonly GpuMemory[];
+  group: GPUBindGroup;
+  /** Another one with the same hash. */
+  next: BoundGroup | undefined;
 }
 
 /** Bind groups are dropped all at once when there are this many: simpler than ageing, and rare. */
@@ -20,9 +27,9 @@ const MOST_BIND_GROUPS = 2048;
 
 export class PipelineCache {
   readonly #device: GPUDevice;
-  readonly #modules = new Map<string, GPUShaderModule>();
-  readonly #pipelines = new Map<string, Pipeline>();
-  readonly #bindGroups = new Map<string, GPUBindGroup>();
+  readonly #modules = new Map<GpuKernel, GPUShaderModule>();
+  readonly #pipelines = new Map<GpuKernel, Map<string, Pipeline>>();
+  #bindGroups = 0;
 
   constructor(device: GPUDevice) {
     this.#device = device;
@@ -30,37 +37,39 @@ export class PipelineCache {
 
   /** The pipeline of a kernel with these override constants; compiles it the first time, inside `guard`. */
   get(kernel: GpuKernel, constants: Readonly<Record<string, number>>, guard: (make: () => Pipeline) => Pipeline): Pipeline {
-    let key = kernel.name;
-    for (const name in constants) key += ` ${name}=${constants[name]}`;
-    let found = this.#pipelines.get(key);
+    const variants = this.#pipelines.get(kernel) ?? new Map<string, Pipeline>();
+    let key = '';
+    for (const name in constants) key += name + constants[name];
+    let found = variants.get(key);
     if (!found) {
       found = guard(() => this.#compile(kernel, constants));
-      this.#pipelines.set(key, found);
+      this.#pipelines.set(kernel, variants.set(key, found));
     }
     return found;
   }
 
   /** `params` is the arena; its slot is chosen by the dynamic offset. `operands[i]` is binding 1 + i. */
   bindGroup(pipeline: Pipeline, params: GPUBuffer, operands: readonly GpuMemory[]): GPUBindGroup {
-    let key = `${pipeline.id}`;
-    for (const { id, bytes } of operands) key += ` ${id}:${bytes}`;
-    let group = this.#bindGroups.get(key);
-    if (!group) {
-      const entries: GPUBindGroupEntry[] = operands.map(({ buffer, bytes }, i) => ({ binding: 1 + i, resource: { buffer, size: bytes } }));
-      entries.push({ binding: 0, resource: { buffer: params, size: PARAMS_BYTES } });
-      group = this.#device.createBindGroup({ layout: pipeline.layout, entries });
-      if (this.#bindGroups.size >= MOST_BIND_GROUPS) this.#bindGroups.clear();
-      this.#bindGroups.set(key, group);
-    }
+    let hash = 0;
+    for (let i = 0; i < operands.length; i++) hash = (Math.imul(hash, 31) + operands[i]!.id) | 0;
+    const chain = pipeline.groups.get(hash);
+    for (let found = chain; found; found = found.next) if (isSame(found.operands, operands)) return found.group;
+    const entries: GPUBindGroupEntry[] = operands.map(({ buffer, bytes }, i) => ({ binding: 1 + i, resource: { buffer, size: bytes } }));
+    entries.push({ binding: 0, resource: { buffer: params, size: PARAMS_BYTES } });
+    const group = this.#device.createBindGroup({ layout: pipeline.layout, entries });
+    if (++this.#bindGroups > MOST_BIND_GROUPS) this.forgetBindGroups();
+    pipeline.groups.set(hash, { operands, group, next: pipeline.groups.get(hash) });
     return group;
   }
 
   /** Forgets all bind groups: they keep destroyed buffers from being collected. */
   forgetBindGroups(): void {
-    this.#bindGroups.clear();
+    for (const variants of this.#pipelines.values()) for (const { groups } of variants.values()) groups.clear();
+    this.#bindGroups = 0;
   }
 
-  #compile({ name, code }: GpuKernel, constants: Readonly<Record<string, number>>): Pipeline {
+  #compile(kernel: GpuKernel, constants: Readonly<Record<string, number>>): Pipeline {
+    const { name, code } = kernel;
     const access = storageAccess(name, code);
     const entries: GPUBindGroupLayoutEntry[] = access.map((mode, i) => ({
       binding: 1 + i,
@@ -69,18 +78,23 @@ export class PipelineCache {
     }));
     entries.push({ binding: 0, visibility: 4, buffer: { type: 'uniform', hasDynamicOffset: true } });
     const layout = this.#device.createBindGroupLayout({ label: name, entries });
-    let module = this.#modules.get(name);
+    let module = this.#modules.get(kernel);
     if (!module) {
       module = this.#device.createShaderModule({ label: name, code });
-      this.#modules.set(name, module);
+      this.#modules.set(kernel, module);
     }
     const pipeline = this.#device.createComputePipeline({
       label: name,
       layout: this.#device.createPipelineLayout({ bindGroupLayouts: [layout] }),
       compute: { module, entryPoint: 'main', constants: { ...constants } },
     });
-    return { id: this.#pipelines.size, kernel: name, pipeline, layout, access };
+    return { pipeline, layout, access, groups: new Map() };
   }
+}
+
+function isSame(a: readonly GpuMemory[], b: readonly GpuMemory[]): boolean {
+  for (let i = 0; i < a.length; i++) if (a[i]!.id !== b[i]!.id) return false;
+  return true;
 }
 
 /**

@@ -5,7 +5,7 @@ import innerFewRowsCode from '../../../kernels/gathered-ffn.few-rows.wgsl';
 import linearCode from '../../../kernels/linear.wgsl';
 import fewRowsCode from '../../../kernels/linear.few-rows.wgsl';
 import padCode from '../../../kernels/linear.pad.wgsl';
-import type { GpuContext, GpuKernel, GpuOperand, GpuWeight } from './binding.ts';
+import { f32, type GpuContext, type GpuKernel, type GpuOperand, type GpuWeight } from './binding.ts';
 import { roundUp, WEIGHT_COLUMNS, WEIGHT_DEPTH } from './pack.ts';
 
 const tiled: GpuKernel = { name: 'linear', code: activationCode + linearCode };
@@ -49,7 +49,7 @@ export function wholeQuads(
   return { x: copy, rows: undefined };
 }
 
-/** `y[outRow(i)] = or += rowGate[i] * act(x[row(i)] W^T + bias)` for i < rows. */
+/** `y[outRow(i)] = or += rowGate[i] * act(n W^T + bias)` with n = x[row(i)] or its RMSNorm, for i < rows. */
 export interface Product {
   /** f32 [T][quads of K]: rows of whole vec4. */
   x: GpuOperand;
@@ -60,6 +60,9 @@ export interface Product {
   N: number;
   y: GpuOperand;
   rows?: GpuOperand;
+  /** f32 [quads of K], with which x is normalised. */
+  normWeight?: GpuOperand;
+  eps?: number;
   bias?: GpuOperand;
   outRows?: GpuOperand;
   rowGate?: GpuOperand;
@@ -74,8 +77,9 @@ export interface Product {
 
 export function product(gpu: GpuContext, call: Product): void {
   const { x, count, K, weight, N, y, rows, bias, outRows, rowGate, accumulate, activation = 0, rowOffset = 0, start = 0 } = call;
+  const normWeight = K ? call.normWeight : undefined;
   if (count === 0) return;
-  const flags = (rows ? 1 : 0) + (bias ? 2 : 0) + (outRows ? 4 : 0) + (rowGate ? 8 : 0) + (accumulate ? 16 : 0);
+  const flags = (rows ? 1 : 0) + (bias ? 2 : 0) + (outRows ? 4 : 0) + (rowGate ? 8 : 0) + (accumulate ? 16 : 0) + (normWeight ? 32 : 0);
   for (const slice of weight.slices) {
     const pitch = pitchOf(slice.count);
     const params = [
@@ -90,8 +94,10 @@ export function product(gpu: GpuContext, call: Product): void {
       flags,
       activation,
       start,
+      f32(K),
+      f32(call.eps ?? 0),
     ];
-    const operands = [x, rows, slice.operand, bias, outRows, rowGate, y];
+    const operands = [x, rows, slice.operand, bias, outRows, rowGate, normWeight, y];
     const { kernel, workgroups, constants } = choose(gpu, tiled, fewRows, count, quadsOf(slice.count));
     gpu.dispatch(kernel, operands, params, workgroups, constants);
   }
@@ -111,8 +117,10 @@ export interface InnerProduct {
   rows?: GpuOperand;
   /** Rows with mean and scale, from gathered-ffn.stats; takes the place of `rows`. */
   stats?: GpuOperand;
+  /** Without `stats`: of an RMSNorm. */
   normWeight?: GpuOperand;
   normBias?: GpuOperand;
+  eps: number;
   gateBias?: GpuOperand;
   upBias?: GpuOperand;
   /** Entry of `rows` or `stats` of row 0 of h. */
@@ -121,10 +129,12 @@ export interface InnerProduct {
 
 export function innerProduct(gpu: GpuContext, call: InnerProduct): void {
   const { x, count, K, weight, M, h, activation, rows, stats, normWeight, normBias, gateBias, upBias, start } = call;
-  const flags = (rows ? 1 : 0) + (stats ? 2 : 0) + (gateBias ? 4 : 0) + (upBias ? 8 : 0) + (normBias ? 16 : 0);
+  const rms = K > 0 && normWeight && !stats;
+  const flags = (rows ? 1 : 0) + (stats ? 2 : 0) + (gateBias ? 4 : 0) + (upBias ? 8 : 0) + (normBias ? 16 : 0) + (rms ? 32 : 0);
   for (const slice of weight.slices) {
     const pitch = pitchOf(slice.count) * weight.parts;
-    const params = [count, quadsOf(K), Math.ceil(K / WEIGHT_DEPTH), slice.first, M, pitch, quadsOf(M), flags, activation, start];
+    const sizes = [count, quadsOf(K), Math.ceil(K / WEIGHT_DEPTH), slice.first, M, pitch, quadsOf(M)];
+    const params = [...sizes, flags, activation, start, f32(K), f32(call.eps)];
     const operands = [x, stats ?? rows, normWeight, normBias, slice.operand, gateBias, upBias, h];
     const { kernel, workgroups, constants } = choose(gpu, innerTiled, innerFewRows, count, quadsOf(slice.count));
     gpu.dispatch(kernel, operands, params, workgroups, { PARTS: weight.parts, ...constants });

@@ -5,14 +5,35 @@ import innerFewRowsCode from '../../../kernels/gathered-ffn.few-rows.wgsl';
 import linearCode from '../../../kernels/linear.wgsl';
 import fewRowsCode from '../../../kernels/linear.few-rows.wgsl';
 import padCode from '../../../kernels/linear.pad.wgsl';
+import f16Code from '../../../kernels/weight.f16.wgsl';
+import f32Code from '../../../kernels/weight.f32.wgsl';
+import fourCode from '../../../kernels/weight.four.wgsl';
+import integersCode from '../../../kernels/weight.integers.wgsl';
+import q4Code from '../../../kernels/weight.q4.wgsl';
+import q8Code from '../../../kernels/weight.q8.wgsl';
+import { WEIGHT_DTYPES, type WeightDType } from '../weight.ts';
 import type { GpuContext, GpuKernel, GpuOperand, GpuWeight } from './binding.ts';
 import { roundUp, WEIGHT_COLUMNS, WEIGHT_DEPTH } from './pack.ts';
 
-const tiled: GpuKernel = { name: 'linear', code: activationCode + linearCode };
-const fewRows: GpuKernel = { name: 'linear.few-rows', code: activationCode + fewRowsCode };
+/** How a kernel reads its weight: put in front of it. */
+const READING: Readonly<Record<WeightDType, string>> = {
+  f32: f32Code + fourCode,
+  f16: f16Code + fourCode,
+  q8: q8Code + integersCode,
+  q4: q4Code + integersCode,
+};
+
+type Kernels = Readonly<Record<WeightDType, GpuKernel>>;
+function forEachDType(name: string, code: string): Kernels {
+  const kernels = WEIGHT_DTYPES.map((dtype) => [dtype, { name: `${name} ${dtype}`, code: activationCode + READING[dtype] + code }]);
+  return Object.fromEntries(kernels) as Kernels;
+}
+
+const tiled = forEachDType('linear', linearCode);
+const fewRows = forEachDType('linear.few-rows', fewRowsCode);
 const pad: GpuKernel = { name: 'linear.pad', code: padCode };
-const innerTiled: GpuKernel = { name: 'gathered-ffn', code: activationCode + innerCode };
-const innerFewRows: GpuKernel = { name: 'gathered-ffn.few-rows', code: activationCode + innerFewRowsCode };
+const innerTiled = forEachDType('gathered-ffn', innerCode);
+const innerFewRows = forEachDType('gathered-ffn.few-rows', innerFewRowsCode);
 
 /** Up to this many rows the product is bound by reading the weights. */
 const FEW_ROWS = 8;
@@ -92,7 +113,7 @@ export function product(gpu: GpuContext, call: Product): void {
       start,
     ];
     const operands = [x, rows, slice.operand, bias, outRows, rowGate, y];
-    const { kernel, workgroups, constants } = choose(gpu, tiled, fewRows, count, quadsOf(slice.count));
+    const { kernel, workgroups, constants } = choose(gpu, weight, tiled, fewRows, count, quadsOf(slice.count));
     gpu.dispatch(kernel, operands, params, workgroups, constants);
   }
 }
@@ -126,12 +147,12 @@ export function innerProduct(gpu: GpuContext, call: InnerProduct): void {
     const pitch = pitchOf(slice.count) * weight.parts;
     const params = [count, quadsOf(K), Math.ceil(K / WEIGHT_DEPTH), slice.first, M, pitch, quadsOf(M), flags, activation, start];
     const operands = [x, stats ?? rows, normWeight, normBias, slice.operand, gateBias, upBias, h];
-    const { kernel, workgroups, constants } = choose(gpu, innerTiled, innerFewRows, count, quadsOf(slice.count));
+    const { kernel, workgroups, constants } = choose(gpu, weight, innerTiled, innerFewRows, count, quadsOf(slice.count));
     gpu.dispatch(kernel, operands, params, workgroups, { PARTS: weight.parts, ...constants });
   }
 }
 
-/** vec4 per row and part of a packed slice. */
+/** vec4 of columns of a part of a packed slice. */
 function pitchOf(columns: number): number {
   return quadsOf(Math.max(WEIGHT_COLUMNS, roundUp(columns, WEIGHT_COLUMNS)));
 }
@@ -143,14 +164,15 @@ interface Choice {
 }
 
 /** The tile changes no result: every thread adds up its products in the same order. Few rows do, they split the inputs. */
-function choose(gpu: GpuContext, tile: GpuKernel, few: GpuKernel, count: number, quads: number): Choice {
+function choose(gpu: GpuContext, { dtype, zeros }: GpuWeight, tile: Kernels, few: Kernels, count: number, quads: number): Choice {
+  const form: Record<string, number> = zeros ? { ZEROS: 1 } : {};
   const busy = gpu.features.has('software-adapter') ? BUSY_SOFTWARE : BUSY;
   if (count <= FEW_ROWS) {
     const ROWS = ROWS_AT_ONCE.find((rows) => count <= rows)!;
     const QUADS = [16, 8].find((width) => quads / width >= busy) ?? 4;
-    return { kernel: few, workgroups: [Math.ceil(quads / QUADS)], constants: { ROWS, QUADS } };
+    return { kernel: few[dtype], workgroups: [Math.ceil(quads / QUADS)], constants: { ...form, ROWS, QUADS } };
   }
   const groups = ([NX, NY]: readonly [number, number]) => [Math.ceil(quads / NX), Math.ceil(count / (NY * TM))] as const;
   const [NX, NY] = TILES.find((size) => groups(size)[0] * groups(size)[1] >= busy) ?? TILES[TILES.length - 1]!;
-  return { kernel: tile, workgroups: groups([NX, NY]), constants: { NX, NY } };
+  return { kernel: tile[dtype], workgroups: groups([NX, NY]), constants: { ...form, NX, NY } };
 }

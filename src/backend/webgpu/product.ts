@@ -2,38 +2,48 @@
 import activationCode from '../../../kernels/activation.wgsl';
 import innerCode from '../../../kernels/gathered-ffn.wgsl';
 import innerFewRowsCode from '../../../kernels/gathered-ffn.few-rows.wgsl';
+import innerIntegersCode from '../../../kernels/gathered-ffn.integers.wgsl';
+import int8Code from '../../../kernels/int8.wgsl';
 import linearCode from '../../../kernels/linear.wgsl';
 import fewRowsCode from '../../../kernels/linear.few-rows.wgsl';
+import integersCode from '../../../kernels/linear.integers.wgsl';
 import padCode from '../../../kernels/linear.pad.wgsl';
+import quantizeCode from '../../../kernels/linear.quantize.wgsl';
+import rowStatsCode from '../../../kernels/row-stats.wgsl';
 import f16Code from '../../../kernels/weight.f16.wgsl';
 import f32Code from '../../../kernels/weight.f32.wgsl';
 import fourCode from '../../../kernels/weight.four.wgsl';
-import integersCode from '../../../kernels/weight.integers.wgsl';
+import expandCode from '../../../kernels/weight.integers.wgsl';
 import q4Code from '../../../kernels/weight.q4.wgsl';
 import q8Code from '../../../kernels/weight.q8.wgsl';
+import { BLOCK, blocksOf } from '../quantize.ts';
 import { WEIGHT_DTYPES, type WeightDType } from '../weight.ts';
-import type { GpuContext, GpuKernel, GpuOperand, GpuWeight } from './binding.ts';
+import { f32, type GpuContext, type GpuKernel, type GpuOperand, type GpuWeight } from './binding.ts';
 import { roundUp, WEIGHT_COLUMNS, WEIGHT_DEPTH } from './pack.ts';
 
 /** How a kernel reads its weight: put in front of it. */
 const READING: Readonly<Record<WeightDType, string>> = {
   f32: f32Code + fourCode,
   f16: f16Code + fourCode,
-  q8: q8Code + integersCode,
-  q4: q4Code + integersCode,
+  q8: q8Code + expandCode,
+  q4: q4Code + expandCode,
 };
 
+/** One kernel for each dtype of the weight. */
 type Kernels = Readonly<Record<WeightDType, GpuKernel>>;
-function forEachDType(name: string, code: string): Kernels {
+function kernelsOf(name: string, code: string): Kernels {
   const kernels = WEIGHT_DTYPES.map((dtype) => [dtype, { name: `${name} ${dtype}`, code: activationCode + READING[dtype] + code }]);
   return Object.fromEntries(kernels) as Kernels;
 }
 
-const tiled = forEachDType('linear', linearCode);
-const fewRows = forEachDType('linear.few-rows', fewRowsCode);
+const tiled = kernelsOf('linear', linearCode);
+const fewRows = kernelsOf('linear.few-rows', fewRowsCode);
+const integers = kernelsOf('linear.integers', integersCode);
+const innerTiled = kernelsOf('gathered-ffn', innerCode);
+const innerFewRows = kernelsOf('gathered-ffn.few-rows', innerFewRowsCode);
+const innerIntegers = kernelsOf('gathered-ffn.integers', int8Code + innerIntegersCode);
 const pad: GpuKernel = { name: 'linear.pad', code: padCode };
-const innerTiled = forEachDType('gathered-ffn', innerCode);
-const innerFewRows = forEachDType('gathered-ffn.few-rows', innerFewRowsCode);
+const quantize: GpuKernel = { name: 'linear.quantize', code: rowStatsCode + int8Code + quantizeCode };
 
 /** Up to this many rows the product is bound by reading the weights. */
 const FEW_ROWS = 8;
@@ -70,6 +80,50 @@ export function wholeQuads(
   return { x: copy, rows: undefined };
 }
 
+/** Rows as int8, K padded to blocks of 32 by zeros. */
+export interface IntegerRows {
+  /** u32 [rows][blocks][8], words of four. */
+  codes: GpuOperand;
+  /** f32 [rows][blocks]. */
+  scales: GpuOperand;
+}
+
+/** Whether a product of so many rows takes them as int8. Few rows would not repay another dispatch. */
+export function takesIntegers({ features }: GpuContext, { dtype }: GpuWeight, count: number): boolean {
+  return count > FEW_ROWS && (dtype === 'q8' || dtype === 'q4') && features.has('integer-dot-product');
+}
+
+function integerRows(gpu: GpuContext, count: number, K: number): IntegerRows {
+  const blocks = blocksOf(K);
+  return { codes: gpu.scratch(count * blocks * BLOCK), scales: gpu.scratch(count * blocks * 4) };
+}
+
+/** Rows [start, start + count) of x or of a list. */
+export interface Rows {
+  /** f32 [T][quads of K]: rows of whole vec4. */
+  x: GpuOperand;
+  count: number;
+  K: number;
+  rows?: GpuOperand;
+  start?: number;
+}
+
+/** A norm of rows; weight and bias as whole vec4. */
+export interface Norm {
+  kind: 'rms' | 'layer';
+  eps: number;
+  weight: GpuOperand;
+  bias?: GpuOperand;
+}
+
+export function quantizeRows(gpu: GpuContext, { x, count, K, rows, start = 0 }: Rows, norm?: Norm): IntegerRows {
+  const made = integerRows(gpu, count, K);
+  const flags = (rows ? 1 : 0) + (norm ? 2 : 0) + (norm?.bias ? 4 : 0);
+  const params = [count, K, quadsOf(K), start, norm?.kind === 'layer' ? 1 : 0, f32(norm?.eps ?? 0), flags];
+  gpu.dispatch(quantize, [x, rows, norm?.weight, norm?.bias, made.codes, made.scales], params, [K && count]);
+  return made;
+}
+
 /** `y[outRow(i)] = or += rowGate[i] * act(x[row(i)] W^T + bias)` for i < rows. */
 export interface Product {
   /** f32 [T][quads of K]: rows of whole vec4. */
@@ -91,17 +145,20 @@ export interface Product {
   rowOffset?: number;
   /** Entry of rows, outRows and rowGate of result 0. */
   start?: number;
+  /** The same rows, where they are int8 already. */
+  integers?: IntegerRows;
 }
 
 export function product(gpu: GpuContext, call: Product): void {
   const { x, count, K, weight, N, y, rows, bias, outRows, rowGate, accumulate, activation = 0, rowOffset = 0, start = 0 } = call;
   if (count === 0) return;
+  const a = call.integers ?? (takesIntegers(gpu, weight, count) ? quantizeRows(gpu, { x, count, K, rows, start }) : undefined);
   const flags = (rows ? 1 : 0) + (bias ? 2 : 0) + (outRows ? 4 : 0) + (rowGate ? 8 : 0) + (accumulate ? 16 : 0);
   for (const slice of weight.slices) {
     const pitch = pitchOf(slice.count);
     const params = [
       count,
-      quadsOf(K),
+      a ? blocksOf(K) : quadsOf(K),
       Math.ceil(K / WEIGHT_DEPTH),
       slice.count,
       slice.first,
@@ -112,8 +169,15 @@ export function product(gpu: GpuContext, call: Product): void {
       activation,
       start,
     ];
-    const operands = [x, rows, slice.operand, bias, outRows, rowGate, y];
-    const { kernel, workgroups, constants } = choose(gpu, weight, tiled, fewRows, count, quadsOf(slice.count));
+    const operands = [...(a ? [a.codes, a.scales] : [x, rows]), slice.operand, bias, outRows, rowGate, y];
+    const { kernel, workgroups, constants } = choose(
+      gpu,
+      weight,
+      a ? integers : tiled,
+      a ? undefined : fewRows,
+      count,
+      quadsOf(slice.count),
+    );
     gpu.dispatch(kernel, operands, params, workgroups, constants);
   }
 }
@@ -152,6 +216,23 @@ export function innerProduct(gpu: GpuContext, call: InnerProduct): void {
   }
 }
 
+/** The same of rows that are int8, to such rows. */
+export type IntegerInnerProduct = Pick<InnerProduct, 'count' | 'K' | 'weight' | 'M' | 'activation' | 'gateBias' | 'upBias'>;
+
+export function integerInnerProduct(gpu: GpuContext, a: IntegerRows, call: IntegerInnerProduct): IntegerRows {
+  const { count, K, weight, M, activation, gateBias, upBias } = call;
+  const h = integerRows(gpu, count, M);
+  const flags = (gateBias ? 4 : 0) + (upBias ? 8 : 0);
+  for (const slice of weight.slices) {
+    const pitch = pitchOf(slice.count) * weight.parts;
+    const params = [count, blocksOf(K), Math.ceil(K / WEIGHT_DEPTH), slice.first, M, pitch, blocksOf(M), flags, activation];
+    const operands = [a.codes, a.scales, slice.operand, gateBias, upBias, h.codes, h.scales];
+    const { kernel, workgroups, constants } = choose(gpu, weight, innerIntegers, undefined, count, quadsOf(slice.count));
+    gpu.dispatch(kernel, operands, params, workgroups, { PARTS: weight.parts, ...constants });
+  }
+  return h;
+}
+
 /** vec4 of columns of a part of a packed slice. */
 function pitchOf(columns: number): number {
   return quadsOf(Math.max(WEIGHT_COLUMNS, roundUp(columns, WEIGHT_COLUMNS)));
@@ -164,10 +245,17 @@ interface Choice {
 }
 
 /** The tile changes no result: every thread adds up its products in the same order. Few rows do, they split the inputs. */
-function choose(gpu: GpuContext, { dtype, zeros }: GpuWeight, tile: Kernels, few: Kernels, count: number, quads: number): Choice {
+function choose(
+  gpu: GpuContext,
+  { dtype, zeros }: GpuWeight,
+  tile: Kernels,
+  few: Kernels | undefined,
+  count: number,
+  quads: number,
+): Choice {
   const form: Record<string, number> = zeros ? { ZEROS: 1 } : {};
   const busy = gpu.features.has('software-adapter') ? BUSY_SOFTWARE : BUSY;
-  if (count <= FEW_ROWS) {
+  if (few && count <= FEW_ROWS) {
     const ROWS = ROWS_AT_ONCE.find((rows) => count <= rows)!;
     const QUADS = [16, 8].find((width) => quads / width >= busy) ?? 4;
     return { kernel: few[dtype], workgroups: [Math.ceil(quads / QUADS)], constants: { ...form, ROWS, QUADS } };

@@ -14,10 +14,10 @@ import {
 import { f32, type GpuKernel, type GpuOperand } from '../backend/webgpu/binding.ts';
 import {
   innerProduct as gpuInnerProduct,
-  integerInnerProduct,
   product as gpuProduct,
   quadsOf,
   quantizeRows,
+  scratchRows,
   takesIntegers,
   wholeQuads,
 } from '../backend/webgpu/product.ts';
@@ -150,6 +150,7 @@ export const gatheredFfn = defineOp<GatheredFfnAttrs>()({
     const source = wholeQuads(gpu, x, rows, R, D);
     const normWeight = io.normWeight && wholeQuads(gpu, io.normWeight, undefined, 1, D).x;
     const normBias = io.normBias && wholeQuads(gpu, io.normBias, undefined, 1, D).x;
+    // As int8 the rows are normalised when they are quantized: three dispatches in all.
     const integers = takesIntegers(gpu, up, R) && takesIntegers(gpu, down, R);
     let stats: GpuOperand | undefined;
     if (norm !== 'none' && !integers) {
@@ -161,16 +162,12 @@ export const gatheredFfn = defineOp<GatheredFfnAttrs>()({
     const outer = { K: M, weight: down, N: D, y: x, bias: downBias, outRows: rows, rowGate, accumulate: true };
     const rowBytes = quadsOf(M) * 16;
     const block = Math.max(1, Math.min(R, Math.floor(INNER_BYTES / Math.max(rowBytes, 1))));
-    const h = integers ? x : gpu.scratch(block * rowBytes);
+    const h = scratchRows(gpu, block, M, integers);
+    const normed = norm === 'none' ? undefined : { kind: norm, eps, weight: normWeight!, bias: normBias };
     for (let start = 0; start < R; start += block) {
       const count = Math.min(block, R - start);
-      if (integers) {
-        const normed = norm === 'none' ? undefined : { kind: norm, eps, weight: normWeight!, bias: normBias };
-        const a = quantizeRows(gpu, { ...source, count, K: D, start }, normed);
-        gpuProduct(gpu, { ...outer, x, integers: integerInnerProduct(gpu, a, { ...inner, count }), count, rowOffset: start, start });
-        continue;
-      }
-      gpuInnerProduct(gpu, { ...inner, h, count, start });
+      const from = integers ? quantizeRows(gpu, { ...source, count, K: D, start }, normed) : source.x;
+      gpuInnerProduct(gpu, { ...inner, x: from, h, count, start });
       gpuProduct(gpu, { ...outer, x: h, count, rowOffset: start, start });
     }
   },

@@ -36,12 +36,22 @@ function kernelsOf(name: string, code: string): Kernels {
   return Object.fromEntries(kernels) as Kernels;
 }
 
-const tiled = kernelsOf('linear', linearCode);
-const fewRows = kernelsOf('linear.few-rows', fewRowsCode);
-const integers = kernelsOf('linear.integers', integersCode);
-const innerTiled = kernelsOf('gathered-ffn', innerCode);
-const innerFewRows = kernelsOf('gathered-ffn.few-rows', innerFewRowsCode);
-const innerIntegers = kernelsOf('gathered-ffn.integers', int8Code + innerIntegersCode);
+/** The kernels of a product: by tiles, for few rows, and by tiles of int8 rows. */
+interface Family {
+  tiles: Kernels;
+  few: Kernels;
+  integers: Kernels;
+}
+const LINEAR: Family = {
+  tiles: kernelsOf('linear', linearCode),
+  few: kernelsOf('linear.few-rows', fewRowsCode),
+  integers: kernelsOf('linear.integers', integersCode),
+};
+const INNER: Family = {
+  tiles: kernelsOf('gathered-ffn', innerCode),
+  few: kernelsOf('gathered-ffn.few-rows', innerFewRowsCode),
+  integers: kernelsOf('gathered-ffn.integers', int8Code + innerIntegersCode),
+};
 const pad: GpuKernel = { name: 'linear.pad', code: padCode };
 const quantize: GpuKernel = { name: 'linear.quantize', code: rowStatsCode + int8Code + quantizeCode };
 
@@ -88,9 +98,14 @@ export interface IntegerRows {
   scales: GpuOperand;
 }
 
-/** Whether a product of so many rows takes them as int8. Few rows would not repay another dispatch. */
+/** Whether a product of so many rows takes them as int8. Few rows would not repay the dispatch that makes them so. */
 export function takesIntegers({ features }: GpuContext, { dtype }: GpuWeight, count: number): boolean {
   return count > FEW_ROWS && (dtype === 'q8' || dtype === 'q4') && features.has('integer-dot-product');
+}
+
+/** Memory for rows of K, as int8 or as whole vec4 of f32. */
+export function scratchRows(gpu: GpuContext, count: number, K: number, integers: boolean): GpuOperand | IntegerRows {
+  return integers ? integerRows(gpu, count, K) : gpu.scratch(count * quadsOf(K) * 16);
 }
 
 function integerRows(gpu: GpuContext, count: number, K: number): IntegerRows {
@@ -98,7 +113,7 @@ function integerRows(gpu: GpuContext, count: number, K: number): IntegerRows {
   return { codes: gpu.scratch(count * blocks * BLOCK), scales: gpu.scratch(count * blocks * 4) };
 }
 
-/** Rows [start, start + count) of x or of a list. */
+/** Rows [start, start + count) of x, or of a list of its rows. */
 export interface Rows {
   /** f32 [T][quads of K]: rows of whole vec4. */
   x: GpuOperand;
@@ -120,14 +135,14 @@ export function quantizeRows(gpu: GpuContext, { x, count, K, rows, start = 0 }: 
   const made = integerRows(gpu, count, K);
   const flags = (rows ? 1 : 0) + (norm ? 2 : 0) + (norm?.bias ? 4 : 0);
   const params = [count, K, quadsOf(K), start, norm?.kind === 'layer' ? 1 : 0, f32(norm?.eps ?? 0), flags];
-  gpu.dispatch(quantize, [x, rows, norm?.weight, norm?.bias, made.codes, made.scales], params, [K && count]);
+  gpu.dispatch(quantize, [x, rows, norm?.weight, norm?.bias, made.codes, made.scales], params, [count]);
   return made;
 }
 
 /** `y[outRow(i)] = or += rowGate[i] * act(x[row(i)] W^T + bias)` for i < rows. */
 export interface Product {
-  /** f32 [T][quads of K]: rows of whole vec4. */
-  x: GpuOperand;
+  /** f32 [T][quads of K]: rows of whole vec4; or int8 rows, which are not listed. */
+  x: GpuOperand | IntegerRows;
   /** Number of result rows. */
   count: number;
   K: number;
@@ -145,20 +160,19 @@ export interface Product {
   rowOffset?: number;
   /** Entry of rows, outRows and rowGate of result 0. */
   start?: number;
-  /** The same rows, where they are int8 already. */
-  integers?: IntegerRows;
 }
 
 export function product(gpu: GpuContext, call: Product): void {
-  const { x, count, K, weight, N, y, rows, bias, outRows, rowGate, accumulate, activation = 0, rowOffset = 0, start = 0 } = call;
+  const { count, K, weight, N, y, rows, bias, outRows, rowGate, accumulate, activation = 0, rowOffset = 0, start = 0 } = call;
   if (count === 0) return;
-  const a = call.integers ?? (takesIntegers(gpu, weight, count) ? quantizeRows(gpu, { x, count, K, rows, start }) : undefined);
+  let { x } = call;
+  if (!('codes' in x) && takesIntegers(gpu, weight, count)) x = quantizeRows(gpu, { x, count, K, rows, start: rows && start });
   const flags = (rows ? 1 : 0) + (bias ? 2 : 0) + (outRows ? 4 : 0) + (rowGate ? 8 : 0) + (accumulate ? 16 : 0);
   for (const slice of weight.slices) {
     const pitch = pitchOf(slice.count);
     const params = [
       count,
-      a ? blocksOf(K) : quadsOf(K),
+      'codes' in x ? blocksOf(K) : quadsOf(K),
       Math.ceil(K / WEIGHT_DEPTH),
       slice.count,
       slice.first,
@@ -169,29 +183,23 @@ export function product(gpu: GpuContext, call: Product): void {
       activation,
       start,
     ];
-    const operands = [...(a ? [a.codes, a.scales] : [x, rows]), slice.operand, bias, outRows, rowGate, y];
-    const { kernel, workgroups, constants } = choose(
-      gpu,
-      weight,
-      a ? integers : tiled,
-      a ? undefined : fewRows,
-      count,
-      quadsOf(slice.count),
-    );
-    gpu.dispatch(kernel, operands, params, workgroups, constants);
+    const from = 'codes' in x ? [x.codes, x.scales] : [x, rows];
+    const { kernel, workgroups, constants } = choose(gpu, LINEAR, 'codes' in x, weight, count, quadsOf(slice.count));
+    gpu.dispatch(kernel, [...from, slice.operand, bias, outRows, rowGate, y], params, workgroups, constants);
   }
 }
 
 /** `h[i] = act(gate(n)) * up(n)` or `act(up(n))` with n = norm(x[row(i)]), for i < rows. */
 export interface InnerProduct {
-  x: GpuOperand;
+  /** f32, or int8 rows, which are neither listed nor to be normalised. */
+  x: GpuOperand | IntegerRows;
   count: number;
   K: number;
   weight: GpuWeight;
   /** Channels of h. */
   M: number;
-  /** f32 [count][quads of M]. */
-  h: GpuOperand;
+  /** [count] rows of M, of the kind of x. */
+  h: GpuOperand | IntegerRows;
   activation: number;
   rows?: GpuOperand;
   /** Rows with mean and scale, from gathered-ffn.stats; takes the place of `rows`. */
@@ -206,31 +214,18 @@ export interface InnerProduct {
 
 export function innerProduct(gpu: GpuContext, call: InnerProduct): void {
   const { x, count, K, weight, M, h, activation, rows, stats, normWeight, normBias, gateBias, upBias, start } = call;
+  const integers = 'codes' in x;
+  const unitsOf = integers ? blocksOf : quadsOf;
   const flags = (rows ? 1 : 0) + (stats ? 2 : 0) + (gateBias ? 4 : 0) + (upBias ? 8 : 0) + (normBias ? 16 : 0);
+  const from = integers ? [x.codes, x.scales] : [x, stats ?? rows, normWeight, normBias];
+  const to = 'codes' in h ? [h.codes, h.scales] : [h];
   for (const slice of weight.slices) {
     const pitch = pitchOf(slice.count) * weight.parts;
-    const params = [count, quadsOf(K), Math.ceil(K / WEIGHT_DEPTH), slice.first, M, pitch, quadsOf(M), flags, activation, start];
-    const operands = [x, stats ?? rows, normWeight, normBias, slice.operand, gateBias, upBias, h];
-    const { kernel, workgroups, constants } = choose(gpu, weight, innerTiled, innerFewRows, count, quadsOf(slice.count));
+    const params = [count, unitsOf(K), Math.ceil(K / WEIGHT_DEPTH), slice.first, M, pitch, unitsOf(M), flags, activation, start];
+    const { kernel, workgroups, constants } = choose(gpu, INNER, integers, weight, count, quadsOf(slice.count));
+    const operands = [...from, slice.operand, gateBias, upBias, ...to];
     gpu.dispatch(kernel, operands, params, workgroups, { PARTS: weight.parts, ...constants });
   }
-}
-
-/** The same of rows that are int8, to such rows. */
-export type IntegerInnerProduct = Pick<InnerProduct, 'count' | 'K' | 'weight' | 'M' | 'activation' | 'gateBias' | 'upBias'>;
-
-export function integerInnerProduct(gpu: GpuContext, a: IntegerRows, call: IntegerInnerProduct): IntegerRows {
-  const { count, K, weight, M, activation, gateBias, upBias } = call;
-  const h = integerRows(gpu, count, M);
-  const flags = (gateBias ? 4 : 0) + (upBias ? 8 : 0);
-  for (const slice of weight.slices) {
-    const pitch = pitchOf(slice.count) * weight.parts;
-    const params = [count, blocksOf(K), Math.ceil(K / WEIGHT_DEPTH), slice.first, M, pitch, blocksOf(M), flags, activation];
-    const operands = [a.codes, a.scales, slice.operand, gateBias, upBias, h.codes, h.scales];
-    const { kernel, workgroups, constants } = choose(gpu, weight, innerIntegers, undefined, count, quadsOf(slice.count));
-    gpu.dispatch(kernel, operands, params, workgroups, { PARTS: weight.parts, ...constants });
-  }
-  return h;
 }
 
 /** vec4 of columns of a part of a packed slice. */
@@ -245,22 +240,15 @@ interface Choice {
 }
 
 /** The tile changes no result: every thread adds up its products in the same order. Few rows do, they split the inputs. */
-function choose(
-  gpu: GpuContext,
-  { dtype, zeros }: GpuWeight,
-  tile: Kernels,
-  few: Kernels | undefined,
-  count: number,
-  quads: number,
-): Choice {
+function choose(gpu: GpuContext, family: Family, integers: boolean, { dtype, zeros }: GpuWeight, count: number, quads: number): Choice {
   const form: Record<string, number> = zeros ? { ZEROS: 1 } : {};
   const busy = gpu.features.has('software-adapter') ? BUSY_SOFTWARE : BUSY;
-  if (few && count <= FEW_ROWS) {
+  if (count <= FEW_ROWS && !integers) {
     const ROWS = ROWS_AT_ONCE.find((rows) => count <= rows)!;
     const QUADS = [16, 8].find((width) => quads / width >= busy) ?? 4;
-    return { kernel: few[dtype], workgroups: [Math.ceil(quads / QUADS)], constants: { ...form, ROWS, QUADS } };
+    return { kernel: family.few[dtype], workgroups: [Math.ceil(quads / QUADS)], constants: { ...form, ROWS, QUADS } };
   }
   const groups = ([NX, NY]: readonly [number, number]) => [Math.ceil(quads / NX), Math.ceil(count / (NY * TM))] as const;
   const [NX, NY] = TILES.find((size) => groups(size)[0] * groups(size)[1] >= busy) ?? TILES[TILES.length - 1]!;
-  return { kernel: tile[dtype], workgroups: groups([NX, NY]), constants: { ...form, NX, NY } };
+  return { kernel: family[integers ? 'integers' : 'tiles'][dtype], workgroups: groups([NX, NY]), constants: { ...form, NX, NY } };
 }

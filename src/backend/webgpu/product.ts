@@ -4,6 +4,7 @@ import innerCode from '../../../kernels/gathered-ffn.wgsl';
 import innerFewRowsCode from '../../../kernels/gathered-ffn.few-rows.wgsl';
 import innerIntegersCode from '../../../kernels/gathered-ffn.integers.wgsl';
 import int8Code from '../../../kernels/int8.wgsl';
+import int8TileCode from '../../../kernels/int8.tile.wgsl';
 import linearCode from '../../../kernels/linear.wgsl';
 import fewRowsCode from '../../../kernels/linear.few-rows.wgsl';
 import integersCode from '../../../kernels/linear.integers.wgsl';
@@ -45,12 +46,12 @@ interface Family {
 const LINEAR: Family = {
   tiles: kernelsOf('linear', linearCode),
   few: kernelsOf('linear.few-rows', fewRowsCode),
-  integers: kernelsOf('linear.integers', integersCode),
+  integers: kernelsOf('linear.integers', int8TileCode + integersCode),
 };
 const INNER: Family = {
   tiles: kernelsOf('gathered-ffn', innerCode),
   few: kernelsOf('gathered-ffn.few-rows', innerFewRowsCode),
-  integers: kernelsOf('gathered-ffn.integers', int8Code + innerIntegersCode),
+  integers: kernelsOf('gathered-ffn.integers', int8TileCode + int8Code + innerIntegersCode),
 };
 const pad: GpuKernel = { name: 'linear.pad', code: padCode };
 const quantize: GpuKernel = { name: 'linear.quantize', code: rowStatsCode + int8Code + quantizeCode };

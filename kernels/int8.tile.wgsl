@@ -21,12 +21,15 @@ var<workgroup> b_scale: array<vec4<f32>, WIDTH>; // [PARTS][NX]
 // Loads a block: rows from `top`, columns from vec4 `left` of a part. Every thread calls it.
 fn load_block(block: u32, top: u32, left: u32, thread: u32) {
   workgroupBarrier();
-  for (var i = thread; i < BM * 2u; i += THREADS) {
-    let at = min(top + i / 2u, p.R - 1u) * p.blocks + block;
-    a_tile[i] = a[at * 2u + i % 2u];
-    if (i % 2u == 0u) { a_scale[i / 2u] = aScales[at]; }
-  }
-  for (var i = thread; i < 8u * WIDTH; i += THREADS) {
+  // In one loop, so that no thread waits for one side before it asks for the other.
+  for (var at = thread; at < BM * 2u + 8u * WIDTH; at += THREADS) {
+    if (at < BM * 2u) {
+      let source = min(top + at / 2u, p.R - 1u) * p.blocks + block;
+      a_tile[at] = a[source * 2u + at % 2u];
+      if (at % 2u == 0u) { a_scale[at / 2u] = aScales[source]; }
+      continue;
+    }
+    let i = at - BM * 2u;
     let c = i % WIDTH;
     let column = left * PARTS + c;
     let to = c % PARTS * NX + c / PARTS;

@@ -14,7 +14,6 @@ import rowStatsCode from '../../../kernels/row-stats.wgsl';
 import f16Code from '../../../kernels/weight.f16.wgsl';
 import f32Code from '../../../kernels/weight.f32.wgsl';
 import fourCode from '../../../kernels/weight.four.wgsl';
-import expandCode from '../../../kernels/weight.integers.wgsl';
 import q4Code from '../../../kernels/weight.q4.wgsl';
 import q8Code from '../../../kernels/weight.q8.wgsl';
 import { BLOCK, blocksOf } from '../quantize.ts';
@@ -26,8 +25,8 @@ import { roundUp, WEIGHT_COLUMNS, WEIGHT_DEPTH } from './pack.ts';
 const READING: Readonly<Record<WeightDType, string>> = {
   f32: f32Code + fourCode,
   f16: f16Code + fourCode,
-  q8: q8Code + expandCode,
-  q4: q4Code + expandCode,
+  q8: q8Code,
+  q4: q4Code,
 };
 
 /** One kernel for each dtype of the weight. */

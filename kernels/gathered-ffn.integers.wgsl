@@ -17,8 +17,6 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> h: array<u32>; // [R][hBlocks][8], words of four int8
 @group(0) @binding(7) var<storage, read_write> hScales: array<f32>; // [R][hBlocks]
 
-override OF_BLOCKS: u32 = THREADS;
-
 // Channel m of h from its sums. Padding (m >= M) becomes 0, as act(0) is.
 fn inner(m: u32, first: f32, second: f32) -> f32 {
   var value = first;

@@ -1,7 +1,7 @@
 // Floats as int8 with an f32 scale to 32 of them, put in front of the kernels that make such rows: a code is off by at most
-// half a step, 1/254 of the largest magnitude. The threads of a workgroup hold 4 floats each, 8 neighbours a block; OF_BLOCKS is
+// half a step, 1/254 of the largest magnitude. The threads of a workgroup hold 4 floats each, 8 neighbours a block; THREADS is
 // their number. Needs packed_4x8_integer_dot_product.
-var<workgroup> largest: array<u32, OF_BLOCKS>;
+var<workgroup> largest: array<u32, THREADS>;
 
 // Scale of the thread's block. Every thread calls it. Magnitudes are compared as bits: NaN is above infinity above numbers,
 // so that either spoils the scale.

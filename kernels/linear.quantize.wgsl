@@ -18,7 +18,6 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> scales: array<f32>; // [R][blocks]
 
 override THREADS: u32 = 64;
-override OF_BLOCKS: u32 = THREADS;
 
 @compute @workgroup_size(THREADS)
 fn main(

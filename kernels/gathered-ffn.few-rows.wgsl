@@ -1,12 +1,13 @@
 // The same as gathered-ffn.wgsl for 1 to 8 rows: bound by reading the weights, which all rows share. A workgroup owns
-// QUADS vec4 of channels; its threads split the inputs and meet in workgroup memory. Needs activation.wgsl in front.
+// QUADS vec4 of channels; its threads split the inputs and meet in workgroup memory. Needs activation.wgsl
+// and weight.*.wgsl in front.
 struct Params {
   R: u32, // rows of h, 1 to ROWS
   quads: u32, // vec4 per row of x
   steps: u32, // 16-deep steps over the inputs
   first: u32, // column of h where the weight slice begins, a multiple of 4
   M: u32, // columns of h that are not padding
-  pitch: u32, // vec4 per row of the weight slice
+  pitch: u32, // vec4 of columns of the weight slice
   hQuads: u32, // vec4 per row of h
   flags: u32, // 1 rows, 2 layer norm by stats, 4 gateBias, 8 upBias, 16 normBias, 32 rms norm
   activation: u32,
@@ -19,7 +20,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> rows: array<u32>; // [start + R], or with stats [start + R][row, mean, scale, -]
 @group(0) @binding(3) var<storage, read> normWeight: array<vec4<f32>>; // [quads]
 @group(0) @binding(4) var<storage, read> normBias: array<vec4<f32>>; // [quads]
-@group(0) @binding(5) var<storage, read> weight: array<vec4<f32>>; // [steps * 16][pitch / PARTS][PARTS], padding is zero
+@group(0) @binding(5) var<storage, read> weight: array<Packed>; // [K][pitch / PARTS][PARTS], padding is zero
 @group(0) @binding(6) var<storage, read> gateBias: array<f32>; // [M]
 @group(0) @binding(7) var<storage, read> upBias: array<f32>; // [M]
 @group(0) @binding(8) var<storage, read_write> h: array<f32>; // [R][4 * hQuads]
@@ -78,15 +79,8 @@ fn inner(m: u32, first: f32, second: f32) -> f32 {
   return value;
 }
 
-struct Four {
-  a: vec4<f32>,
-  b: vec4<f32>,
-  c: vec4<f32>,
-  d: vec4<f32>,
-}
-
-fn product(v: vec4<f32>, w: Four, sum: vec4<f32>) -> vec4<f32> {
-  return fma(vec4(v.w), w.d, fma(vec4(v.z), w.c, fma(vec4(v.y), w.b, fma(vec4(v.x), w.a, sum))));
+fn product(v: vec4<f32>, w: mat4x4<f32>, sum: vec4<f32>) -> vec4<f32> {
+  return fma(vec4(v.w), w[3], fma(vec4(v.z), w[2], fma(vec4(v.y), w[1], fma(vec4(v.x), w[0], sum))));
 }
 
 // Adds up the lanes: the sum of column c is in partial[c / 4][c % 4] afterwards, that of the row's squares in squares[0].
@@ -143,12 +137,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var s7 = 0.0;
   if (column < p.pitch) {
     for (var k = thread / QUADS; k < p.quads; k += LANES) {
-      let at = 4u * k * p.pitch + column;
-      let gate = Four(weight[at], weight[at + p.pitch], weight[at + 2u * p.pitch], weight[at + 3u * p.pitch]);
+      let gate = weight4x4(k, column);
       var up = gate;
-      if (PARTS == 2u) {
-        up = Four(weight[at + 1u], weight[at + p.pitch + 1u], weight[at + 2u * p.pitch + 1u], weight[at + 3u * p.pitch + 1u]);
-      }
+      if (PARTS == 2u) { up = weight4x4(k, column + 1u); }
       var v = input(r0, k, &s0);
       g0 = product(v, gate, g0);
       if (PARTS == 2u) { u0 = product(v, up, u0); }

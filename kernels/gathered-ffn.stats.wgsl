@@ -1,10 +1,11 @@
-// What the layer norm of a gathered FFN needs per listed row: (row, mean, 1 / deviation). One workgroup per row; f32 sums,
-// the deviation in a second pass over the row.
+// What the layer norm of a gathered FFN needs per listed row: (row, mean, 1 / deviation). One workgroup per row. Needs row-stats.wgsl
+// in front.
 struct Params {
   R: u32, // listed rows
   D: u32, // width
   quads: u32, // vec4 per row of x
   hasRows: u32,
+  layer: u32, // 1
   eps: f32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -12,21 +13,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> rows: array<u32>; // [R]
 @group(0) @binding(3) var<storage, read_write> stats: array<vec4<u32>>; // [R], floats as bits
 
-override THREADS: u32 = 64; // a power of two
-var<workgroup> partial: array<f32, THREADS>;
-
-// Sum over the workgroup. Every thread calls it.
-fn total(value: f32, thread: u32) -> f32 {
-  partial[thread] = value;
-  workgroupBarrier();
-  for (var step = THREADS / 2u; step > 0u; step /= 2u) {
-    if (thread < step) { partial[thread] += partial[thread + step]; }
-    workgroupBarrier();
-  }
-  let sum = partial[0];
-  workgroupBarrier();
-  return sum;
-}
+override THREADS: u32 = 64;
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -38,17 +25,6 @@ fn main(
   if (i >= p.R) { return; }
   var row = i;
   if (p.hasRows != 0u) { row = rows[i]; }
-  let start = row * p.quads;
-  var sum = 0.0;
-  for (var k = thread; k < p.quads; k += THREADS) { sum += dot(x[start + k], vec4(1.0)); }
-  let mean = total(sum, thread) / f32(p.D);
-  var squares = 0.0;
-  for (var k = thread; k < p.quads; k += THREADS) {
-    // Padding at the end of a row must not count as a deviation.
-    let kept = vec4(4u * k) + vec4(0u, 1u, 2u, 3u) < vec4(p.D);
-    let value = select(vec4<f32>(), x[start + k] - mean, kept);
-    squares += dot(value, value);
-  }
-  let scale = 1.0 / sqrt(total(squares, thread) / f32(p.D) + p.eps);
-  if (thread == 0u) { stats[i] = vec4(row, bitcast<u32>(mean), bitcast<u32>(scale), 0u); }
+  let found = row_stats(row * p.quads, thread);
+  if (thread == 0u) { stats[i] = vec4(row, bitcast<u32>(found.x), bitcast<u32>(found.y), 0u); }
 }

@@ -1,13 +1,13 @@
 // The inner layer of a gathered FFN: h[i] = act(norm(x[row(i)]) Wg^T + bg) * (norm(x[row(i)]) Wu^T + bu), or without a gate
 // act(norm(x[row(i)]) Wu^T + bu). A tile of BM x BN results per workgroup; a thread owns gate and up of its channels.
-// Needs activation.wgsl in front. The outer layer is linear.wgsl.
+// Needs activation.wgsl and weight.*.wgsl in front. The outer layer is linear.wgsl.
 struct Params {
   R: u32, // rows of h, at least 1
   quads: u32, // vec4 per row of x
   steps: u32, // BK-deep steps over the inputs
   first: u32, // column of h where the weight slice begins, a multiple of 4
   M: u32, // columns of h that are not padding
-  pitch: u32, // vec4 per row of the weight slice
+  pitch: u32, // vec4 of columns of the weight slice
   hQuads: u32, // vec4 per row of h
   flags: u32, // 1 rows, 2 layer norm by stats, 4 gateBias, 8 upBias, 16 normBias, 32 rms norm
   activation: u32,
@@ -20,7 +20,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> rows: array<u32>; // [start + R], or with stats [start + R][row, mean, scale, -]
 @group(0) @binding(3) var<storage, read> normWeight: array<vec4<f32>>; // [quads]
 @group(0) @binding(4) var<storage, read> normBias: array<vec4<f32>>; // [quads]
-@group(0) @binding(5) var<storage, read> weight: array<vec4<f32>>; // [steps * BK][pitch / PARTS][PARTS], padding is zero
+@group(0) @binding(5) var<storage, read> weight: array<Packed>; // [K][pitch / PARTS][PARTS], padding is zero
 @group(0) @binding(6) var<storage, read> gateBias: array<f32>; // [M]
 @group(0) @binding(7) var<storage, read> upBias: array<f32>; // [M]
 @group(0) @binding(8) var<storage, read_write> h: array<f32>; // [R][4 * hQuads]
@@ -109,7 +109,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
       let c = i % WIDTH;
       let column = left * PARTS + c;
       var value = vec4<f32>();
-      if (column < p.pitch) { value = weight[(step * BK + k) * p.pitch + column]; }
+      if (column < p.pitch) { value = weight4(step * BK + k, column); }
       b_tile[k * WIDTH + c % PARTS * NX + c / PARTS] = value;
     }
     workgroupBarrier();

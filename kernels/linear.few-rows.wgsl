@@ -1,5 +1,6 @@
 // The same as linear.wgsl for 1 to 8 rows: bound by reading the weights, which all rows share. A workgroup owns QUADS
-// vec4 of columns; its threads split the inputs and meet in workgroup memory. Needs activation.wgsl in front.
+// vec4 of columns; its threads split the inputs and meet in workgroup memory. Needs activation.wgsl and
+// weight.*.wgsl in front.
 struct Params {
   R: u32, // result rows, 1 to ROWS
   quads: u32, // vec4 per row of x
@@ -7,7 +8,7 @@ struct Params {
   count: u32, // columns of this weight slice
   first: u32, // column of y where the slice begins
   N: u32, // columns of y
-  pitch: u32, // vec4 per row of the weight slice
+  pitch: u32, // vec4 of columns of the weight slice
   rowOffset: u32, // row of y of result 0, where outRows is absent
   flags: u32, // 1 rows, 2 bias, 4 outRows, 8 rowGate, 16 accumulate, 32 rms norm
   activation: u32,
@@ -18,7 +19,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [T][quads]
 @group(0) @binding(2) var<storage, read> rows: array<u32>; // [start + R]
-@group(0) @binding(3) var<storage, read> weight: array<vec4<f32>>; // [steps * 16][pitch], padding is zero
+@group(0) @binding(3) var<storage, read> weight: array<Packed>; // [K][pitch], padding is zero
 @group(0) @binding(4) var<storage, read> bias: array<f32>; // [N]
 @group(0) @binding(5) var<storage, read> outRows: array<u32>; // [start + R]
 @group(0) @binding(6) var<storage, read> rowGate: array<f32>; // [start + R]
@@ -51,8 +52,8 @@ fn input(row: u32, k: u32, square: ptr<function, f32>) -> vec4<f32> {
   return value;
 }
 
-fn product(a: vec4<f32>, b0: vec4<f32>, b1: vec4<f32>, b2: vec4<f32>, b3: vec4<f32>, sum: vec4<f32>) -> vec4<f32> {
-  return fma(vec4(a.w), b3, fma(vec4(a.z), b2, fma(vec4(a.y), b1, fma(vec4(a.x), b0, sum))));
+fn product(a: vec4<f32>, b: mat4x4<f32>, sum: vec4<f32>) -> vec4<f32> {
+  return fma(vec4(a.w), b[3], fma(vec4(a.z), b[2], fma(vec4(a.y), b[1], fma(vec4(a.x), b[0], sum))));
 }
 
 @compute @workgroup_size(THREADS)
@@ -85,22 +86,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var s7 = 0.0;
   if (column < p.pitch) {
     for (var k = thread / QUADS; k < p.quads; k += LANES) {
-      let at = 4u * k * p.pitch + column;
-      let b0 = weight[at];
-      let b1 = weight[at + p.pitch];
-      let b2 = weight[at + 2u * p.pitch];
-      let b3 = weight[at + 3u * p.pitch];
-      c0 = product(input(r0, k, &s0), b0, b1, b2, b3, c0);
-      if (ROWS > 1u) { c1 = product(input(r1, k, &s1), b0, b1, b2, b3, c1); }
+      let b = weight4x4(k, column);
+      c0 = product(input(r0, k, &s0), b, c0);
+      if (ROWS > 1u) { c1 = product(input(r1, k, &s1), b, c1); }
       if (ROWS > 2u) {
-        c2 = product(input(r2, k, &s2), b0, b1, b2, b3, c2);
-        c3 = product(input(r3, k, &s3), b0, b1, b2, b3, c3);
+        c2 = product(input(r2, k, &s2), b, c2);
+        c3 = product(input(r3, k, &s3), b, c3);
       }
       if (ROWS > 4u) {
-        c4 = product(input(r4, k, &s4), b0, b1, b2, b3, c4);
-        c5 = product(input(r5, k, &s5), b0, b1, b2, b3, c5);
-        c6 = product(input(r6, k, &s6), b0, b1, b2, b3, c6);
-        c7 = product(input(r7, k, &s7), b0, b1, b2, b3, c7);
+        c4 = product(input(r4, k, &s4), b, c4);
+        c5 = product(input(r5, k, &s5), b, c5);
+        c6 = product(input(r6, k, &s6), b, c6);
+        c7 = product(input(r7, k, &s7), b, c7);
       }
     }
   }

@@ -1,5 +1,5 @@
 // y[out(i)] = act(x[row(i)] W^T + bias) * rowGate[i], or += : a tile of BM x BN results per workgroup, TM x 4 per thread.
-// Needs activation.wgsl in front.
+// Needs activation.wgsl and weight.*.wgsl in front.
 struct Params {
   R: u32, // result rows, at least 1
   quads: u32, // vec4 per row of x
@@ -7,7 +7,7 @@ struct Params {
   count: u32, // columns of this weight slice
   first: u32, // column of y where the slice begins
   N: u32, // columns of y
-  pitch: u32, // vec4 per row of the weight slice
+  pitch: u32, // vec4 of columns of the weight slice
   rowOffset: u32, // row of y of result 0, where outRows is absent
   flags: u32, // 1 rows, 2 bias, 4 outRows, 8 rowGate, 16 accumulate, 32 rms norm
   activation: u32,
@@ -18,7 +18,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [T][quads]
 @group(0) @binding(2) var<storage, read> rows: array<u32>; // [start + R]
-@group(0) @binding(3) var<storage, read> weight: array<vec4<f32>>; // [steps * BK][pitch], padding is zero
+@group(0) @binding(3) var<storage, read> weight: array<Packed>; // [K][pitch], padding is zero
 @group(0) @binding(4) var<storage, read> bias: array<f32>; // [N]
 @group(0) @binding(5) var<storage, read> outRows: array<u32>; // [start + R]
 @group(0) @binding(6) var<storage, read> rowGate: array<f32>; // [start + R]
@@ -74,7 +74,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     for (var i = thread; i < BK * NX; i += THREADS) {
       let column = left + i % NX;
       var value = vec4<f32>();
-      if (column < p.pitch) { value = weight[(step * BK + i / NX) * p.pitch + column]; }
+      if (column < p.pitch) { value = weight4(step * BK + i / NX, column); }
       b_tile[i] = value;
     }
     workgroupBarrier();

@@ -53,6 +53,7 @@ export function webgpuCase(adapter = '', gpu: () => Promise<GPU> = async () => n
     name: adapter ? `webgpu ${adapter}` : 'webgpu',
     kind: 'webgpu',
     create: async () => createWebGpuBackend({ gpu: await gpu() }),
+    createFloat: async () => createWebGpuBackend({ gpu: await gpu(), integerDot: false }),
     lend: async (contents) => lendBuffer(await gpu(), contents),
   };
 }

@@ -15,6 +15,8 @@ export interface BackendCase {
   create(): Promise<Backend>;
   /** The same on one thread, where `create` makes one of several. */
   createAlone?(): Promise<Backend>;
+  /** The same without integer products, where `create` makes one that may have them. */
+  createFloat?(): Promise<Backend>;
   /** A new backend, and memory of the caller that it can borrow. */
   lend?(contents: Float32Array<ArrayBuffer>): Promise<LentMemory>;
 }

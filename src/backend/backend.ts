@@ -27,6 +27,7 @@ export type Feature =
   | 'shader-f16'
   | 'subgroups'
   | 'timestamp-query'
+  | 'integer-dot-product'
   | 'software-adapter';
 
 export interface Limits {

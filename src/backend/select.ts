@@ -10,6 +10,8 @@ export interface SelectOptions extends SignalOption {
   device?: GpuDeviceLike;
   /** A GPU entry object where `navigator.gpu` is missing, e.g. of the `webgpu` package in Node. Keep it referenced. */
   gpu?: GpuLike;
+  /** Products of integers on the webgpu backend: see DeviceOptions. */
+  integerDot?: boolean;
   /** Threads for the wasm backend. Default 1; where more are not to be had it runs on one and tells `onFallback` why. */
   threads?: number;
   /** 256-bit products on the wasm backend, where they are to be had: see WasmBackendOptions. Default false. */
@@ -27,7 +29,7 @@ export interface SelectOptions extends SignalOption {
  * @throws `no-backend` with all reasons when none works, `unknown-name` for a name nobody knows.
  */
 export async function selectBackend(options: SelectOptions = {}): Promise<Backend> {
-  const { prefer, device, gpu, threads, workerUrl, wide, onFallback, signal } = options;
+  const { prefer, device, gpu, integerDot, threads, workerUrl, wide, onFallback, signal } = options;
   const names = prefer === undefined || prefer === null ? BACKEND_NAMES : typeof prefer === 'string' ? [prefer] : prefer;
   for (const name of names) if (!BACKEND_NAMES.includes(name)) throw unknownName('backend', name, BACKEND_NAMES);
   if (device !== undefined && !names.includes('webgpu'))
@@ -42,7 +44,7 @@ export async function selectBackend(options: SelectOptions = {}): Promise<Backen
   for (const name of names) {
     signal?.throwIfAborted();
     try {
-      const backend = await create(name, { device, gpu, threads, workerUrl, wide, onFallback, rejected });
+      const backend = await create(name, { device, gpu, integerDot, threads, workerUrl, wide, onFallback, rejected });
       if (!takesSoftware && backend.features.has('software-adapter')) {
         reject(name, `${backend.description} is a software adapter, wasm is faster`);
         await backend[Symbol.asyncDispose]();

@@ -43,9 +43,10 @@ export type WeightSource = SourceMatrix | { gate: SourceMatrix; up: SourceMatrix
 
 /**
  * How a weight is stored; sums are f32 for all. 'f16': nearest even. 'q8': int8, one scale to an output. 'q4': 4 bits, one
- * f16 scale to 32 inputs, K padded to whole blocks. With 'q8' and 'q4' the wasm backend also quantizes the other operand
- * on the fly: to int8 with a scale to a row (q8) or to 32 columns of a row (q4); and its relaxed SIMD form keeps 7 bits
- * of a q8 weight. See quantize.ts.
+ * f16 scale to 32 inputs, K padded to whole blocks. With 'q8' and 'q4' the other operand is quantized on the fly as well: on
+ * wasm to int8 with a scale to a row (q8) or to 32 columns of a row (q4), and its relaxed SIMD form keeps 7 bits of a q8
+ * weight; on webgpu, with the feature 'integer-dot-product' and from 9 rows on, to int8 with a scale to 32 columns of a row.
+ * See quantize.ts.
  */
 export type WeightDType = 'f32' | 'f16' | 'q8' | 'q4';
 export const WEIGHT_DTYPES: readonly WeightDType[] = ['f32', 'f16', 'q8', 'q4'];

@@ -1,4 +1,5 @@
 import statsCode from '../../kernels/gathered-ffn.stats.wgsl';
+import rowStatsCode from '../../kernels/row-stats.wgsl';
 import { anyWeight, defineOp, inout, input, optional, rowList, weight } from '../backend/op.ts';
 import {
   innerColumns,
@@ -11,13 +12,21 @@ import {
   rowBlocks,
 } from '../backend/wasm/product.ts';
 import { f32, type GpuKernel, type GpuOperand } from '../backend/webgpu/binding.ts';
-import { innerProduct as gpuInnerProduct, product as gpuProduct, quadsOf, wholeQuads } from '../backend/webgpu/product.ts';
+import {
+  innerProduct as gpuInnerProduct,
+  product as gpuProduct,
+  quadsOf,
+  quantizeRows,
+  scratchRows,
+  takesIntegers,
+  wholeQuads,
+} from '../backend/webgpu/product.ts';
 import { type Activation, activate, activationCode } from './activation.ts';
 import { checkActivation } from './linear.ts';
 import { checkEps, normalize } from './rms-norm.ts';
 import { dot } from './dot.ts';
 
-const statsKernel: GpuKernel = { name: 'gathered-ffn.stats', code: statsCode };
+const statsKernel: GpuKernel = { name: 'gathered-ffn.stats', code: rowStatsCode + statsCode };
 /** Largest inner layer on the GPU; more rows run in blocks. */
 const INNER_BYTES = 64 * 2 ** 20;
 
@@ -141,11 +150,13 @@ export const gatheredFfn = defineOp<GatheredFfnAttrs>()({
     const source = wholeQuads(gpu, x, rows, R, D);
     const normWeight = io.normWeight && wholeQuads(gpu, io.normWeight, undefined, 1, D).x;
     const normBias = io.normBias && wholeQuads(gpu, io.normBias, undefined, 1, D).x;
+    // As int8 the rows are normalised when they are quantized: three dispatches in all.
+    const integers = takesIntegers(gpu, up, R) && takesIntegers(gpu, down, R);
     let stats: GpuOperand | undefined;
     // An RMSNorm is part of the products.
-    if (norm === 'layer') {
+    if (norm === 'layer' && !integers) {
       stats = gpu.scratch(R * 16);
-      const params = [R, D, quadsOf(D), source.rows ? 1 : 0, f32(eps)];
+      const params = [R, D, quadsOf(D), source.rows ? 1 : 0, 1, f32(eps)];
       gpu.dispatch(statsKernel, [source.x, source.rows, stats], params, [R]);
     }
     const norms = { stats, normWeight, normBias, eps };
@@ -153,10 +164,12 @@ export const gatheredFfn = defineOp<GatheredFfnAttrs>()({
     const outer = { K: M, weight: down, N: D, y: x, bias: downBias, outRows: rows, rowGate, accumulate: true };
     const rowBytes = quadsOf(M) * 16;
     const block = Math.max(1, Math.min(R, Math.floor(INNER_BYTES / Math.max(rowBytes, 1))));
-    const h = gpu.scratch(block * rowBytes);
+    const h = scratchRows(gpu, block, M, integers);
+    const normed = norm === 'none' ? undefined : { kind: norm, eps, weight: normWeight!, bias: normBias };
     for (let start = 0; start < R; start += block) {
       const count = Math.min(block, R - start);
-      gpuInnerProduct(gpu, { ...inner, h, count, start });
+      const from = integers ? quantizeRows(gpu, { ...source, count, K: D, start }, normed) : source.x;
+      gpuInnerProduct(gpu, { ...inner, x: from, h, count, start });
       gpuProduct(gpu, { ...outer, x: h, count, rowOffset: start, start });
     }
   },

@@ -16,7 +16,7 @@ export interface OpCase {
   sums: number;
   /** How the weights are packed; runs where the backend can. Default 'f32'. */
   dtype?: WeightDType;
-  /** Quantized products that an output goes through one after the other; default 1. */
+  /** Products with both sides quantized that an output goes through one after the other; default 1. */
   products?: number;
   /** Results are copies or choices: equal to the bit. */
   exact?: boolean;

@@ -1,6 +1,7 @@
 import type { Feature } from '../backend.ts';
 import type { DimsOf, Signature, WeightOperand } from '../op.ts';
 import type { TypedArray } from '../tensor.ts';
+import type { WeightDType } from '../weight.ts';
 
 /** A WGSL module with one compute entry point `main`. */
 export interface GpuKernel {
@@ -16,7 +17,7 @@ export interface GpuOperand {
 
 /** Columns [first, first + count) of a packed weight: a matrix of its own. */
 export interface GpuWeightSlice {
-  /** f32 [Kpad][parts * Npad of the slice]; see pack.ts. */
+  /** See pack.ts. */
   readonly operand: GpuOperand;
   readonly first: number;
   readonly count: number;
@@ -26,6 +27,9 @@ export interface GpuWeightSlice {
 export interface GpuWeight {
   readonly slices: readonly GpuWeightSlice[];
   readonly parts: 1 | 2;
+  readonly dtype: WeightDType;
+  /** Whether zeros of 4-bit codes are stored. */
+  readonly zeros: boolean;
 }
 
 /** A field of a kernel's `Params` struct: plain numbers are u32, `f32(x)` is a float. */

@@ -20,6 +20,11 @@ export interface DeviceOptions {
   /** Where adapters come from. Default `navigator.gpu`; Node has none, so pass what npm `webgpu` creates. */
   gpu?: GpuLike;
   powerPreference?: 'low-power' | 'high-performance';
+  /**
+   * Whether products with q8 and q4 weights quantize the rows to int8 too, from 9 rows on. Default: where the WGSL of `gpu` has
+   * packed_4x8_integer_dot_product. Without, the weights are expanded to floats on the fly: nearer to f32.
+   */
+  integerDot?: boolean;
 }
 
 export interface OpenDevice {
@@ -50,14 +55,15 @@ const WANTED_LIMITS = [
 const WANTED_FEATURES = ['shader-f16', 'subgroups', 'timestamp-query'] as const;
 
 export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
+  const gpu = (options.gpu ?? (globalThis as { navigator?: { gpu?: GpuLike } }).navigator?.gpu) as GPU | undefined;
   if (options.device) {
     const device = options.device as unknown as GPUDevice;
     if (typeof device.createBuffer !== 'function' || !device.limits || !device.queue) {
       throw invalidArgument('createWebGpuBackend', 'device', Object.prototype.toString.call(device), 'a GPUDevice');
     }
-    return describe(device, (device as { adapterInfo?: GPUAdapterInfo }).adapterInfo, false, [device, options.gpu]);
+    const info = (device as { adapterInfo?: GPUAdapterInfo }).adapterInfo;
+    return describe(device, info, false, [device, options.gpu], hasIntegerDot(gpu, options));
   }
-  const gpu = (options.gpu ?? (globalThis as { navigator?: { gpu?: GpuLike } }).navigator?.gpu) as GPU | undefined;
   if (!gpu) throw unavailable('this runtime has no navigator.gpu; pass `gpu` (npm "webgpu") or `device`');
   let adapter: GPUAdapter | null;
   try {
@@ -74,15 +80,26 @@ export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
   const requiredFeatures = WANTED_FEATURES.filter((name) => adapter.features.has(name));
   try {
     const device = await adapter.requestDevice({ requiredLimits, requiredFeatures });
-    return describe(device, adapter.info, true, [gpu, adapter, device]);
+    return describe(device, adapter.info, true, [gpu, adapter, device], hasIntegerDot(gpu, options));
   } catch (cause) {
     throw unavailable(`the adapter gave no device: ${String(cause)}`, cause);
   }
 }
 
-function describe(device: GPUDevice, info: GPUAdapterInfo | undefined, owned: boolean, keepAlive: readonly unknown[]): OpenDevice {
+function hasIntegerDot(gpu: GPU | undefined, { integerDot = true }: DeviceOptions): boolean {
+  return integerDot && gpu?.wgslLanguageFeatures?.has('packed_4x8_integer_dot_product') === true;
+}
+
+function describe(
+  device: GPUDevice,
+  info: GPUAdapterInfo | undefined,
+  owned: boolean,
+  keepAlive: readonly unknown[],
+  integerDot: boolean,
+): OpenDevice {
   const description = [info?.vendor, info?.architecture, info?.description].filter(Boolean).join(' ') || 'unknown adapter';
   const features = new Set<Feature>(WANTED_FEATURES.filter((name) => device.features.has(name)));
+  if (integerDot) features.add('integer-dot-product');
   const isFallback = (info as { isFallbackAdapter?: boolean } | undefined)?.isFallbackAdapter === true;
   if (isFallback || /swiftshader|llvmpipe|lavapipe/i.test(description)) features.add('software-adapter');
   const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;

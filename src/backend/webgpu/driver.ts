@@ -4,7 +4,7 @@ import { createBackend } from '../create.ts';
 import { SkipVisionError } from '../errors.ts';
 import type { Op, Signature } from '../op.ts';
 import { bytesOf, type Tensor, type TensorDesc, type TypedArray } from '../tensor.ts';
-import type { Weight, WeightDType } from '../weight.ts';
+import { WEIGHT_DTYPES, type Weight, type WeightDType } from '../weight.ts';
 import type { MatrixReader } from '../weight-source.ts';
 import { yieldToOthers } from '../yield.ts';
 import type { GpuContext, GpuIo, GpuKernel, GpuOperand, GpuParam, GpuWeight } from './binding.ts';
@@ -28,7 +28,7 @@ class WebGpuDriver implements Driver {
   readonly name = 'webgpu';
   readonly description: string;
   readonly features: ReadonlySet<Feature>;
-  readonly dtypes: readonly WeightDType[] = ['f32'];
+  readonly dtypes = WEIGHT_DTYPES;
   readonly limits: Limits;
   readonly lost: Promise<LossInfo>;
   readonly keepAlive: readonly unknown[];
@@ -110,17 +110,15 @@ class WebGpuDriver implements Driver {
     return borrowBuffer(handle, bytesOf(desc), this.limits.maxBufferBytes);
   }
 
-  async pack(matrices: readonly MatrixReader[], _dtype: WeightDType, pause: Pause): Promise<{ handle: GpuWeight; bytes: number }> {
-    const { shape, slices } = planSlices(matrices, this.limits.maxBufferBytes);
-    // Transposing reads all rows at once: quantized sources are expanded here, floats are views.
-    const floats = matrices.map((matrix) => matrix.rows(0, shape.N));
+  async pack(matrices: readonly MatrixReader[], dtype: WeightDType, pause: Pause): Promise<{ handle: GpuWeight; bytes: number }> {
+    const { shape, slices } = planSlices(matrices, dtype, this.limits.maxBufferBytes);
     const made: { operand: GpuMemory; first: number; count: number }[] = [];
-    const weight: GpuWeight = { slices: made, parts: shape.parts };
+    const weight: GpuWeight = { slices: made, parts: shape.parts, dtype, zeros: shape.zeros };
     try {
       for (const slice of slices) {
         const operand = this.#pool.create(slice.bytes);
         made.push({ operand, first: slice.first, count: slice.count });
-        await packSlice(floats, shape, slice, (offset, chunk) => this.write(operand, chunk, offset), pause);
+        await packSlice(matrices, shape, slice, (offset, chunk) => this.write(operand, chunk, offset), pause);
         await this.#orLost(this.#faults.settle());
         if (operand.failure) this.#faults.check();
         if (operand.failure) throw operand.failure;

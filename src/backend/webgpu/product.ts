@@ -2,17 +2,58 @@
 import activationCode from '../../../kernels/activation.wgsl';
 import innerCode from '../../../kernels/gathered-ffn.wgsl';
 import innerFewRowsCode from '../../../kernels/gathered-ffn.few-rows.wgsl';
+import innerIntegersCode from '../../../kernels/gathered-ffn.integers.wgsl';
+import int8Code from '../../../kernels/int8.wgsl';
+import int8TileCode from '../../../kernels/int8.tile.wgsl';
 import linearCode from '../../../kernels/linear.wgsl';
 import fewRowsCode from '../../../kernels/linear.few-rows.wgsl';
+import integersCode from '../../../kernels/linear.integers.wgsl';
 import padCode from '../../../kernels/linear.pad.wgsl';
+import quantizeCode from '../../../kernels/linear.quantize.wgsl';
+import rowStatsCode from '../../../kernels/row-stats.wgsl';
+import f16Code from '../../../kernels/weight.f16.wgsl';
+import f32Code from '../../../kernels/weight.f32.wgsl';
+import fourCode from '../../../kernels/weight.four.wgsl';
+import q4Code from '../../../kernels/weight.q4.wgsl';
+import q8Code from '../../../kernels/weight.q8.wgsl';
+import { BLOCK, blocksOf } from '../quantize.ts';
+import { WEIGHT_DTYPES, type WeightDType } from '../weight.ts';
 import { f32, type GpuContext, type GpuKernel, type GpuOperand, type GpuWeight } from './binding.ts';
 import { roundUp, WEIGHT_COLUMNS, WEIGHT_DEPTH } from './pack.ts';
 
-const tiled: GpuKernel = { name: 'linear', code: activationCode + linearCode };
-const fewRows: GpuKernel = { name: 'linear.few-rows', code: activationCode + fewRowsCode };
+/** How a kernel reads its weight: put in front of it. */
+const READING: Readonly<Record<WeightDType, string>> = {
+  f32: f32Code + fourCode,
+  f16: f16Code + fourCode,
+  q8: q8Code,
+  q4: q4Code,
+};
+
+/** One kernel for each dtype of the weight. */
+type Kernels = Readonly<Record<WeightDType, GpuKernel>>;
+function kernelsOf(name: string, code: string): Kernels {
+  const kernels = WEIGHT_DTYPES.map((dtype) => [dtype, { name: `${name} ${dtype}`, code: activationCode + READING[dtype] + code }]);
+  return Object.fromEntries(kernels) as Kernels;
+}
+
+/** The kernels of a product: by tiles, for few rows, and by tiles of int8 rows. */
+interface Family {
+  tiles: Kernels;
+  few: Kernels;
+  integers: Kernels;
+}
+const LINEAR: Family = {
+  tiles: kernelsOf('linear', linearCode),
+  few: kernelsOf('linear.few-rows', fewRowsCode),
+  integers: kernelsOf('linear.integers', int8TileCode + integersCode),
+};
+const INNER: Family = {
+  tiles: kernelsOf('gathered-ffn', innerCode),
+  few: kernelsOf('gathered-ffn.few-rows', innerFewRowsCode),
+  integers: kernelsOf('gathered-ffn.integers', int8TileCode + int8Code + innerIntegersCode),
+};
 const pad: GpuKernel = { name: 'linear.pad', code: padCode };
-const innerTiled: GpuKernel = { name: 'gathered-ffn', code: activationCode + innerCode };
-const innerFewRows: GpuKernel = { name: 'gathered-ffn.few-rows', code: activationCode + innerFewRowsCode };
+const quantize: GpuKernel = { name: 'linear.quantize', code: rowStatsCode + int8Code + quantizeCode };
 
 /** Up to this many rows the product is bound by reading the weights. */
 const FEW_ROWS = 8;
@@ -49,10 +90,59 @@ export function wholeQuads(
   return { x: copy, rows: undefined };
 }
 
-/** `y[outRow(i)] = or += rowGate[i] * act(n W^T + bias)` with n = x[row(i)] or its RMSNorm, for i < rows. */
-export interface Product {
+/** Rows as int8, K padded to blocks of 32 by zeros. */
+export interface IntegerRows {
+  /** u32 [rows][blocks][8], words of four. */
+  codes: GpuOperand;
+  /** f32 [rows][blocks]. */
+  scales: GpuOperand;
+}
+
+/** Whether a product of so many rows takes them as int8. Few rows would not repay the dispatch that makes them so. */
+export function takesIntegers({ features }: GpuContext, { dtype }: GpuWeight, count: number): boolean {
+  return count > FEW_ROWS && (dtype === 'q8' || dtype === 'q4') && features.has('integer-dot-product');
+}
+
+/** Memory for rows of K, as int8 or as whole vec4 of f32. */
+export function scratchRows(gpu: GpuContext, count: number, K: number, integers: boolean): GpuOperand | IntegerRows {
+  return integers ? integerRows(gpu, count, K) : gpu.scratch(count * quadsOf(K) * 16);
+}
+
+function integerRows(gpu: GpuContext, count: number, K: number): IntegerRows {
+  const blocks = blocksOf(K);
+  return { codes: gpu.scratch(count * blocks * BLOCK), scales: gpu.scratch(count * blocks * 4) };
+}
+
+/** Rows [start, start + count) of x, or of a list of its rows. */
+export interface Rows {
   /** f32 [T][quads of K]: rows of whole vec4. */
   x: GpuOperand;
+  count: number;
+  K: number;
+  rows?: GpuOperand;
+  start?: number;
+}
+
+/** A norm of rows; weight and bias as whole vec4. */
+export interface Norm {
+  kind: 'rms' | 'layer';
+  eps: number;
+  weight: GpuOperand;
+  bias?: GpuOperand;
+}
+
+export function quantizeRows(gpu: GpuContext, { x, count, K, rows, start = 0 }: Rows, norm?: Norm): IntegerRows {
+  const made = integerRows(gpu, count, K);
+  const flags = (rows ? 1 : 0) + (norm ? 2 : 0) + (norm?.bias ? 4 : 0);
+  const params = [count, K, quadsOf(K), start, norm?.kind === 'layer' ? 1 : 0, f32(norm?.eps ?? 0), flags];
+  gpu.dispatch(quantize, [x, rows, norm?.weight, norm?.bias, made.codes, made.scales], params, [count]);
+  return made;
+}
+
+/** `y[outRow(i)] = or += rowGate[i] * act(n W^T + bias)` with n = x[row(i)] or its RMSNorm, for i < rows. */
+export interface Product {
+  /** f32 [T][quads of K]: rows of whole vec4; or int8 rows, which are not listed. */
+  x: GpuOperand | IntegerRows;
   /** Number of result rows. */
   count: number;
   K: number;
@@ -76,15 +166,20 @@ export interface Product {
 }
 
 export function product(gpu: GpuContext, call: Product): void {
-  const { x, count, K, weight, N, y, rows, bias, outRows, rowGate, accumulate, activation = 0, rowOffset = 0, start = 0 } = call;
-  const normWeight = K ? call.normWeight : undefined;
+  const { count, K, weight, N, y, rows, bias, outRows, rowGate, accumulate, activation = 0, rowOffset = 0, start = 0, eps = 0 } = call;
   if (count === 0) return;
+  let { x } = call;
+  let normWeight = K ? call.normWeight : undefined;
+  if (!('codes' in x) && takesIntegers(gpu, weight, count)) {
+    x = quantizeRows(gpu, { x, count, K, rows, start: rows && start }, normWeight && { kind: 'rms', eps, weight: normWeight });
+    normWeight = undefined;
+  }
   const flags = (rows ? 1 : 0) + (bias ? 2 : 0) + (outRows ? 4 : 0) + (rowGate ? 8 : 0) + (accumulate ? 16 : 0) + (normWeight ? 32 : 0);
   for (const slice of weight.slices) {
     const pitch = pitchOf(slice.count);
     const params = [
       count,
-      quadsOf(K),
+      'codes' in x ? blocksOf(K) : quadsOf(K),
       Math.ceil(K / WEIGHT_DEPTH),
       slice.count,
       slice.first,
@@ -95,24 +190,26 @@ export function product(gpu: GpuContext, call: Product): void {
       activation,
       start,
       f32(K),
-      f32(call.eps ?? 0),
+      f32(eps),
     ];
-    const operands = [x, rows, slice.operand, bias, outRows, rowGate, normWeight, y];
-    const { kernel, workgroups, constants } = choose(gpu, tiled, fewRows, count, quadsOf(slice.count));
+    const ends = [slice.operand, bias, outRows, rowGate];
+    const operands = 'codes' in x ? [x.codes, x.scales, ...ends, y] : [x, rows, ...ends, normWeight, y];
+    const { kernel, workgroups, constants } = choose(gpu, LINEAR, 'codes' in x, weight, count, quadsOf(slice.count));
     gpu.dispatch(kernel, operands, params, workgroups, constants);
   }
 }
 
 /** `h[i] = act(gate(n)) * up(n)` or `act(up(n))` with n = norm(x[row(i)]), for i < rows. */
 export interface InnerProduct {
-  x: GpuOperand;
+  /** f32, or int8 rows, which are neither listed nor to be normalised. */
+  x: GpuOperand | IntegerRows;
   count: number;
   K: number;
   weight: GpuWeight;
   /** Channels of h. */
   M: number;
-  /** f32 [count][quads of M]. */
-  h: GpuOperand;
+  /** [count] rows of M, of the kind of x. */
+  h: GpuOperand | IntegerRows;
   activation: number;
   rows?: GpuOperand;
   /** Rows with mean and scale, from gathered-ffn.stats; takes the place of `rows`. */
@@ -129,19 +226,23 @@ export interface InnerProduct {
 
 export function innerProduct(gpu: GpuContext, call: InnerProduct): void {
   const { x, count, K, weight, M, h, activation, rows, stats, normWeight, normBias, gateBias, upBias, start } = call;
-  const rms = K > 0 && normWeight && !stats;
+  const integers = 'codes' in x;
+  const unitsOf = integers ? blocksOf : quadsOf;
+  const rms = K > 0 && normWeight && !stats && !integers;
   const flags = (rows ? 1 : 0) + (stats ? 2 : 0) + (gateBias ? 4 : 0) + (upBias ? 8 : 0) + (normBias ? 16 : 0) + (rms ? 32 : 0);
+  const from = integers ? [x.codes, x.scales] : [x, stats ?? rows, normWeight, normBias];
+  const to = 'codes' in h ? [h.codes, h.scales] : [h];
   for (const slice of weight.slices) {
     const pitch = pitchOf(slice.count) * weight.parts;
-    const sizes = [count, quadsOf(K), Math.ceil(K / WEIGHT_DEPTH), slice.first, M, pitch, quadsOf(M)];
+    const sizes = [count, unitsOf(K), Math.ceil(K / WEIGHT_DEPTH), slice.first, M, pitch, unitsOf(M)];
     const params = [...sizes, flags, activation, start, f32(K), f32(call.eps)];
-    const operands = [x, stats ?? rows, normWeight, normBias, slice.operand, gateBias, upBias, h];
-    const { kernel, workgroups, constants } = choose(gpu, innerTiled, innerFewRows, count, quadsOf(slice.count));
+    const { kernel, workgroups, constants } = choose(gpu, INNER, integers, weight, count, quadsOf(slice.count));
+    const operands = [...from, slice.operand, gateBias, upBias, ...to];
     gpu.dispatch(kernel, operands, params, workgroups, { PARTS: weight.parts, ...constants });
   }
 }
 
-/** vec4 per row and part of a packed slice. */
+/** vec4 of columns of a part of a packed slice. */
 function pitchOf(columns: number): number {
   return quadsOf(Math.max(WEIGHT_COLUMNS, roundUp(columns, WEIGHT_COLUMNS)));
 }
@@ -153,14 +254,15 @@ interface Choice {
 }
 
 /** The tile changes no result: every thread adds up its products in the same order. Few rows do, they split the inputs. */
-function choose(gpu: GpuContext, tile: GpuKernel, few: GpuKernel, count: number, quads: number): Choice {
+function choose(gpu: GpuContext, family: Family, integers: boolean, { dtype, zeros }: GpuWeight, count: number, quads: number): Choice {
+  const form: Record<string, number> = zeros ? { ZEROS: 1 } : {};
   const busy = gpu.features.has('software-adapter') ? BUSY_SOFTWARE : BUSY;
-  if (count <= FEW_ROWS) {
+  if (count <= FEW_ROWS && !integers) {
     const ROWS = ROWS_AT_ONCE.find((rows) => count <= rows)!;
     const QUADS = [16, 8].find((width) => quads / width >= busy) ?? 4;
-    return { kernel: few, workgroups: [Math.ceil(quads / QUADS)], constants: { ROWS, QUADS } };
+    return { kernel: family.few[dtype], workgroups: [Math.ceil(quads / QUADS)], constants: { ...form, ROWS, QUADS } };
   }
   const groups = ([NX, NY]: readonly [number, number]) => [Math.ceil(quads / NX), Math.ceil(count / (NY * TM))] as const;
   const [NX, NY] = TILES.find((size) => groups(size)[0] * groups(size)[1] >= busy) ?? TILES[TILES.length - 1]!;
-  return { kernel: tile, workgroups: groups([NX, NY]), constants: { NX, NY } };
+  return { kernel: family[integers ? 'integers' : 'tiles'][dtype], workgroups: groups([NX, NY]), constants: { ...form, NX, NY } };
 }

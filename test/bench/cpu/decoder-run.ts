@@ -8,7 +8,7 @@ import type { Method } from '../../../src/model/method.ts';
 import { assemble, type Part } from '../../../src/model/sequence.ts';
 import { Random } from '../../random.ts';
 import type { Turn } from '../turns.ts';
-import { uniform } from './data.ts';
+import { uniform } from '../data.ts';
 
 /** Rows a cache has room for behind the prompt. */
 const ROOM = 80;

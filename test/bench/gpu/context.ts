@@ -1,0 +1,21 @@
+/** What the tables of the WebGPU backend work with. */
+import type { Backend } from '../../../src/backend/backend.ts';
+import type { Effort } from '../measure.ts';
+import type { Report, Table as AnyTable } from '../table.ts';
+import type { Peers } from './peers.ts';
+import type { Probe } from './probe.ts';
+
+export interface Context extends Report {
+  gpu: GPU;
+  backend: Backend;
+  /** The device of `backend`, and of the probe. */
+  device: GPUDevice;
+  probe: Probe;
+  peers: Peers;
+  effort: Effort;
+  quick: boolean;
+  /** True on lavapipe and SwiftShader: small shapes, and rates that mean nothing outside this run. */
+  software: boolean;
+}
+
+export type Table = AnyTable<Context>;

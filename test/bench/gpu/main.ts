@@ -1,0 +1,54 @@
+/** The tables of the WebGPU backend on one adapter: what run.ts starts, once for each. Needs Node 24 and its assets hook. */
+import { parseArgs } from 'node:util';
+import { openDevice } from '../../../src/backend/webgpu/device.ts';
+import { createWebGpuBackend } from '../../../src/backend/webgpu/driver.ts';
+import { nodeGpu } from '../../gpu.ts';
+import { chooseTables, fillAll, plain } from '../table.ts';
+import type { Table } from './context.ts';
+import { ffn } from './ffn.ts';
+import { gathered } from './gathered.ts';
+import { peaks } from './peaks.ts';
+import { Peers, takePeersFrom } from './peers.ts';
+import { Probe } from './probe.ts';
+
+const TABLES: readonly Table[] = [peaks, ffn, gathered];
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    peers: { type: 'string' },
+  },
+});
+const tables = chooseTables(TABLES, values.only);
+if (values.peers) takePeersFrom(values.peers);
+const gpu = await nodeGpu();
+// where other libraries look for it
+Object.defineProperty(globalThis.navigator, 'gpu', { value: gpu, configurable: true });
+const { device } = await openDevice({ gpu, powerPreference: 'high-performance' });
+await using backend = await createWebGpuBackend({ gpu, device });
+const software = backend.features.has('software-adapter');
+const context = {
+  gpu,
+  backend,
+  device,
+  probe: await Probe.open(device, software),
+  peers: new Peers(),
+  quick: values.quick,
+  software,
+  effort: values.quick ? { rounds: 3, seconds: 2 } : { rounds: software ? 5 : 15, seconds: 6 },
+};
+const head = {
+  runtime: `Node ${process.version}`,
+  backend: backend.name,
+  description: backend.description,
+  features: [...backend.features],
+};
+if (!values.json) {
+  console.log(`webgpu (${head.description}; ${head.features.join(', ')}), ${head.runtime}.`);
+  console.log(software ? 'A software adapter: only ratios within a row mean anything.' : 'Ratios are what counts.');
+}
+const filled = await fillAll(tables, context, values.json);
+if (values.json) console.log(JSON.stringify({ ...head, tables: plain(filled) }));
+process.exit(0); // some peers keep the process alive

@@ -4,7 +4,7 @@ import { none } from '../../../src/methods/none.ts';
 import { Decoder, type DecoderConfig } from '../../../src/model/decoder.ts';
 import { median } from '../measure.ts';
 import { inTurns } from '../turns.ts';
-import { Meter, randomSource, Run } from './decoder-run.ts';
+import { Meter, randomSource, Run } from '../decoder-run.ts';
 import { giga } from '../data.ts';
 import type { Row } from '../table.ts';
 import type { Context, Table } from './context.ts';

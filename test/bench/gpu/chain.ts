@@ -10,23 +10,22 @@ export type Chain = (blocks: number) => Promise<unknown>;
 /** Blocks of the long chain. */
 export const LONG = 9;
 
-/** The chains in turn, the short and the long one of each side by side. `times`: blocks count that many times. */
+/** The chains in turn, the short and the long one of each side by side. */
 export async function measureChains<Name extends string>(
   chains: Readonly<Record<Name, Chain>>,
   effort: Effort,
-  times = 1,
 ): Promise<Record<Name, Timing>> {
   const entries = Object.entries(chains) as [Name, Chain][];
   const work: Record<string, Work> = {};
   for (const [name, chain] of entries) {
-    work[`${name} short`] = () => chain(times);
-    work[`${name} long`] = () => chain(LONG * times);
+    work[`${name} short`] = () => chain(1);
+    work[`${name} long`] = () => chain(LONG);
   }
   const walls = await measureInTurn(work, effort);
   const timings = entries.map(([name]) => {
     const [short, long] = [walls[`${name} short`]!, walls[`${name} long`]!];
-    const rounds = long.rounds.map((time, round) => (time - short.rounds[round]!) / ((LONG - 1) * times));
-    return [name, { median: median(rounds), best: (long.best - short.best) / ((LONG - 1) * times), rounds }];
+    const rounds = long.rounds.map((time, round) => (time - short.rounds[round]!) / (LONG - 1));
+    return [name, { median: median(rounds), best: (long.best - short.best) / (LONG - 1), rounds }];
   });
   return Object.fromEntries(timings) as Record<Name, Timing>;
 }

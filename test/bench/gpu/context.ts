@@ -12,6 +12,8 @@ export interface Context extends Report {
   device: GPUDevice;
   probe: Probe;
   peers: Peers;
+  /** Folder of peers that are not installed here. */
+  peersFolder: string | undefined;
   effort: Effort;
   quick: boolean;
   /** True on lavapipe and SwiftShader: small shapes, and rates that mean nothing outside this run. */

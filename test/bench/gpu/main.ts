@@ -4,14 +4,19 @@ import { openDevice } from '../../../src/backend/webgpu/device.ts';
 import { createWebGpuBackend } from '../../../src/backend/webgpu/driver.ts';
 import { nodeGpu } from '../../gpu.ts';
 import { chooseTables, fillAll, plain } from '../table.ts';
+import { attention } from './attention.ts';
+import { compaction } from './compaction.ts';
 import type { Table } from './context.ts';
+import { dispatches } from './dispatches.ts';
+import { encode } from './encode.ts';
 import { ffn } from './ffn.ts';
+import { first } from './first.ts';
 import { gathered } from './gathered.ts';
 import { peaks } from './peaks.ts';
 import { Peers, takePeersFrom } from './peers.ts';
 import { Probe } from './probe.ts';
 
-const TABLES: readonly Table[] = [peaks, ffn, gathered];
+const TABLES: readonly Table[] = [peaks, dispatches, encode, first, compaction, attention, gathered, ffn];
 
 const { values } = parseArgs({
   options: {
@@ -35,6 +40,7 @@ const context = {
   device,
   probe: await Probe.open(device, software),
   peers: new Peers(),
+  peersFolder: values.peers,
   quick: values.quick,
   software,
   effort: values.quick ? { rounds: 3, seconds: 2 } : { rounds: software ? 5 : 15, seconds: 6 },

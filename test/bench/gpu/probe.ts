@@ -63,20 +63,34 @@ export class Probe {
     }
   }
 
-  async #memory(): Promise<void> {
-    const wanted = this.#software ? 64 * MIB : 512 * MIB;
-    const size = Math.min(wanted, this.#device.limits.maxStorageBufferBindingSize, this.#device.limits.maxBufferSize);
+  /** Copies of one piece of memory; `release` frees it. */
+  async copiesOf(size: number): Promise<{ kernel: Chain; buffer: Chain; read: Chain; release(): void }> {
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-    const [from, to] = [this.#device.createBuffer({ size, usage }), this.#device.createBuffer({ size, usage })];
+    const [source, goal] = [this.#device.createBuffer({ size, usage }), this.#device.createBuffer({ size, usage })];
     const groups = this.#software ? 16 : 4096;
-    this.#rates.set('read', { chain: await this.#dispatches(readCode, size / 16, [to, from], groups), amount: size });
-    this.#rates.set('copy', { chain: await this.#dispatches(copyCode, size / 16, [to, from], groups), amount: size });
-    const chain = async (blocks: number) => {
+    const buffer = async (blocks: number) => {
       const encoder = this.#device.createCommandEncoder();
-      for (let i = 0; i < blocks; i++) encoder.copyBufferToBuffer(from, 0, to, 0, size);
+      for (let i = 0; i < blocks; i++) encoder.copyBufferToBuffer(source, 0, goal, 0, size);
       await this.#finish(encoder);
     };
-    this.#rates.set('copyBufferToBuffer', { chain, amount: size });
+    return {
+      kernel: await this.#dispatches(copyCode, size / 16, [goal, source], groups),
+      buffer,
+      read: await this.#dispatches(readCode, size / 16, [goal, source], groups),
+      release() {
+        source.destroy();
+        goal.destroy();
+      },
+    };
+  }
+
+  async #memory(): Promise<void> {
+    const wanted = this.#software ? 16 * MIB : 512 * MIB;
+    const amount = Math.min(wanted, this.#device.limits.maxStorageBufferBindingSize, this.#device.limits.maxBufferSize);
+    const { read, kernel, buffer } = await this.copiesOf(amount);
+    this.#rates.set('read', { chain: read, amount });
+    this.#rates.set('copy', { chain: kernel, amount });
+    this.#rates.set('copyBufferToBuffer', { chain: buffer, amount });
   }
 
   /** A chain of dispatches of one kernel; `count` is its uniform. */

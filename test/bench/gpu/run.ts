@@ -25,7 +25,12 @@ export function benchGpu({ quick, json, only, adapter, peers }: GpuOptions): num
     throw new Error(`no adapter ${adapter}; installed are ${installed.join(', ') || 'none'}`);
   }
   const adapters = adapter ? [adapter as SoftwareAdapter] : driverIsChosen ? [undefined] : installed;
-  const args = [...(quick ? ['--quick'] : []), ...(json ? ['--json'] : []), ...(only ? ['--only', only] : []), ...(peers ? ['--peers', peers] : [])];
+  const args = [
+    ...(quick ? ['--quick'] : []),
+    ...(json ? ['--json'] : []),
+    ...(only ? ['--only', only] : []),
+    ...(peers ? ['--peers', peers] : []),
+  ];
   const statuses = adapters.map((each) => runOn(each, args));
   return statuses.length > 0 && statuses.every((status) => status === 0) ? 0 : 1;
 }

@@ -37,8 +37,19 @@ process.exit(0);
 
 function shapes(): readonly FfnShape[] {
   if (values.shape) return values.shape.map((text) => text.split(',').map(Number) as unknown as FfnShape);
-  if (software) return values.quick ? [[16, 64, 96]] : [[64, 576, 1536], [4, 576, 1536]];
-  const hidden: readonly (readonly [number, number])[] = values.quick ? [[576, 1536]] : [[576, 1536], [2048, 8192]];
+  if (software)
+    return values.quick
+      ? [[16, 64, 96]]
+      : [
+          [64, 576, 1536],
+          [4, 576, 1536],
+        ];
+  const hidden: readonly (readonly [number, number])[] = values.quick
+    ? [[576, 1536]]
+    : [
+        [576, 1536],
+        [2048, 8192],
+      ];
   return hidden.flatMap(([D, M]) => [1, 4, 8, 16, 64, 256, 1024].map((T) => [T, D, M] as const));
 }
 
@@ -51,7 +62,10 @@ async function sweep(data: FfnData): Promise<void> {
   own.release();
   const candidates = new Map<string, Awaited<ReturnType<typeof ownFfn>>>();
   for (const overrides of overridesFor(tokens)) {
-    const name = Object.entries(overrides).map((entry) => entry.join('=')).join(' ') || 'as chosen';
+    const name =
+      Object.entries(overrides)
+        .map((entry) => entry.join('='))
+        .join(' ') || 'as chosen';
     const forced = { ...gatheredFfn, webgpu: forcedBinding(overrides) } as typeof gatheredFfn;
     try {
       const candidate = await ownFfn(backend, data, 'f32', forced);

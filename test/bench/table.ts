@@ -39,11 +39,11 @@ export interface Filled {
   load: string;
 }
 
-/** Runs the tables in turn; prints each when it is done unless told to be `silent`. */
+/** Runs the tables in turn, and hands over each when it is done. */
 export async function fillAll<Context extends Report>(
   tables: readonly Table<Context>[],
   context: Omit<Context, keyof Report>,
-  silent: boolean,
+  done: (filled: Filled) => void,
 ): Promise<Filled[]> {
   const filled: Filled[] = [];
   for (const table of tables) {
@@ -57,7 +57,7 @@ export async function fillAll<Context extends Report>(
       .join(' ');
     const result = { table, rows, skipped: [...skipped], load };
     filled.push(result);
-    if (!silent) print(result);
+    done(result);
   }
   return filled;
 }
@@ -70,14 +70,9 @@ export function chooseTables<T extends { name: string }>(tables: readonly T[], n
   return tables.filter(({ name }) => !wanted || wanted.includes(name));
 }
 
-/** Tables by name, as --json prints them. */
-export function plain(filled: readonly Filled[]): object {
-  return Object.fromEntries(
-    filled.map(({ table, rows, skipped, load }) => [
-      table.name,
-      { title: table.title, rows, targets: table.targets.flatMap((target) => judge(target, rows)), skipped, load },
-    ]),
-  );
+/** A table as --json prints it. */
+export function plain({ table, rows, skipped, load }: Filled): object {
+  return { title: table.title, rows, targets: table.targets.flatMap((target) => judge(target, rows)), skipped, load };
 }
 
 export function print({ table, rows, skipped, load }: Filled): void {

@@ -1,6 +1,6 @@
 /** `npm run bench -- cpu [--quick] [--json] [--only NAME,...] [--threads]`: every table of the wasm backend; --threads adds two threads. */
 import { createWasmBackend } from '../../../src/backend/wasm/driver.ts';
-import { chooseTables, fillAll, plain } from '../table.ts';
+import { chooseTables, fillAll, plain, print } from '../table.ts';
 import { attention } from './attention.ts';
 import { ceiling } from './ceiling.ts';
 import { compaction } from './compaction.ts';
@@ -42,9 +42,10 @@ export async function benchCpu({ quick, json, only, threads }: CpuOptions): Prom
     console.log(
       `wasm (${backend.description}), Node ${process.version}, V8 ${process.versions.v8}. Ratios are what counts; rates depend on the machine and its neighbours.`,
     );
-  const filled = await fillAll(tables, context, json);
+  const filled = await fillAll(tables, context, json ? () => {} : print);
   if (json) {
     const head = { runtime: `Node ${process.version}`, backend: backend.name, description: backend.description };
-    console.log(JSON.stringify({ ...head, tables: plain(filled) }));
+    const byName = Object.fromEntries(filled.map((each) => [each.table.name, plain(each)]));
+    console.log(JSON.stringify({ ...head, tables: byName }));
   }
 }

@@ -31,6 +31,7 @@ const HARDWARE: readonly Case[] = [
   { sizes: { ...SMALL, tokens: 640 }, queries: 1, times: 16 },
   { sizes: { ...LARGE, tokens: 4096 }, queries: 1, times: 16 },
 ];
+const TOY: readonly Case[] = [{ sizes: { ...SMALL, tokens: 16 }, queries: 16, times: 1 }];
 const BOUND = 1e-5;
 
 export const attention: Table = {
@@ -43,7 +44,7 @@ export const attention: Table = {
   ],
   targets: [{ kind: 'aim', what: "vs the best of onnxruntime's GroupQueryAttention", column: 'vs best', atLeast: 1 }],
   async *rows(context) {
-    const cases = context.software ? SOFTWARE : HARDWARE;
+    const cases = context.smoke ? TOY : context.software ? SOFTWARE : HARDWARE;
     for (const each of cases) yield await benchCase(context, each);
   },
 };

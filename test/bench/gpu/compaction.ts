@@ -22,7 +22,7 @@ export const compaction: Table = {
     { kind: 'aim', what: 'runs of 16, out of place, vs copy', column: 'vs copy', atLeast: 0.65, where: (row) => row.kept !== 'random' },
   ],
   async *rows(context) {
-    for (const bytes of ROW_BYTES.slice(0, context.quick ? 2 : undefined)) {
+    for (const bytes of ROW_BYTES.slice(0, context.smoke ? 1 : context.quick ? 2 : undefined)) {
       for (const run of [1, 16]) {
         context.progress(`rows of ${bytes} bytes, runs of ${run}`);
         yield await benchRows(context, bytes, run);

@@ -16,6 +16,8 @@ export interface Context extends Report {
   peersFolder: string | undefined;
   effort: Effort;
   quick: boolean;
+  /** Toy shapes, to prove that a table runs. */
+  smoke: boolean;
   /** True on lavapipe and SwiftShader: small shapes, and rates that mean nothing outside this run. */
   software: boolean;
 }

@@ -14,6 +14,7 @@ const SMALL: readonly FfnShape[] = [
 ];
 /** A software adapter would take minutes for one block of these. */
 const LARGE: readonly FfnShape[] = [[1024, 2048, 8192]];
+const TOY: readonly FfnShape[] = [[16, 64, 96]];
 /** Results may differ by this much of the largest value: sums of up to 8192 products in another order. */
 const BOUND = 2e-5;
 
@@ -27,7 +28,7 @@ export const ffn: Table = {
   ],
   targets: [{ what: 'as fast as the best peer', column: 'vs best', atLeast: 1 }],
   async *rows(context) {
-    const shapes = [...SMALL.slice(0, context.quick ? 1 : undefined), ...(context.software ? [] : LARGE)];
+    const shapes = context.smoke ? TOY : [...SMALL.slice(0, context.quick ? 1 : undefined), ...(context.software ? [] : LARGE)];
     for (const shape of shapes) {
       context.progress(shape.join(' x '));
       yield await benchShape(context, ffnData(shape));

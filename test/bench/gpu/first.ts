@@ -25,9 +25,9 @@ export const first: Table = {
       where: (row) => row.what === 'ort-web-up',
     },
   ],
-  async *rows({ quick, progress, skip, peersFolder }) {
+  async *rows({ quick, smoke, progress, skip, peersFolder }) {
     const found = new Map<Name, { prepare: number; first: number }[]>(CONTENDERS.map((name) => [name, []]));
-    for (let round = 0; round < (quick ? 3 : 7); round++) {
+    for (let round = 0; round < (smoke ? 1 : quick ? 3 : 7); round++) {
       progress(`round ${round + 1}`);
       for (const name of round % 2 ? CONTENDERS.toReversed() : CONTENDERS) {
         if (!found.has(name)) continue;

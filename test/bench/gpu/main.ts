@@ -1,9 +1,13 @@
-/** The tables of the WebGPU backend on one adapter: what run.ts starts, once for each. Needs Node 24 and its assets hook. */
+/**
+ * The tables of the WebGPU backend on one adapter: what run.ts starts, once for each. Needs Node 24 and its assets hook. --json: a line for the
+ * adapter, then one for each table when it is done. --smoke: toy shapes, one round, which prove only that everything runs.
+ */
 import { parseArgs } from 'node:util';
 import { openDevice } from '../../../src/backend/webgpu/device.ts';
 import { createWebGpuBackend } from '../../../src/backend/webgpu/driver.ts';
 import { nodeGpu } from '../../gpu.ts';
-import { chooseTables, fillAll, plain } from '../table.ts';
+import type { Effort } from '../measure.ts';
+import { chooseTables, fillAll, plain, print } from '../table.ts';
 import { attention } from './attention.ts';
 import { compaction } from './compaction.ts';
 import type { Table } from './context.ts';
@@ -21,6 +25,7 @@ const TABLES: readonly Table[] = [peaks, dispatches, encode, first, compaction, 
 const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
+    smoke: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     only: { type: 'string' },
     peers: { type: 'string' },
@@ -42,8 +47,9 @@ const context = {
   peers: new Peers(),
   peersFolder: values.peers,
   quick: values.quick,
+  smoke: values.smoke,
   software,
-  effort: values.quick ? { rounds: 3, seconds: 2 } : { rounds: software ? 5 : 15, seconds: 6 },
+  effort: effort(),
 };
 const head = {
   runtime: `Node ${process.version}`,
@@ -51,10 +57,18 @@ const head = {
   description: backend.description,
   features: [...backend.features],
 };
-if (!values.json) {
+if (values.json) console.log(JSON.stringify(head));
+else {
   console.log(`webgpu (${head.description}; ${head.features.join(', ')}), ${head.runtime}.`);
   console.log(software ? 'A software adapter: only ratios within a row mean anything.' : 'Ratios are what counts.');
 }
-const filled = await fillAll(tables, context, values.json);
-if (values.json) console.log(JSON.stringify({ ...head, tables: plain(filled) }));
+await fillAll(tables, context, (filled) => {
+  if (values.json) console.log(JSON.stringify({ table: filled.table.name, ...plain(filled) }));
+  else print(filled);
+});
 process.exit(0); // some peers keep the process alive
+
+function effort(): Effort {
+  if (values.smoke) return { rounds: 1, seconds: 0 };
+  return values.quick ? { rounds: 3, seconds: 2 } : { rounds: software ? 5 : 15, seconds: 6 };
+}

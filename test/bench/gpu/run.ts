@@ -17,7 +17,7 @@ export interface GpuOptions {
   peers?: string;
 }
 
-/** Exit status: 1 when an adapter's run failed or there is none. With `json` a line for each adapter. */
+/** Exit status: 1 when an adapter's run failed or there is none. With `json` a line for each adapter, followed by one for each of its tables. */
 export function benchGpu({ quick, json, only, adapter, peers }: GpuOptions): number {
   ensureDriver();
   const installed = installedAdapters();

@@ -1,6 +1,6 @@
 /**
  * Which tile suits this adapter: our own product kernels under every override that fits it, on one SwiGLU FFN after another.
- * Run by itself: node --import ./test/assets-hook.mjs test/bench/gpu/tune.ts [--quick] [--shape T,D,M]...; one JSON line a result.
+ * Run by itself: node --import ./test/assets-hook.mjs test/bench/gpu/tune.ts [--quick] [--smoke] [--shape T,D,M]...; one JSON line a result.
  */
 import { parseArgs } from 'node:util';
 import { openDevice } from '../../../src/backend/webgpu/device.ts';
@@ -24,8 +24,13 @@ const SIZES = [1, 2, 4, 8, 16, 32] as const;
 const SAME = 1e-5;
 
 const { values } = parseArgs({
-  options: { quick: { type: 'boolean', default: false }, shape: { type: 'string', multiple: true } },
+  options: {
+    quick: { type: 'boolean', default: false },
+    smoke: { type: 'boolean', default: false },
+    shape: { type: 'string', multiple: true },
+  },
 });
+const quick = values.quick || values.smoke;
 const gpu = await nodeGpu();
 const { device } = await openDevice({ gpu, powerPreference: 'high-performance' });
 await using backend = await createWebGpuBackend({ gpu, device });
@@ -38,13 +43,13 @@ process.exit(0);
 function shapes(): readonly FfnShape[] {
   if (values.shape) return values.shape.map((text) => text.split(',').map(Number) as unknown as FfnShape);
   if (software)
-    return values.quick
+    return quick
       ? [[16, 64, 96]]
       : [
           [64, 576, 1536],
           [4, 576, 1536],
         ];
-  const hidden: readonly (readonly [number, number])[] = values.quick
+  const hidden: readonly (readonly [number, number])[] = quick
     ? [[576, 1536]]
     : [
         [576, 1536],
@@ -86,7 +91,7 @@ async function sweep(data: FfnData): Promise<void> {
       },
     ]),
   );
-  const times = await measureInTurn(work, values.quick ? { rounds: 2, seconds: 0 } : { rounds: 7, seconds: 2 });
+  const times = await measureInTurn(work, quick ? { rounds: 2, seconds: 0 } : { rounds: 7, seconds: 2 });
   const chosen = times['as chosen']!;
   const rows = Object.entries(times).map(([overrides, { median, best, rounds }]) => ({
     ...head,
@@ -107,7 +112,7 @@ function overridesFor(tokens: number): Overrides[] {
   const few = [4, 8, 16, 32].flatMap((QUADS) => [32, 64, 128, 256].map((THREADS) => ({ QUADS, THREADS })));
   const fitting = few.filter(({ QUADS, THREADS }) => THREADS >= 4 * QUADS && THREADS <= threads);
   const all: Overrides[] = tokens <= 8 ? fitting : tiles;
-  return [{}, ...(values.quick ? all.filter((_, i) => i % 5 === 0) : all)];
+  return [{}, ...(quick ? all.filter((_, i) => i % (values.smoke ? 12 : 5) === 0) : all)];
 }
 
 /** The op's own binding with other overrides where a kernel has them, and as many workgroups as these need. */

@@ -46,17 +46,22 @@ export function attentionChain({ tokens, heads, kvHeads, headDim }: AttentionSiz
   const past = tokens - queries;
   const block = (at: number) => {
     const [q, y] = [at === 0 ? 'q' : `q${at}`, at === blocks - 1 ? 'y' : `q${at + 1}`];
-    return contribNode('GroupQueryAttention', [q, 'k', 'v', 'pastK', 'pastV', 'last', 'total'], [y, `pk${at}`, `pv${at}`], {
-      num_heads: heads,
-      kv_num_heads: kvHeads,
-    });
+    return contribNode(
+      'GroupQueryAttention',
+      [q, 'k', 'v', past ? 'pastK' : '', past ? 'pastV' : '', 'last', 'total'],
+      [y, `pk${at}`, `pv${at}`],
+      {
+        num_heads: heads,
+        kv_num_heads: kvHeads,
+      },
+    );
   };
   const width = [1, queries, kvHeads * headDim];
   const cache = [1, kvHeads, past, headDim];
   return model({
     nodes: Array.from({ length: blocks }, (_, at) => block(at)),
     initializers: [initializer('last', [1], Int32Array.of(tokens - 1)), initializer('total', [1], Int32Array.of(tokens))],
-    inputs: { q: [1, queries, heads * headDim], k: width, v: width, pastK: cache, pastV: cache },
+    inputs: { q: [1, queries, heads * headDim], k: width, v: width, ...(past && { pastK: cache, pastV: cache }) },
     outputs: { y: [1, queries, heads * headDim] },
   });
 }

@@ -1,22 +1,38 @@
 /** Calls of the matrix product kernels: which kernel, which tile, one dispatch per weight slice. */
 import activationCode from '../../../kernels/activation.wgsl';
 import innerCode from '../../../kernels/gathered-ffn.wgsl';
+import innerDirectCode from '../../../kernels/gathered-ffn.direct.wgsl';
 import innerFewRowsCode from '../../../kernels/gathered-ffn.few-rows.wgsl';
 import linearCode from '../../../kernels/linear.wgsl';
+import directCode from '../../../kernels/linear.direct.wgsl';
 import fewRowsCode from '../../../kernels/linear.few-rows.wgsl';
 import padCode from '../../../kernels/linear.pad.wgsl';
 import type { GpuContext, GpuKernel, GpuOperand, GpuWeight } from './binding.ts';
 import { roundUp, WEIGHT_COLUMNS, WEIGHT_DEPTH } from './pack.ts';
 
-const tiled: GpuKernel = { name: 'linear', code: activationCode + linearCode };
-const fewRows: GpuKernel = { name: 'linear.few-rows', code: activationCode + fewRowsCode };
+/** The kernels of one product. */
+interface Kernels {
+  tiled: GpuKernel;
+  fewRows: GpuKernel;
+  /** On software adapters in place of `tiled`. */
+  direct: GpuKernel;
+}
+
+const outer: Kernels = {
+  tiled: { name: 'linear', code: activationCode + linearCode },
+  fewRows: { name: 'linear.few-rows', code: activationCode + fewRowsCode },
+  direct: { name: 'linear.direct', code: activationCode + directCode },
+};
+const inner: Kernels = {
+  tiled: { name: 'gathered-ffn', code: activationCode + innerCode },
+  fewRows: { name: 'gathered-ffn.few-rows', code: activationCode + innerFewRowsCode },
+  direct: { name: 'gathered-ffn.direct', code: activationCode + innerDirectCode },
+};
 const pad: GpuKernel = { name: 'linear.pad', code: padCode };
-const innerTiled: GpuKernel = { name: 'gathered-ffn', code: activationCode + innerCode };
-const innerFewRows: GpuKernel = { name: 'gathered-ffn.few-rows', code: activationCode + innerFewRowsCode };
 
 /** Up to this many rows the product is bound by reading the weights. */
 const FEW_ROWS = 8;
-/** Rows of results per thread in the tiled kernels. */
+/** Rows of results per thread in the other kernels. */
 const TM = 4;
 /** Workgroups that keep an adapter busy: smaller tiles are taken until there are as many. A guess, not measured on GPUs. */
 const BUSY = 128;
@@ -27,6 +43,9 @@ const TILES = [
   [8, 8],
   [8, 4],
 ] as const;
+/** vec4 of columns of a workgroup of the direct kernels, and their most rows: a workgroup per TM of them. */
+const DIRECT_QUADS = 16;
+const DIRECT_MOST = TM * 65535;
 /** Accumulators of the few-rows kernels. Each number is a pipeline of its own, so not every one is worth having. */
 const ROWS_AT_ONCE = [1, 4, 8] as const;
 
@@ -92,7 +111,7 @@ export function product(gpu: GpuContext, call: Product): void {
       start,
     ];
     const operands = [x, rows, slice.operand, bias, outRows, rowGate, y];
-    const { kernel, workgroups, constants } = choose(gpu, tiled, fewRows, count, quadsOf(slice.count));
+    const { kernel, workgroups, constants } = choose(gpu, outer, count, quadsOf(slice.count));
     gpu.dispatch(kernel, operands, params, workgroups, constants);
   }
 }
@@ -126,7 +145,7 @@ export function innerProduct(gpu: GpuContext, call: InnerProduct): void {
     const pitch = pitchOf(slice.count) * weight.parts;
     const params = [count, quadsOf(K), Math.ceil(K / WEIGHT_DEPTH), slice.first, M, pitch, quadsOf(M), flags, activation, start];
     const operands = [x, stats ?? rows, normWeight, normBias, slice.operand, gateBias, upBias, h];
-    const { kernel, workgroups, constants } = choose(gpu, innerTiled, innerFewRows, count, quadsOf(slice.count));
+    const { kernel, workgroups, constants } = choose(gpu, inner, count, quadsOf(slice.count));
     gpu.dispatch(kernel, operands, params, workgroups, { PARTS: weight.parts, ...constants });
   }
 }
@@ -142,15 +161,19 @@ interface Choice {
   constants: Record<string, number>;
 }
 
-/** The tile changes no result: every thread adds up its products in the same order. Few rows do, they split the inputs. */
-function choose(gpu: GpuContext, tile: GpuKernel, few: GpuKernel, count: number, quads: number): Choice {
-  const busy = gpu.features.has('software-adapter') ? BUSY_SOFTWARE : BUSY;
+/** The tile changes no result, nor do the direct kernels: products are added up in one order. Few rows do, they split the inputs. */
+function choose(gpu: GpuContext, { tiled, fewRows, direct }: Kernels, count: number, quads: number): Choice {
+  const software = gpu.features.has('software-adapter');
+  const busy = software ? BUSY_SOFTWARE : BUSY;
   if (count <= FEW_ROWS) {
     const ROWS = ROWS_AT_ONCE.find((rows) => count <= rows)!;
     const QUADS = [16, 8].find((width) => quads / width >= busy) ?? 4;
-    return { kernel: few, workgroups: [Math.ceil(quads / QUADS)], constants: { ROWS, QUADS } };
+    return { kernel: fewRows, workgroups: [Math.ceil(quads / QUADS)], constants: { ROWS, QUADS } };
+  }
+  if (software && count <= DIRECT_MOST) {
+    return { kernel: direct, workgroups: [Math.ceil(quads / DIRECT_QUADS), Math.ceil(count / TM)], constants: {} };
   }
   const groups = ([NX, NY]: readonly [number, number]) => [Math.ceil(quads / NX), Math.ceil(count / (NY * TM))] as const;
   const [NX, NY] = TILES.find((size) => groups(size)[0] * groups(size)[1] >= busy) ?? TILES[TILES.length - 1]!;
-  return { kernel: tile, workgroups: groups([NX, NY]), constants: { NX, NY } };
+  return { kernel: tiled, workgroups: groups([NX, NY]), constants: { NX, NY } };
 }

@@ -5,23 +5,17 @@
 import { parseArgs } from 'node:util';
 import { openDevice } from '../../../src/backend/webgpu/device.ts';
 import { createWebGpuBackend } from '../../../src/backend/webgpu/driver.ts';
-import type { GpuContext } from '../../../src/backend/webgpu/binding.ts';
-import { gatheredFfn } from '../../../src/ops/gathered-ffn.ts';
+import { forcedFfn, type Overrides, TM } from '../../forced.ts';
 import { nodeGpu } from '../../gpu.ts';
 import { difference, type FfnData, type FfnShape, ffnData, ffnFlops, giga } from '../data.ts';
 import { measureInTurn } from '../measure.ts';
 import { ownFfn } from '../own-ffn.ts';
 
-/** Overrides of a product kernel: tiles of NX x NY threads, or for few rows QUADS vec4 of columns shared by THREADS. */
-type Shape = Readonly<Record<'NX' | 'NY' | 'QUADS' | 'THREADS', number>>;
-type Overrides = Partial<Shape>;
-
-/** Result rows of a thread of the tiled kernels; see kernels/linear.wgsl. */
-const TM = 4;
-/** Bytes of workgroup memory per vec4 of a tile's edge, rows and columns of gate and up: steps of 16 inputs. */
+/** Depth of a tile. */
 const BK = 16;
 const SIZES = [1, 2, 4, 8, 16, 32] as const;
 const SAME = 1e-5;
+const CHOSEN = 'as chosen';
 
 const { values } = parseArgs({
   options: {
@@ -70,10 +64,9 @@ async function sweep(data: FfnData): Promise<void> {
     const name =
       Object.entries(overrides)
         .map((entry) => entry.join('='))
-        .join(' ') || 'as chosen';
-    const forced = { ...gatheredFfn, webgpu: forcedBinding(overrides) } as typeof gatheredFfn;
+        .join(' ') || CHOSEN;
     try {
-      const candidate = await ownFfn(backend, data, 'f32', forced);
+      const candidate = await (name === CHOSEN ? ownFfn(backend, data) : ownFfn(backend, data, 'f32', forcedFfn(overrides)));
       const off = difference(await candidate.result(), expected);
       if (off <= SAME) candidates.set(name, candidate);
       else print({ ...head, overrides: name, wrong: off });
@@ -92,7 +85,7 @@ async function sweep(data: FfnData): Promise<void> {
     ]),
   );
   const times = await measureInTurn(work, quick ? { rounds: 2, seconds: 0 } : { rounds: 7, seconds: 2 });
-  const chosen = times['as chosen']!;
+  const chosen = times[CHOSEN]!;
   const rows = Object.entries(times).map(([overrides, { median, best, rounds }]) => ({
     ...head,
     overrides,
@@ -113,24 +106,4 @@ function overridesFor(tokens: number): Overrides[] {
   const fitting = few.filter(({ QUADS, THREADS }) => THREADS >= 4 * QUADS && THREADS <= threads);
   const all: Overrides[] = tokens <= 8 ? fitting : tiles;
   return [{}, ...(quick ? all.filter((_, i) => i % (values.smoke ? 12 : 5) === 0) : all)];
-}
-
-/** The op's own binding with other overrides where a kernel has them, and as many workgroups as these need. */
-function forcedBinding(overrides: Overrides): typeof gatheredFfn.webgpu {
-  return (gpu, io, dims, attrs) => {
-    const quads = { 'gathered-ffn': Math.ceil(dims.M / 4), linear: Math.ceil(dims.D / 4) };
-    const dispatch: GpuContext['dispatch'] = (kernel, operands, params, workgroups, constants = {}) => {
-      const columns = quads[kernel.name.split('.')[0] as keyof typeof quads];
-      const { NX, NY, QUADS } = { ...constants, ...overrides } as Shape;
-      if (columns && 'NX' in constants && overrides.NX) {
-        const rows = params[0] as number;
-        return gpu.dispatch(kernel, operands, params, [Math.ceil(columns / NX), Math.ceil(rows / (NY * TM))], { ...constants, NX, NY });
-      }
-      if (columns && 'QUADS' in constants && overrides.QUADS) {
-        return gpu.dispatch(kernel, operands, params, [Math.ceil(columns / QUADS)], { ...constants, ...overrides });
-      }
-      return gpu.dispatch(kernel, operands, params, workgroups, constants);
-    };
-    gatheredFfn.webgpu({ ...gpu, dispatch }, io, dims, attrs);
-  };
 }

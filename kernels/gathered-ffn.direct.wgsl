@@ -42,14 +42,9 @@ fn row_at(index: u32) -> Row {
   return Row(i * p.quads, 0.0, 1.0);
 }
 
-// norm(x[row]) at vec4 k.
-fn input(row: Row, k: u32) -> vec4<f32> {
-  var value = x[row.start + k];
-  if ((p.flags & 2u) != 0u) {
-    value = (value - row.mean) * row.scale * normWeight[k];
-    if ((p.flags & 16u) != 0u) { value += normBias[k]; }
-  }
-  return value;
+// norm(x[row]) at vec4 k; weight and bias of the norm are read once for all rows.
+fn input(row: Row, k: u32, scale: vec4<f32>, shift: vec4<f32>) -> vec4<f32> {
+  return (x[row.start + k] - row.mean) * row.scale * scale + shift;
 }
 
 // Channel m of h from its sums. Padding (m >= M) becomes 0, as act(0) is.
@@ -98,10 +93,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var u3 = vec4<f32>();
   for (var k = 0u; k < p.quads; k++) {
     let at = 4u * k * p.pitch + column;
-    let a = input(r0, k);
-    let b = input(r1, k);
-    let c = input(r2, k);
-    let d = input(r3, k);
+    var scale = vec4(1.0);
+    var shift = vec4<f32>();
+    if ((p.flags & 2u) != 0u) { scale = normWeight[k]; }
+    if ((p.flags & 16u) != 0u) { shift = normBias[k]; }
+    let a = input(r0, k, scale, shift);
+    let b = input(r1, k, scale, shift);
+    let c = input(r2, k, scale, shift);
+    let d = input(r3, k, scale, shift);
     var w = Four(weight[at], weight[at + p.pitch], weight[at + 2u * p.pitch], weight[at + 3u * p.pitch]);
     g0 = product(a, w, g0);
     g1 = product(b, w, g1);

@@ -24,6 +24,7 @@ const { values, positionals } = parseArgs({
     threads: { type: 'boolean', default: false },
     adapter: { type: 'string' },
     peers: { type: 'string' },
+    chain: { type: 'string' },
   },
 });
 if (positionals[0] === 'cpu') {

@@ -1,7 +1,7 @@
 /** What the tables of the WebGPU backend work with. */
 import type { Backend } from '../../../src/backend/backend.ts';
-import type { Effort } from '../measure.ts';
 import type { Report, Table as AnyTable } from '../table.ts';
+import type { ChainEffort } from './chain.ts';
 import type { Peers } from './peers.ts';
 import type { Probe } from './probe.ts';
 
@@ -14,7 +14,7 @@ export interface Context extends Report {
   peers: Peers;
   /** Folder of peers that are not installed here. */
   peersFolder: string | undefined;
-  effort: Effort;
+  effort: ChainEffort;
   quick: boolean;
   /** Toy shapes, to prove that a table runs. */
   smoke: boolean;

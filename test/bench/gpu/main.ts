@@ -6,9 +6,9 @@ import { parseArgs } from 'node:util';
 import { openDevice } from '../../../src/backend/webgpu/device.ts';
 import { createWebGpuBackend } from '../../../src/backend/webgpu/driver.ts';
 import { nodeGpu } from '../../gpu.ts';
-import type { Effort } from '../measure.ts';
 import { chooseTables, fillAll, plain, print } from '../table.ts';
 import { attention } from './attention.ts';
+import type { ChainEffort } from './chain.ts';
 import { compaction } from './compaction.ts';
 import type { Table } from './context.ts';
 import { dispatches } from './dispatches.ts';
@@ -29,6 +29,7 @@ const { values } = parseArgs({
     json: { type: 'boolean', default: false },
     only: { type: 'string' },
     peers: { type: 'string' },
+    chain: { type: 'string', default: '9' },
   },
 });
 const tables = chooseTables(TABLES, values.only);
@@ -68,7 +69,8 @@ await fillAll(tables, context, (filled) => {
 });
 process.exit(0); // some peers keep the process alive
 
-function effort(): Effort {
-  if (values.smoke) return { rounds: 1, seconds: 0 };
-  return values.quick ? { rounds: 3, seconds: 2 } : { rounds: software ? 5 : 15, seconds: 6 };
+function effort(): ChainEffort {
+  const long = Number(values.chain);
+  if (values.smoke) return { rounds: 1, seconds: 0, long };
+  return values.quick ? { rounds: 3, seconds: 2, long } : { rounds: software ? 5 : 15, seconds: 6, long };
 }

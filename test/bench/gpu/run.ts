@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- gpu [--quick] [--json] [--only NAME,...] [--adapter lavapipe|swiftshader] [--peers DIR]`: the tables of the WebGPU
+ * `npm run bench -- gpu [--quick] [--json] [--only NAME,...] [--adapter lavapipe|swiftshader] [--peers DIR] [--chain N]`: the tables of the WebGPU
  * backend, on the driver that VK_ICD_FILENAMES names, or on each software driver that is installed, one after another. Every adapter
  * has a process of its own: whatever in it asks for an adapter, onnxruntime's own Dawn included, finds only this one.
  */
@@ -15,21 +15,23 @@ export interface GpuOptions {
   adapter?: string;
   /** Folder with a node_modules of peers that are not installed here. */
   peers?: string;
+  /** Blocks of a long chain: fewer for a slow adapter, more where a block is below the jitter of waiting for it. Default 9. */
+  chain?: string;
 }
 
 /** Exit status: 1 when an adapter's run failed or there is none. With `json` a line for each adapter, followed by one for each of its tables. */
-export function benchGpu({ quick, json, only, adapter, peers }: GpuOptions): number {
+export function benchGpu({ quick, json, only, adapter, peers, chain }: GpuOptions): number {
   ensureDriver();
   const installed = installedAdapters();
   if (adapter && !installed.includes(adapter as SoftwareAdapter)) {
     throw new Error(`no adapter ${adapter}; installed are ${installed.join(', ') || 'none'}`);
   }
   const adapters = adapter ? [adapter as SoftwareAdapter] : driverIsChosen ? [undefined] : installed;
+  const flags = { quick, json };
+  const settings = { only, peers, chain };
   const args = [
-    ...(quick ? ['--quick'] : []),
-    ...(json ? ['--json'] : []),
-    ...(only ? ['--only', only] : []),
-    ...(peers ? ['--peers', peers] : []),
+    ...Object.entries(flags).flatMap(([name, value]) => (value ? [`--${name}`] : [])),
+    ...Object.entries(settings).flatMap(([name, value]) => (value ? [`--${name}`, value] : [])),
   ];
   const statuses = adapters.map((each) => runOn(each, args));
   return statuses.length > 0 && statuses.every((status) => status === 0) ? 0 : 1;

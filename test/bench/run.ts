@@ -25,6 +25,7 @@ const { values, positionals } = parseArgs({
     adapter: { type: 'string' },
     peers: { type: 'string' },
     chain: { type: 'string' },
+    shape: { type: 'string', multiple: true },
   },
 });
 if (positionals[0] === 'cpu') {

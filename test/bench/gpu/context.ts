@@ -1,5 +1,6 @@
 /** What the tables of the WebGPU backend work with. */
 import type { Backend } from '../../../src/backend/backend.ts';
+import type { FfnShape } from '../data.ts';
 import type { Report, Table as AnyTable } from '../table.ts';
 import type { ChainEffort } from './chain.ts';
 import type { Peers } from './peers.ts';
@@ -18,6 +19,8 @@ export interface Context extends Report {
   quick: boolean;
   /** Toy shapes, to prove that a table runs. */
   smoke: boolean;
+  /** For the table ffn, in place of its own. */
+  shapes: readonly FfnShape[] | undefined;
   /** True on lavapipe and SwiftShader: small shapes, and rates that mean nothing outside this run. */
   software: boolean;
 }

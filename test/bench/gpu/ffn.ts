@@ -22,14 +22,14 @@ export const ffn: Table = {
   name: 'ffn',
   title: 'f32 SwiGLU FFN with its residual, GFLOP/s (median)',
   legend: [
-    'Nine blocks minus one, over eight. vs ...: how many times faster than that peer, median of the ratios round by round / ratio of the best times.',
+    'A chain of blocks minus one block. vs ...: how many times faster than that peer, median of the ratios round by round / ratio of the best times.',
     'vs best: than the fastest of the peers. of FMA: our rate over that of multiply-adds in registers, same rounds.',
     `difference: largest one to any peer over the largest value, at most ${BOUND} or the row is marked.`,
   ],
   targets: [{ what: 'as fast as the best peer', column: 'vs best', atLeast: 1 }],
   async *rows(context) {
-    const shapes = context.smoke ? TOY : [...SMALL.slice(0, context.quick ? 1 : undefined), ...(context.software ? [] : LARGE)];
-    for (const shape of shapes) {
+    const own = context.smoke ? TOY : [...SMALL.slice(0, context.quick ? 1 : undefined), ...(context.software ? [] : LARGE)];
+    for (const shape of context.shapes ?? own) {
       context.progress(shape.join(' x '));
       yield await benchShape(context, ffnData(shape));
     }

@@ -28,7 +28,7 @@ export const gathered: Table = {
   title: 'Row-sparse f32 FFN: some rows at random, GFLOP/s (median)',
   legend: [
     'vs dense: time over that of the dense FFN on as many rows (1.000: a skipped row costs nothing). vs all: over all rows.',
-    'ort-...: Gather + FFN + ScatterND that adds, of onnxruntime; vs ...: how many times faster ours is. Nine blocks minus one, over eight.',
+    'ort-...: Gather + FFN + ScatterND that adds, of onnxruntime; vs ...: how many times faster ours is.',
     `difference: to the same rows of the dense result, over the largest value, at most ${BOUND} or the row is marked.`,
   ],
   targets: [

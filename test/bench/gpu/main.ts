@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import { openDevice } from '../../../src/backend/webgpu/device.ts';
 import { createWebGpuBackend } from '../../../src/backend/webgpu/driver.ts';
 import { nodeGpu } from '../../gpu.ts';
+import type { FfnShape } from '../data.ts';
 import { chooseTables, fillAll, plain, print } from '../table.ts';
 import { attention } from './attention.ts';
 import type { ChainEffort } from './chain.ts';
@@ -30,6 +31,7 @@ const { values } = parseArgs({
     only: { type: 'string' },
     peers: { type: 'string' },
     chain: { type: 'string', default: '9' },
+    shape: { type: 'string', multiple: true },
   },
 });
 const tables = chooseTables(TABLES, values.only);
@@ -49,6 +51,7 @@ const context = {
   peersFolder: values.peers,
   quick: values.quick,
   smoke: values.smoke,
+  shapes: values.shape?.map((text) => text.split(',').map(Number) as unknown as FfnShape),
   software,
   effort: effort(),
 };

@@ -1,5 +1,6 @@
 /**
- * `npm run bench -- gpu [--quick] [--json] [--only NAME,...] [--adapter lavapipe|swiftshader] [--peers DIR] [--chain N]`: the tables of the WebGPU
+ * `npm run bench -- gpu [--quick] [--json] [--only NAME,...] [--adapter lavapipe|swiftshader] [--peers DIR] [--chain N]
+ * [--shape T,D,M]`: the tables of the WebGPU
  * backend, on the driver that VK_ICD_FILENAMES names, or on each software driver that is installed, one after another. Every adapter
  * has a process of its own: whatever in it asks for an adapter, onnxruntime's own Dawn included, finds only this one.
  */
@@ -17,10 +18,12 @@ export interface GpuOptions {
   peers?: string;
   /** Blocks of a long chain: fewer for a slow adapter, more where a block is below the jitter of waiting for it. Default 9. */
   chain?: string;
+  /** T,D,M for the table ffn, in place of its own. */
+  shape?: string[];
 }
 
 /** Exit status: 1 when an adapter's run failed or there is none. With `json` a line for each adapter, followed by one for each of its tables. */
-export function benchGpu({ quick, json, only, adapter, peers, chain }: GpuOptions): number {
+export function benchGpu({ quick, json, only, adapter, peers, chain, shape = [] }: GpuOptions): number {
   ensureDriver();
   const installed = installedAdapters();
   if (adapter && !installed.includes(adapter as SoftwareAdapter)) {
@@ -31,6 +34,7 @@ export function benchGpu({ quick, json, only, adapter, peers, chain }: GpuOption
   const settings = { only, peers, chain };
   const args = [
     ...Object.entries(flags).flatMap(([name, value]) => (value ? [`--${name}`] : [])),
+    ...shape.flatMap((each) => ['--shape', each]),
     ...Object.entries(settings).flatMap(([name, value]) => (value ? [`--${name}`, value] : [])),
   ];
   const statuses = adapters.map((each) => runOn(each, args));

@@ -1,7 +1,8 @@
 /**
- * `npm run bench -- [--quick] [--json]`; `npm run bench -- cpu` and `-- gpu` print the tables of cpu/run.ts and gpu/run.ts instead. One process, one
- * thread, everything interleaved, medians over the rounds. Ratios are what counts; absolute rates depend on the machine and on
- * its neighbours. With --json one object on the standard output (and npm's own lines before it, without `npm run --silent`).
+ * `npm run bench -- [--quick] [--json]`; `npm run bench -- cpu` and `-- gpu` print the tables of cpu/run.ts and gpu/run.ts instead.
+ * One process, one thread, everything interleaved, medians over the rounds. Ratios are what counts; absolute rates depend on the
+ * machine and on its neighbours. With --json one object on the standard output (and npm's own lines before it, without `npm run
+ * --silent`).
  */
 import { parseArgs } from 'node:util';
 import { createWasmBackend } from '../../src/backend/wasm/driver.ts';

@@ -1,8 +1,7 @@
 /**
- * `npm run bench -- gpu [--quick] [--json] [--only NAME,...] [--adapter lavapipe|swiftshader] [--peers DIR] [--chain N]
- * [--shape T,D,M]`: the tables of the WebGPU
- * backend, on the driver that VK_ICD_FILENAMES names, or on each software driver that is installed, one after another. Every adapter
- * has a process of its own: whatever in it asks for an adapter, onnxruntime's own Dawn included, finds only this one.
+ * `npm run bench -- gpu [--quick] [--json] [--only NAME,...] [--adapter lavapipe|swiftshader] [--peers DIR] [--chain N] [--shape T,D,M]`:
+ * the tables of the WebGPU backend, on the driver that VK_ICD_FILENAMES names, or on each software driver that is installed, one after
+ * another. Every adapter has a process of its own: whatever in it asks for an adapter, onnxruntime's own Dawn included, finds only this.
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';

@@ -102,6 +102,11 @@ export function ratio(a: Timing, b: Timing): Ratio {
   return { median: median(a.rounds.map((time, round) => time / b.rounds[round]!)), best: a.best / b.best };
 }
 
+/** The time of `factor` times the work. */
+export function scaled({ median, best, rounds }: Timing, factor: number): Timing {
+  return { median: median * factor, best: best * factor, rounds: rounds.map((time) => time * factor) };
+}
+
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;

@@ -1,7 +1,7 @@
 /** The part of the ONNX format that benchmarks need: protobuf by hand, no package. */
 
 export type Bytes = Uint8Array;
-export type Attribute = number | readonly number[];
+export type Attribute = number | string | readonly number[];
 
 /** Extents of a tensor; a name stands for a free one. */
 export type Shape = readonly (number | string)[];
@@ -12,12 +12,14 @@ export interface Graph {
   /** f32 tensors by name. */
   inputs: Readonly<Record<string, Shape>>;
   outputs: Readonly<Record<string, Shape>>;
+  /** Default 13. */
+  opset?: number;
 }
 
 const CONTRIB = 'com.microsoft';
 
-/** A whole model file: opset 13, and onnxruntime's own operators. */
-export function model({ nodes, initializers, inputs, outputs }: Graph): Bytes {
+/** A whole model file, with onnxruntime's own operators. */
+export function model({ nodes, initializers, inputs, outputs, opset: version = 13 }: Graph): Bytes {
   const graph = message(
     ...nodes.map((each) => bytesField(1, each)),
     textField(2, 'bench'),
@@ -25,8 +27,8 @@ export function model({ nodes, initializers, inputs, outputs }: Graph): Bytes {
     ...Object.entries(inputs).map(([name, shape]) => bytesField(11, valueInfo(name, shape))),
     ...Object.entries(outputs).map(([name, shape]) => bytesField(12, valueInfo(name, shape))),
   );
-  const opset = (domain: string, version: number) => bytesField(8, message(textField(1, domain), intField(2, version)));
-  return message(intField(1, 8), bytesField(7, graph), opset('', 13), opset(CONTRIB, 1));
+  const opset = (domain: string, number: number) => bytesField(8, message(textField(1, domain), intField(2, number)));
+  return message(intField(1, 8), bytesField(7, graph), opset('', version), opset(CONTRIB, 1));
 }
 
 export function node(
@@ -49,16 +51,20 @@ export function contribNode(...args: Parameters<typeof node>): Bytes {
   return message(node(...args), textField(7, CONTRIB));
 }
 
-/** Whole numbers and lists of them. */
+/** Whole numbers, lists of them, and words. */
 function attribute(name: string, value: Attribute): Bytes {
+  if (typeof value === 'string') return message(textField(1, name), textField(4, value), intField(20, 3));
   const type = typeof value === 'number' ? 2 : 7;
   const fields = typeof value === 'number' ? [intField(3, value)] : value.map((each) => intField(8, each));
   return message(textField(1, name), ...fields, intField(20, type));
 }
 
-export function initializer(name: string, shape: readonly number[], data: Float32Array | Uint8Array | Int8Array | Int32Array): Bytes {
+type InitializerData = Float32Array | Uint8Array | Int8Array | Int32Array | BigInt64Array;
+const DATA_TYPES = { Float32Array: 1, Uint8Array: 2, Int8Array: 3, Int32Array: 6, BigInt64Array: 7 } as const;
+
+export function initializer(name: string, shape: readonly number[], data: InitializerData): Bytes {
   const raw = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  const type = data instanceof Float32Array ? 1 : data instanceof Uint8Array ? 2 : data instanceof Int8Array ? 3 : 6;
+  const type = DATA_TYPES[data.constructor.name as keyof typeof DATA_TYPES];
   return message(...shape.map((extent) => intField(1, extent)), intField(2, type), textField(8, name), bytesField(9, raw));
 }
 

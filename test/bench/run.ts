@@ -1,11 +1,13 @@
 /**
- * `npm run bench -- [--quick] [--json]`; `npm run bench -- cpu` prints the tables of cpu/run.ts instead. One process, one
- * thread, everything interleaved, medians over the rounds. Ratios are what counts; absolute rates depend on the machine and on
- * its neighbours. With --json one object on the standard output (and npm's own lines before it, without `npm run --silent`).
+ * `npm run bench -- [--quick] [--json]`; `npm run bench -- cpu` and `-- gpu` print the tables of cpu/run.ts and gpu/run.ts instead.
+ * One process, one thread, everything interleaved, medians over the rounds. Ratios are what counts; absolute rates depend on the
+ * machine and on its neighbours. With --json one object on the standard output (and npm's own lines before it, without `npm run
+ * --silent`).
  */
 import { parseArgs } from 'node:util';
 import { createWasmBackend } from '../../src/backend/wasm/driver.ts';
 import { benchCpu } from './cpu/run.ts';
+import { benchGpu } from './gpu/run.ts';
 import { benchFfn, type FfnRow } from './ffn.ts';
 
 const SHAPES = [
@@ -21,12 +23,17 @@ const { values, positionals } = parseArgs({
     json: { type: 'boolean', default: false },
     only: { type: 'string' },
     threads: { type: 'boolean', default: false },
+    adapter: { type: 'string' },
+    peers: { type: 'string' },
+    chain: { type: 'string' },
+    shape: { type: 'string', multiple: true },
   },
 });
 if (positionals[0] === 'cpu') {
   await benchCpu(values);
   process.exit(0);
 }
+if (positionals[0] === 'gpu') process.exit(benchGpu(values));
 
 await using backend = await createWasmBackend();
 const rows: FfnRow[] = [];

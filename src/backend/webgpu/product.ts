@@ -1,11 +1,13 @@
 /** Calls of the matrix product kernels: which kernel, which tile, one dispatch per weight slice. */
 import activationCode from '../../../kernels/activation.wgsl';
 import innerCode from '../../../kernels/gathered-ffn.wgsl';
+import innerDirectCode from '../../../kernels/gathered-ffn.direct.wgsl';
 import innerFewRowsCode from '../../../kernels/gathered-ffn.few-rows.wgsl';
 import innerIntegersCode from '../../../kernels/gathered-ffn.integers.wgsl';
 import int8Code from '../../../kernels/int8.wgsl';
 import int8TileCode from '../../../kernels/int8.tile.wgsl';
 import linearCode from '../../../kernels/linear.wgsl';
+import directCode from '../../../kernels/linear.direct.wgsl';
 import fewRowsCode from '../../../kernels/linear.few-rows.wgsl';
 import integersCode from '../../../kernels/linear.integers.wgsl';
 import padCode from '../../../kernels/linear.pad.wgsl';
@@ -36,19 +38,22 @@ function kernelsOf(name: string, code: string): Kernels {
   return Object.fromEntries(kernels) as Kernels;
 }
 
-/** The kernels of a product: by tiles, for few rows, and by tiles of int8 rows. */
+/** The kernels of a product: by tiles, on software adapters in their place, for few rows, and by tiles of int8 rows. */
 interface Family {
   tiles: Kernels;
+  direct: Kernels;
   few: Kernels;
   integers: Kernels;
 }
 const LINEAR: Family = {
   tiles: kernelsOf('linear', linearCode),
+  direct: kernelsOf('linear.direct', directCode),
   few: kernelsOf('linear.few-rows', fewRowsCode),
   integers: kernelsOf('linear.integers', int8TileCode + integersCode),
 };
 const INNER: Family = {
   tiles: kernelsOf('gathered-ffn', innerCode),
+  direct: kernelsOf('gathered-ffn.direct', innerDirectCode),
   few: kernelsOf('gathered-ffn.few-rows', innerFewRowsCode),
   integers: kernelsOf('gathered-ffn.integers', int8TileCode + int8Code + innerIntegersCode),
 };
@@ -57,7 +62,7 @@ const quantize: GpuKernel = { name: 'linear.quantize', code: rowStatsCode + int8
 
 /** Up to this many rows the product is bound by reading the weights. */
 const FEW_ROWS = 8;
-/** Rows of results per thread in the tiled kernels. */
+/** Rows of results per thread in the other kernels. */
 const TM = 4;
 /** Workgroups that keep an adapter busy: smaller tiles are taken until there are as many. A guess, not measured on GPUs. */
 const BUSY = 128;
@@ -68,6 +73,9 @@ const TILES = [
   [8, 8],
   [8, 4],
 ] as const;
+/** vec4 of columns of a workgroup of the direct kernels, and their most rows: a workgroup per TM of them. */
+const DIRECT_QUADS = 16;
+const DIRECT_MOST = TM * 65535;
 /** Accumulators of the few-rows kernels. Each number is a pipeline of its own, so not every one is worth having. */
 const ROWS_AT_ONCE = [1, 4, 8] as const;
 
@@ -253,14 +261,19 @@ interface Choice {
   constants: Record<string, number>;
 }
 
-/** The tile changes no result: every thread adds up its products in the same order. Few rows do, they split the inputs. */
+/** The tile changes no result, nor do the direct kernels: products are added up in one order. Few rows do, they split the inputs. */
 function choose(gpu: GpuContext, family: Family, integers: boolean, { dtype, zeros }: GpuWeight, count: number, quads: number): Choice {
   const form: Record<string, number> = zeros ? { ZEROS: 1 } : {};
-  const busy = gpu.features.has('software-adapter') ? BUSY_SOFTWARE : BUSY;
+  const software = gpu.features.has('software-adapter');
+  const busy = software ? BUSY_SOFTWARE : BUSY;
   if (count <= FEW_ROWS && !integers) {
     const ROWS = ROWS_AT_ONCE.find((rows) => count <= rows)!;
     const QUADS = [16, 8].find((width) => quads / width >= busy) ?? 4;
     return { kernel: family.few[dtype], workgroups: [Math.ceil(quads / QUADS)], constants: { ...form, ROWS, QUADS } };
+  }
+  if (software && !integers && count <= DIRECT_MOST) {
+    const workgroups = [Math.ceil(quads / DIRECT_QUADS), Math.ceil(count / TM)] as const;
+    return { kernel: family.direct[dtype], workgroups, constants: form };
   }
   const groups = ([NX, NY]: readonly [number, number]) => [Math.ceil(quads / NX), Math.ceil(count / (NY * TM))] as const;
   const [NX, NY] = TILES.find((size) => groups(size)[0] * groups(size)[1] >= busy) ?? TILES[TILES.length - 1]!;

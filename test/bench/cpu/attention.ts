@@ -3,14 +3,14 @@ import type { Backend } from '../../../src/backend/backend.ts';
 import { attention as attentionOp } from '../../../src/ops/attention.ts';
 import { linear } from '../../../src/ops/linear.ts';
 import { Random } from '../../random.ts';
-import { measureInTurn, ratio, type Work } from '../measure.ts';
+import { measureInTurn, ratio, scaled, type Work } from '../measure.ts';
 import { type AttentionSizes, attentionModel, fusedAttentionModel } from '../onnx.ts';
 import { linearMemory } from './ceiling.ts';
-import { difference, giga, uniform } from './data.ts';
-import { scaled } from './ffn.ts';
+import { difference, giga, uniform } from '../data.ts';
 import type { Contender } from './peers.ts';
 import { Probe, peakFloat } from './probe.ts';
-import type { Cell, Context, Row, Table } from './table.ts';
+import type { Cell, Row } from '../table.ts';
+import type { Context, Table } from './context.ts';
 
 const TOKENS = 640;
 const PREFILL: readonly AttentionSizes[] = [

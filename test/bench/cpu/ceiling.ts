@@ -2,11 +2,11 @@
 import { linear } from '../../../src/ops/linear.ts';
 import { wasmMemoryOf } from '../../../src/backend/wasm/driver.ts';
 import { Random } from '../../random.ts';
-import { measureInTurn, ratio, type Work } from '../measure.ts';
-import { giga, uniform } from './data.ts';
-import { scaled } from './ffn.ts';
+import { measureInTurn, ratio, scaled, type Work } from '../measure.ts';
+import { giga, uniform } from '../data.ts';
 import { Probe, peakFloat } from './probe.ts';
-import type { Context, Row, Table } from './table.ts';
+import type { Row } from '../table.ts';
+import type { Context, Table } from './context.ts';
 
 const [ROWS, K, N] = [240, 576, 1536];
 const COMPUTE = {

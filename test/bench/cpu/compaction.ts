@@ -4,9 +4,10 @@ import { compactKv } from '../../../src/ops/compact-kv.ts';
 import { Random } from '../../random.ts';
 import { measureInTurn, ratio } from '../measure.ts';
 import { linearMemory } from './ceiling.ts';
-import { giga, someRows, uniform } from './data.ts';
+import { giga, someRows, uniform } from '../data.ts';
 import { Probe } from './probe.ts';
-import type { Context, Row, Table } from './table.ts';
+import type { Row } from '../table.ts';
+import type { Context, Table } from './context.ts';
 
 const ROW_BYTES = [128, 256, 512, 1024, 2048] as const;
 /** Keys and values of one layer of a short prompt, and so many that they come from memory. */

@@ -4,9 +4,10 @@ import { none } from '../../../src/methods/none.ts';
 import { Decoder, type DecoderConfig } from '../../../src/model/decoder.ts';
 import { median } from '../measure.ts';
 import { inTurns } from '../turns.ts';
-import { Meter, randomSource, Run } from './decoder-run.ts';
-import { giga } from './data.ts';
-import type { Context, Row, Table } from './table.ts';
+import { Meter, randomSource, Run } from '../decoder-run.ts';
+import { giga } from '../data.ts';
+import type { Row } from '../table.ts';
+import type { Context, Table } from './context.ts';
 
 const smol = { rmsNormEps: 1e-5, ropeTheta: 1e5, hiddenAct: 'silu', headDim: 64 } as const;
 const MODELS: Readonly<Record<string, DecoderConfig>> = {

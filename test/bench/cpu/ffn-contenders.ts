@@ -1,52 +1,7 @@
-/** The ways to compute a SwiGLU FFN that the tables compare. */
-import type { Backend } from '../../../src/backend/backend.ts';
-import type { WeightDType } from '../../../src/backend/weight.ts';
-import { gatheredFfn } from '../../../src/ops/gathered-ffn.ts';
+/** The other ways to compute a SwiGLU FFN that the tables compare. */
 import { transpose } from '../onnx.ts';
-import { type FfnData, giga } from './data.ts';
+import { type FfnData, giga } from '../data.ts';
 import type { Contender, Tensorflow } from './peers.ts';
-
-/** Quantized dtypes may not be there yet: pack says so. */
-export type BenchDType = WeightDType | 'f16' | 'q8' | 'q4';
-const ATTRS = { activation: 'silu' } as const;
-/** For comparison the result is scaled up, so that adding it to x rounds off nothing that matters. */
-const SCALE = 1000;
-
-export interface OwnFfn extends Contender {
-  /** The listed rows only. */
-  gathered(rows: Uint32Array): Contender['call'];
-  /** Bytes of the packed weights. */
-  weightBytes: number;
-}
-
-/** Throws 'unsupported' when the backend does not pack that dtype. */
-export async function ownFfn(backend: Backend, data: FfnData, dtype: BenchDType = 'f32'): Promise<OwnFfn> {
-  const { tokens, hidden, inner, input } = data;
-  const options = { dtype: dtype as WeightDType };
-  const wide = [inner, hidden] as const;
-  const up = await backend.pack({ gate: { data: data.gate, shape: wide }, up: { data: data.up, shape: wide } }, options);
-  const down = await backend.pack({ data: data.down, shape: [hidden, inner] }, options);
-  const x = backend.upload(input, [tokens, hidden]);
-  const made: Disposable[] = [up, down, x];
-  return {
-    weightBytes: up.bytes + down.bytes,
-    call: () => backend.run(gatheredFfn, { x, up, down }, ATTRS),
-    async result() {
-      using fresh = backend.upload(input, [tokens, hidden]);
-      using rowGate = backend.upload(new Float32Array(tokens).fill(SCALE));
-      backend.run(gatheredFfn, { x: fresh, up, down, rowGate }, ATTRS);
-      return (await backend.read(fresh)).map((value, i) => (value - input[i]!) / SCALE);
-    },
-    gathered(list) {
-      const rows = backend.upload(list);
-      made.push(rows);
-      return () => backend.run(gatheredFfn, { x, rows, up, down }, ATTRS);
-    },
-    release() {
-      for (const each of made) each[Symbol.dispose]();
-    },
-  };
-}
 
 export function tensorflowFfn(tf: Tensorflow, data: FfnData): Contender {
   const { tokens, hidden, inner } = data;

@@ -1,11 +1,13 @@
 /** The f32 SwiGLU FFN against everything else that runs it. */
-import { measureInTurn, ratio, type Timing, type Work } from '../measure.ts';
+import { measureInTurn, ratio, scaled, type Work } from '../measure.ts';
 import { swigluModel } from '../onnx.ts';
-import { difference, type FfnData, type FfnShape, ffnData, ffnFlops, giga } from './data.ts';
-import { loopFfn, ownFfn, tensorflowFfn } from './ffn-contenders.ts';
+import { difference, type FfnData, type FfnShape, ffnData, ffnFlops, giga } from '../data.ts';
+import { ownFfn } from '../own-ffn.ts';
+import { loopFfn, tensorflowFfn } from './ffn-contenders.ts';
 import type { Contender, OrtName } from './peers.ts';
 import { peakFloat } from './probe.ts';
-import type { Cell, Context, Row, Table } from './table.ts';
+import type { Cell, Row } from '../table.ts';
+import type { Context, Table } from './context.ts';
 
 const SHAPES: readonly FfnShape[] = [
   [64, 576, 1536],
@@ -117,9 +119,4 @@ async function largestDifference(contenders: Readonly<Record<string, Contender>>
     worst = Math.max(worst, difference(ours.subarray(0, theirs.length), theirs));
   }
   return worst;
-}
-
-/** The time of `factor` times the work. */
-export function scaled({ median, best, rounds }: Timing, factor: number): Timing {
-  return { median: median * factor, best: best * factor, rounds: rounds.map((time) => time * factor) };
 }

@@ -1,9 +1,10 @@
 /** Does a skipped row save its whole cost? Rows through a list against as many rows without one. */
 import { Random } from '../../random.ts';
 import { measureInTurn, ratio } from '../measure.ts';
-import { difference, type FfnShape, ffnData, ffnFlops, giga, someRows } from './data.ts';
-import { type BenchDType, ownFfn } from './ffn-contenders.ts';
-import type { Context, Row, Table } from './table.ts';
+import { difference, type FfnShape, ffnData, ffnFlops, giga, someRows } from '../data.ts';
+import { type BenchDType, ownFfn } from '../own-ffn.ts';
+import type { Row } from '../table.ts';
+import type { Context, Table } from './context.ts';
 
 const SHAPES: readonly FfnShape[] = [
   [256, 576, 1536],

@@ -1,11 +1,11 @@
 /** Quantized FFNs: 8 bits against DynamicQuantizeLinear + MatMulInteger, 4 bits against MatMulNBits. */
-import { measureInTurn, ratio, type Work } from '../measure.ts';
+import { measureInTurn, ratio, scaled, type Work } from '../measure.ts';
 import { swigluModel } from '../onnx.ts';
-import { type FfnData, type FfnShape, ffnData, ffnFlops, giga, rmsDifference } from './data.ts';
-import { type OwnFfn, ownFfn } from './ffn-contenders.ts';
-import { scaled } from './ffn.ts';
+import { type FfnData, type FfnShape, ffnData, ffnFlops, giga, rmsDifference } from '../data.ts';
+import { type OwnFfn, ownFfn } from '../own-ffn.ts';
 import type { Contender } from './peers.ts';
-import type { Cell, Context, Row, Table } from './table.ts';
+import type { Cell, Row } from '../table.ts';
+import type { Context, Table } from './context.ts';
 
 const SHAPES: readonly FfnShape[] = [
   [64, 576, 1536],

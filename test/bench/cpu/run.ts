@@ -1,5 +1,6 @@
 /** `npm run bench -- cpu [--quick] [--json] [--only NAME,...] [--threads]`: every table of the wasm backend; --threads adds two threads. */
 import { createWasmBackend } from '../../../src/backend/wasm/driver.ts';
+import { chooseTables, fillAll, plain, print } from '../table.ts';
 import { attention } from './attention.ts';
 import { ceiling } from './ceiling.ts';
 import { compaction } from './compaction.ts';
@@ -9,7 +10,7 @@ import { gathered } from './gathered.ts';
 import { Peers } from './peers.ts';
 import { Probe } from './probe.ts';
 import { quantized } from './quantized.ts';
-import { type Filled, fill, judge, print, type Table } from './table.ts';
+import type { Table } from './context.ts';
 
 const TABLES: readonly Table[] = [ceiling, ffn, quantized, gathered, compaction, attention, decoder];
 
@@ -23,9 +24,7 @@ export interface CpuOptions {
 }
 
 export async function benchCpu({ quick, json, only, threads }: CpuOptions): Promise<void> {
-  const names = only?.split(',');
-  const unknown = names?.filter((name) => !TABLES.some((table) => table.name === name)) ?? [];
-  if (unknown.length) throw new Error(`no table ${unknown.join(', ')}; there are ${TABLES.map((table) => table.name).join(', ')}`);
+  const tables = chooseTables(TABLES, only);
   await using backend = await createWasmBackend();
   await using baseline = await createWasmBackend({ variant: 'simd128' });
   await using widened = await createWasmBackend({ wide: true });
@@ -41,24 +40,14 @@ export async function benchCpu({ quick, json, only, threads }: CpuOptions): Prom
     threaded,
     effort: quick ? { rounds: 5, seconds: 1.5 } : { rounds: 12, seconds: 6 },
   };
-  const filled: Filled[] = [];
   if (!json)
     console.log(
       `wasm (${backend.description}), Node ${process.version}, V8 ${process.versions.v8}. Ratios are what counts; rates depend on the machine and its neighbours.`,
     );
-  for (const table of TABLES.filter(({ name }) => !names || names.includes(name))) {
-    const progress = (text: string) => void process.stderr.write(`${table.name}: ${text}\n`);
-    const result = await fill(table, { ...context, progress });
-    filled.push(result);
-    if (!json) print(result);
-  }
+  const filled = await fillAll(tables, context, json ? () => {} : print);
   if (json) {
-    const tables = Object.fromEntries(
-      filled.map(({ table, rows, skipped, load }) => [
-        table.name,
-        { title: table.title, rows, targets: table.targets.flatMap((target) => judge(target, rows)), skipped, load },
-      ]),
-    );
-    console.log(JSON.stringify({ runtime: `Node ${process.version}`, backend: backend.name, description: backend.description, tables }));
+    const head = { runtime: `Node ${process.version}`, backend: backend.name, description: backend.description };
+    const byName = Object.fromEntries(filled.map((each) => [each.table.name, plain(each)]));
+    console.log(JSON.stringify({ ...head, tables: byName }));
   }
 }

@@ -1,6 +1,6 @@
 /** Inputs of the tables, and how results are compared. */
-import { Random } from '../../random.ts';
-import type { FfnMatrices } from '../onnx.ts';
+import { Random } from '../random.ts';
+import type { FfnMatrices } from './onnx.ts';
 
 /** Tokens, hidden, inner. */
 export type FfnShape = readonly [number, number, number];

@@ -1,26 +1,12 @@
 /** What a table is, how it is printed, and how its targets are judged. */
 import { loadavg } from 'node:os';
-import type { Backend } from '../../../src/backend/backend.ts';
-import type { Effort, Ratio } from '../measure.ts';
-import type { Peers } from './peers.ts';
-import type { Probe } from './probe.ts';
+import type { Ratio } from './measure.ts';
 
 export type Cell = string | number | Ratio | undefined;
 export type Row = Readonly<Record<string, Cell>>;
 
-export interface Context {
-  /** With relaxed SIMD where the engine has it. */
-  backend: Backend;
-  /** Plain simd128. */
-  baseline: Backend;
-  /** With 256-bit products, where the engine has them. */
-  wide?: Backend;
-  probe: Probe;
-  peers: Peers;
-  effort: Effort;
-  quick: boolean;
-  /** On two threads, when asked for: onnxruntime-web gets two as well. */
-  threaded?: Backend;
+/** What every table's work may use. */
+export interface Report {
   /** Says once why something is not in the table. */
   skip(reason: string): void;
   progress(text: string): void;
@@ -38,7 +24,7 @@ export interface Target {
   where?(row: Row): boolean;
 }
 
-export interface Table {
+export interface Table<Context> {
   name: string;
   title: string;
   legend: readonly string[];
@@ -47,20 +33,46 @@ export interface Table {
 }
 
 export interface Filled {
-  table: Table;
+  table: Pick<Table<never>, 'name' | 'title' | 'legend' | 'targets'>;
   rows: Row[];
   skipped: string[];
   load: string;
 }
 
-export async function fill(table: Table, context: Omit<Context, 'skip'>): Promise<Filled> {
-  const skipped = new Set<string>();
-  const rows: Row[] = [];
-  for await (const row of table.rows({ ...context, skip: (reason) => void skipped.add(reason) })) rows.push(row);
-  const load = loadavg()
-    .map((each) => each.toFixed(1))
-    .join(' ');
-  return { table, rows, skipped: [...skipped], load };
+/** Runs the tables in turn, and hands over each when it is done. */
+export async function fillAll<Context extends Report>(
+  tables: readonly Table<Context>[],
+  context: Omit<Context, keyof Report>,
+  done: (filled: Filled) => void,
+): Promise<Filled[]> {
+  const filled: Filled[] = [];
+  for (const table of tables) {
+    const progress = (text: string) => void process.stderr.write(`${table.name}: ${text}\n`);
+    const skipped = new Set<string>();
+    const rows: Row[] = [];
+    const report: Report = { progress, skip: (reason) => void skipped.add(reason) };
+    for await (const row of table.rows({ ...context, ...report } as Context)) rows.push(row);
+    const load = loadavg()
+      .map((each) => each.toFixed(1))
+      .join(' ');
+    const result = { table, rows, skipped: [...skipped], load };
+    filled.push(result);
+    done(result);
+  }
+  return filled;
+}
+
+/** The tables of `names`, separated by commas; all without. */
+export function chooseTables<T extends { name: string }>(tables: readonly T[], names: string | undefined): readonly T[] {
+  const wanted = names?.split(',');
+  const unknown = wanted?.filter((name) => !tables.some((table) => table.name === name)) ?? [];
+  if (unknown.length) throw new Error(`no table ${unknown.join(', ')}; there are ${tables.map((table) => table.name).join(', ')}`);
+  return tables.filter(({ name }) => !wanted || wanted.includes(name));
+}
+
+/** A table as --json prints it. */
+export function plain({ table, rows, skipped, load }: Filled): object {
+  return { title: table.title, rows, targets: table.targets.flatMap((target) => judge(target, rows)), skipped, load };
 }
 
 export function print({ table, rows, skipped, load }: Filled): void {

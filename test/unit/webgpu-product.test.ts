@@ -1,0 +1,84 @@
+/** The kernels that GPUs take, on the software adapters that are here: every tile gives what the kernels for these give, to the bit. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Backend } from '../../src/backend/backend.ts';
+import { createWebGpuBackend } from '../../src/backend/webgpu/driver.ts';
+import type { Weight } from '../../src/backend/weight.ts';
+import { type GatheredFfnAttrs, gatheredFfn } from '../../src/ops/gathered-ffn.ts';
+import { linear } from '../../src/ops/linear.ts';
+import { forcedFfn, forcedLinear } from '../forced.ts';
+import { installedAdapters, nodeGpu } from '../gpu.ts';
+import { Random } from '../random.ts';
+
+/** Of choose() in src/backend/webgpu/product.ts. */
+const TILES = [
+  { NX: 16, NY: 16 },
+  { NX: 8, NY: 8 },
+  { NX: 8, NY: 4 },
+];
+/** Rows around the edges of the tiles; from 9 on, as fewer go through other kernels. */
+const ROWS = [9, 15, 16, 17, 33, 65];
+const [D, M] = [36, 68];
+
+describe.each(installedAdapters())('tiles on %s', (adapter) => {
+  let backend: Backend;
+  let up: Weight;
+  let down: Weight;
+  const random = new Random(3);
+  const matrix = (N: number, K: number) => ({ data: random.normal(N * K, 0.3), shape: [N, K] as const });
+  beforeAll(async () => {
+    backend = await createWebGpuBackend({ gpu: await nodeGpu(adapter) });
+    expect(backend.features).toContain('software-adapter');
+    up = await backend.pack({ gate: matrix(M, D), up: matrix(M, D) });
+    down = await backend.pack(matrix(D, M));
+  });
+  afterAll(() => backend[Symbol.asyncDispose]());
+
+  const vector = (length: number) => backend.upload(random.normal(length));
+
+  test.each(TILES)('linear, $NX x $NY threads', async (tile) => {
+    const op = forcedLinear(tile);
+    for (const R of ROWS) {
+      using x = backend.upload(random.normal((R + 3) * M), [R + 3, M]);
+      using bias = vector(D);
+      using normWeight = vector(M);
+      using rows = backend.upload(Uint32Array.from({ length: R }, (_, i) => i + (i > 4 ? 3 : 1)));
+      const results = [];
+      for (const each of [linear, op]) {
+        using y = backend.empty({ dtype: 'f32', shape: [R, D] });
+        backend.run(each, { x, normWeight, rows, weight: down, bias, y }, { activation: 'gelu', eps: 1e-5 });
+        results.push(await backend.read(y));
+      }
+      expect(results[1], `${R} rows`).toEqual(results[0]);
+    }
+  });
+
+  test.each(
+    TILES.flatMap((tile) => [
+      { ...tile, norm: 'layer' as const },
+      { ...tile, norm: 'rms' as const },
+    ]),
+  )('gathered_ffn, $norm norm, $NX x $NY threads', async ({ norm, ...tile }) => {
+    const op = forcedFfn(tile);
+    const attrs: GatheredFfnAttrs = { activation: 'silu', norm, eps: 1e-5 };
+    for (const R of ROWS) {
+      const start = random.normal((R + 3) * D);
+      using rows = backend.upload(Uint32Array.from({ length: R }, (_, i) => i + (i > 4 ? 3 : 1)));
+      const vectors = {
+        normWeight: vector(D),
+        normBias: norm === 'layer' ? vector(D) : undefined,
+        gateBias: vector(M),
+        upBias: vector(M),
+        downBias: vector(D),
+        rowGate: vector(R),
+      };
+      const results = [];
+      for (const each of [gatheredFfn, op]) {
+        using x = backend.upload(start, [R + 3, D]);
+        backend.run(each, { x, rows, up, down, ...vectors }, attrs);
+        results.push(await backend.read(x));
+      }
+      expect(results[1], `${R} rows`).toEqual(results[0]);
+      for (const each of Object.values(vectors)) each?.dispose();
+    }
+  });
+});

@@ -30,6 +30,13 @@ const TILES = [
 /** Accumulators of the few-rows kernels. Each number is a pipeline of its own, so not every one is worth having. */
 const ROWS_AT_ONCE = [1, 4, 8] as const;
 
+/** What tuning may take instead: see `choose`. All keep to the default limits of WebGPU. */
+export const productKernels = { tiled, few: fewRows } as const;
+export const FEW_SHAPES = [64, 128, 256].flatMap((THREADS) => [4, 8, 16].map((QUADS) => ({ QUADS, THREADS })));
+export const TILE_SHAPES = [...TILES, [16, 8], [8, 16]].map(([NX, NY]) => ({ NX: NX!, NY: NY! }));
+/** Up to this many rows there are few tiles to spread over the device. */
+const SOME_ROWS = 64;
+
 export function quadsOf(elements: number): number {
   return Math.ceil(elements / 4);
 }
@@ -152,15 +159,23 @@ interface Choice {
   constants: Record<string, number>;
 }
 
+/** What a product of `count` rows and N columns takes. */
+export function productChoice(gpu: Pick<GpuContext, 'features' | 'shapes'>, count: number, N: number): Choice {
+  return choose(gpu, tiled, fewRows, count, quadsOf(N));
+}
+
 /** The tile changes no result: every thread adds up its products in the same order. Few rows do, they split the inputs. */
-function choose(gpu: GpuContext, tile: GpuKernel, few: GpuKernel, count: number, quads: number): Choice {
+function choose(gpu: Pick<GpuContext, 'features' | 'shapes'>, tile: GpuKernel, few: GpuKernel, count: number, quads: number): Choice {
   const busy = gpu.features.has('software-adapter') ? BUSY_SOFTWARE : BUSY;
   if (count <= FEW_ROWS) {
     const ROWS = ROWS_AT_ONCE.find((rows) => count <= rows)!;
     const QUADS = [16, 8].find((width) => quads / width >= busy) ?? 4;
-    return { kernel: few, workgroups: [Math.ceil(quads / QUADS)], constants: { ROWS, QUADS } };
+    const constants: { ROWS: number; QUADS: number } = { ROWS, QUADS, ...gpu.shapes.few };
+    return { kernel: few, workgroups: [Math.ceil(quads / constants.QUADS)], constants };
   }
   const groups = ([NX, NY]: readonly [number, number]) => [Math.ceil(quads / NX), Math.ceil(count / (NY * TM))] as const;
-  const [NX, NY] = TILES.find((size) => groups(size)[0] * groups(size)[1] >= busy) ?? TILES[TILES.length - 1]!;
+  const tuned = gpu.shapes[count <= SOME_ROWS ? 'some' : 'many'];
+  const sizes = tuned ? [[tuned.NX!, tuned.NY!] as const, ...TILES] : TILES;
+  const [NX, NY] = sizes.find((size) => groups(size)[0] * groups(size)[1] >= busy) ?? TILES[TILES.length - 1]!;
   return { kernel: tile, workgroups: groups([NX, NY]), constants: { NX, NY } };
 }

@@ -3,7 +3,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Backend, TraceEvent } from '../../src/backend/backend.ts';
 import { defineOp, inout, input, output } from '../../src/backend/op.ts';
 import type { GpuBinding, GpuKernel } from '../../src/backend/webgpu/binding.ts';
-import { createWebGpuBackend } from '../../src/backend/webgpu/driver.ts';
+import { createReferenceBackend } from '../../src/backend/reference/driver.ts';
+import { createWebGpuBackend, tuneWebGpu } from '../../src/backend/webgpu/driver.ts';
+import { FEW_SHAPES, TILE_SHAPES } from '../../src/backend/webgpu/product.ts';
+import { dot } from '../../src/ops/dot.ts';
+import { linear } from '../../src/ops/linear.ts';
 import { driverIsChosen, installedAdapters, nodeGpu } from '../gpu.ts';
 
 const scaleCode = `
@@ -274,6 +278,67 @@ describe.each(adapters)('the WebGPU driver on %s', (name) => {
     expect(times.test_scale_twice).toBeGreaterThan(0);
     expect(times.test_scale_twice).toBeLessThan(60_000);
   });
+
+  test('tuning ends in time, says what it did, and changes no result', { timeout: 60_000 }, async () => {
+    await using tuned = await createWebGpuBackend({ gpu });
+    const matrix = (rows: number, columns: number) => Float32Array.from({ length: rows * columns }, (_, i) => ((i * 31) % 17) / 17 - 0.5);
+    const results = async (target: Backend) => {
+      using weight = await target.pack({ data: matrix(70, 40), shape: [70, 40] });
+      const all = [];
+      for (const T of [1, 5, 40, 100]) {
+        using x = target.upload(matrix(T, 40), [T, 40]);
+        using y = target.empty({ dtype: 'f32', shape: [T, 70] });
+        target.run(linear, { x, weight, y }, {});
+        all.push(...(await target.read(y)));
+      }
+      return all;
+    };
+    const before = await results(tuned);
+    const { tensors, weights } = tuned.memory();
+    const start = performance.now();
+    const hasty = await tuneWebGpu(tuned);
+    expect(performance.now() - start).toBeLessThan(5000); // 150 ms, but not on a busy machine
+    expect(hasty.reasons.length).toBeGreaterThanOrEqual(3);
+    const { shapes, reasons } = await tuneWebGpu(tuned, { budgetMs: 8000 });
+    // The second driver compiles too slowly for more.
+    if (name === adapters[0]) expect(reasons).toContainEqual(expect.stringMatching(/^few rows, .*: \d+\.\d\d of the time without tuning$/));
+    expect(reasons).not.toContainEqual(expect.stringMatching(/other results|does not compile/));
+    expect(tuned.memory()).toMatchObject({ tensors, weights });
+    expect(tuned.description).toContain(', tuned: ');
+    const after = await results(tuned);
+    for (const [i, value] of after.entries()) expect(value).toBeCloseTo(before[i]!, 4);
+
+    await using again = await createWebGpuBackend({ gpu, tuning: { shapes } });
+    expect(again.description).toBe(tuned.description);
+    expect(await results(again)).toEqual(after);
+    await expect(tuneWebGpu(createReferenceBackend())).rejects.toMatchObject({ code: 'wrong-backend' });
+  });
+
+  test.each(FEW_SHAPES)('a product of one row with %j', async (few) => {
+    await using shaped = await createWebGpuBackend({ gpu, tuning: { shapes: { few } } });
+    await expectProduct(shaped, 1);
+  });
+
+  test.each(TILE_SHAPES)('a product of many rows with %j', async (tile) => {
+    await using shaped = await createWebGpuBackend({ gpu, tuning: { shapes: { some: tile, many: tile } } });
+    for (const T of [40, 300]) await expectProduct(shaped, T);
+  });
+
+  async function expectProduct(target: Backend, T: number): Promise<void> {
+    const [N, K] = [530, 36];
+    const numbers = (count: number) => Float32Array.from({ length: count }, (_, i) => ((i * 31) % 17) / 17 - 0.5);
+    const [x, w] = [numbers(T * K), numbers(N * K)];
+    using weight = await target.pack({ data: w, shape: [N, K] });
+    using input = target.upload(x, [T, K]);
+    using y = target.empty({ dtype: 'f32', shape: [T, N] });
+    target.run(linear, { x: input, weight, y }, {});
+    const result = await target.read(y);
+    let worst = 0;
+    for (let t = 0; t < T; t++) {
+      for (let n = 0; n < N; n++) worst = Math.max(worst, Math.abs(result[t * N + n]! - dot(x, t * K, w, n * K, K)));
+    }
+    expect(worst).toBeLessThan(1e-5);
+  }
 
   test('in place, in order', async () => {
     const double: GpuKernel = {

@@ -43,9 +43,13 @@ export function perWord(E: number): { PER_WORD: number } {
   return { PER_WORD: 4 / E };
 }
 
+/** Constants of the product kernels, by how many rows they multiply. Without: what suits most adapters. */
+export type Shapes = Readonly<Partial<Record<'few' | 'some' | 'many', Readonly<Record<string, number>>>>>;
+
 /** What an op's WebGPU binding may use besides its operands. */
 export interface GpuContext {
   readonly features: ReadonlySet<Feature>;
+  readonly shapes: Shapes;
   /**
    * Enqueues one dispatch. In the kernel `@group(0) @binding(0)` is the uniform `Params` struct made of `params` in
    * order, and `@binding(1 + i)` is operand i; an absent operand is bound to a dummy buffer. `workgroups` is a count

@@ -7,7 +7,7 @@ import { bytesOf, type Tensor, type TensorDesc, type TypedArray } from '../tenso
 import { WEIGHT_DTYPES, type Weight, type WeightDType } from '../weight.ts';
 import type { MatrixReader } from '../weight-source.ts';
 import { yieldToOthers } from '../yield.ts';
-import type { GpuContext, GpuIo, GpuKernel, GpuOperand, GpuParam, GpuWeight } from './binding.ts';
+import type { GpuContext, GpuIo, GpuKernel, GpuOperand, GpuParam, GpuWeight, Shapes } from './binding.ts';
 import { BufferPool, borrowBuffer, COPY_DST, COPY_SRC, type GpuMemory, MAP_READ, STORAGE, UNIFORM } from './buffers.ts';
 import { ARENA_BYTES, ARENA_SLOTS, CommandList, type ReadCopy } from './commands.ts';
 import { type DeviceOptions, openDevice, type OpenDevice } from './device.ts';
@@ -15,8 +15,10 @@ import { Faults } from './faults.ts';
 import { packSlice, planSlices } from './pack.ts';
 import { PipelineCache } from './pipelines.ts';
 import type { OnTime } from './timestamps.ts';
+import { type Tuning, tune } from './tune.ts';
 
 export type { DeviceOptions, GpuDeviceLike, GpuLike } from './device.ts';
+export type { Tuning } from './tune.ts';
 
 /** Dispatches after which a batch is submitted: soon while the GPU has nothing to do, then seldom, as a submit costs as much as ten. */
 const FIRST_SUBMIT_AT = 64;
@@ -26,7 +28,7 @@ const LARGE_UPLOAD = 2 ** 20;
 
 class WebGpuDriver implements Driver {
   readonly name = 'webgpu';
-  readonly description: string;
+  description: string;
   readonly features: ReadonlySet<Feature>;
   readonly dtypes = WEIGHT_DTYPES;
   readonly limits: Limits;
@@ -40,7 +42,7 @@ class WebGpuDriver implements Driver {
   readonly #pipelines: PipelineCache;
   readonly #arena: GPUBuffer;
   readonly #commands: CommandList;
-  readonly #context: GpuContext;
+  readonly #context: GpuContext & { shapes: Shapes };
   /** Rejectors of reads that wait for the device. */
   readonly #waiting = new Set<(error: SkipVisionError) => void>();
   #settleLost!: (info: LossInfo) => void;
@@ -75,6 +77,7 @@ class WebGpuDriver implements Driver {
     this.#commands = new CommandList(device, this.#pipelines, this.#arena);
     this.#context = {
       features,
+      shapes: {},
       dispatch: (...call) => this.#dispatch(...call),
       scratch: (bytes) => this.#scratch(bytes, false),
       upload: (data) => {
@@ -199,6 +202,40 @@ class WebGpuDriver implements Driver {
     }
   }
 
+  async tune(budgetMs: number): Promise<Tuning> {
+    const context = this.#context;
+    const tuning = await this.#orLost(
+      tune(
+        {
+          features: this.features,
+          prepare: (kernel, constants) => this.#pipelines.prepare(kernel, constants),
+          allocate: (bytes) => this.allocate(bytes),
+          free: (operand) => this.free(operand),
+          write: (operand, data) => this.write(operand, data),
+          run: (shapes, work) => {
+            const { shapes: kept } = context;
+            context.shapes = shapes;
+            try {
+              this.run({ name: 'tune', webgpu: work } as unknown as Op, {}, {}, {});
+            } finally {
+              context.shapes = kept;
+            }
+          },
+          read: (operand, bytes) => this.read(operand, bytes),
+        },
+        budgetMs,
+      ),
+    );
+    this.applyTuning(tuning);
+    return tuning;
+  }
+
+  applyTuning({ shapes }: Pick<Tuning, 'shapes'>): void {
+    this.#context.shapes = shapes;
+    const chosen = Object.entries(shapes).map(([rows, shape]) => `${rows} rows ${JSON.stringify(shape)}`);
+    this.description = `${this.description.split(', tuned: ')[0]}, tuned: ${chosen.join(', ') || 'nothing faster found'}`;
+  }
+
   async flush(): Promise<void> {
     this.#submit();
     await yieldToOthers();
@@ -314,10 +351,33 @@ class WebGpuDriver implements Driver {
   }
 }
 
+const drivers = new WeakMap<Backend, WebGpuDriver>();
+
 /**
  * WebGPU on the device given, or on one requested here. Throws 'no-backend' with the reason where there is none.
  * A device of the caller is used as it is and survives `dispose`.
  */
-export async function createWebGpuBackend(options: DeviceOptions & { rejected?: readonly Rejection[] } = {}): Promise<Backend> {
-  return createBackend(new WebGpuDriver(await openDevice(options)), options.rejected);
+export async function createWebGpuBackend(
+  options: DeviceOptions & { rejected?: readonly Rejection[]; tuning?: Pick<Tuning, 'shapes'> } = {},
+): Promise<Backend> {
+  const driver = new WebGpuDriver(await openDevice(options));
+  if (options.tuning) driver.applyTuning(options.tuning);
+  const backend = createBackend(driver, options.rejected);
+  drivers.set(backend, driver);
+  return backend;
+}
+
+/**
+ * Times shapes of the matrix product kernels on the device for at most `budgetMs` and takes those that are faster and agree with the
+ * shapes taken before; `backend.description` tells which. Keep the result as `tuning` of a later backend on the same adapter.
+ * Call it before the backend is used, as sums of few rows depend on the shape.
+ */
+export async function tuneWebGpu(backend: Backend, { budgetMs = 150 }: { budgetMs?: number } = {}): Promise<Tuning> {
+  const driver = drivers.get(backend);
+  if (!driver) {
+    const details = { argument: 'backend', got: backend.name, expected: 'webgpu' };
+    throw new SkipVisionError('wrong-backend', `tuneWebGpu: this is a ${backend.name} backend`, details);
+  }
+  await backend.flush();
+  return driver.tune(budgetMs);
 }

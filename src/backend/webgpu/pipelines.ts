@@ -29,6 +29,8 @@ export class PipelineCache {
   readonly #device: GPUDevice;
   readonly #modules = new Map<GpuKernel, GPUShaderModule>();
   readonly #pipelines = new Map<GpuKernel, Map<string, Pipeline>>();
+  /** What is being compiled in the background, or was. */
+  readonly #pending = new Map<string, Promise<void>>();
   #bindGroups = 0;
 
   constructor(device: GPUDevice) {
@@ -37,15 +39,36 @@ export class PipelineCache {
 
   /** The pipeline of a kernel with these override constants; compiles it the first time, inside `guard`. */
   get(kernel: GpuKernel, constants: Readonly<Record<string, number>>, guard: (make: () => Pipeline) => Pipeline): Pipeline {
+    const found = this.#pipelines.get(kernel)?.get(keyOf(constants));
+    return (
+      found ??
+      this.#keep(
+        kernel,
+        constants,
+        guard(() => this.#compile(kernel, constants)),
+      )
+    );
+  }
+
+  /** Compiles beside other work, so that `get` has nothing left to do. Rejects where the device refuses the kernel. */
+  prepare(kernel: GpuKernel, constants: Readonly<Record<string, number>>): Promise<void> {
+    const key = kernel.name + keyOf(constants);
+    const pending = this.#pending.get(key) ?? this.#prepare(kernel, constants);
+    this.#pending.set(key, pending);
+    return pending;
+  }
+
+  async #prepare(kernel: GpuKernel, constants: Readonly<Record<string, number>>): Promise<void> {
+    if (this.#pipelines.get(kernel)?.has(keyOf(constants))) return;
+    const { descriptor, layout, access } = this.#describe(kernel, constants);
+    const pipeline = await this.#device.createComputePipelineAsync(descriptor);
+    this.#keep(kernel, constants, { pipeline, layout, access, groups: new Map() });
+  }
+
+  #keep(kernel: GpuKernel, constants: Readonly<Record<string, number>>, pipeline: Pipeline): Pipeline {
     const variants = this.#pipelines.get(kernel) ?? new Map<string, Pipeline>();
-    let key = '';
-    for (const name in constants) key += name + constants[name];
-    let found = variants.get(key);
-    if (!found) {
-      found = guard(() => this.#compile(kernel, constants));
-      this.#pipelines.set(kernel, variants.set(key, found));
-    }
-    return found;
+    this.#pipelines.set(kernel, variants.set(keyOf(constants), pipeline));
+    return pipeline;
   }
 
   /** `params` is the arena; its slot is chosen by the dynamic offset. `operands[i]` is binding 1 + i. */
@@ -69,6 +92,11 @@ export class PipelineCache {
   }
 
   #compile(kernel: GpuKernel, constants: Readonly<Record<string, number>>): Pipeline {
+    const { descriptor, layout, access } = this.#describe(kernel, constants);
+    return { pipeline: this.#device.createComputePipeline(descriptor), layout, access, groups: new Map() };
+  }
+
+  #describe(kernel: GpuKernel, constants: Readonly<Record<string, number>>) {
     const { name, code } = kernel;
     const access = storageAccess(name, code);
     const entries: GPUBindGroupLayoutEntry[] = access.map((mode, i) => ({
@@ -83,13 +111,19 @@ export class PipelineCache {
       module = this.#device.createShaderModule({ label: name, code });
       this.#modules.set(kernel, module);
     }
-    const pipeline = this.#device.createComputePipeline({
+    const descriptor: GPUComputePipelineDescriptor = {
       label: name,
       layout: this.#device.createPipelineLayout({ bindGroupLayouts: [layout] }),
       compute: { module, entryPoint: 'main', constants: { ...constants } },
-    });
-    return { pipeline, layout, access, groups: new Map() };
+    };
+    return { descriptor, layout, access };
   }
+}
+
+function keyOf(constants: Readonly<Record<string, number>>): string {
+  let key = '';
+  for (const name in constants) key += name + constants[name];
+  return key;
 }
 
 function isSame(a: readonly GpuMemory[], b: readonly GpuMemory[]): boolean {

@@ -79,6 +79,13 @@ const DIRECT_MOST = TM * 65535;
 /** Accumulators of the few-rows kernels. Each number is a pipeline of its own, so not every one is worth having. */
 const ROWS_AT_ONCE = [1, 4, 8] as const;
 
+/** What tuning may take instead: see `choose`. All keep to the default limits of WebGPU. */
+export const productKernels = { tiled: LINEAR.tiles.f32, few: LINEAR.few.f32 } as const;
+export const FEW_SHAPES = [64, 128, 256].flatMap((THREADS) => [4, 8, 16].map((QUADS) => ({ QUADS, THREADS })));
+export const TILE_SHAPES = [...TILES, [16, 8], [8, 16]].map(([NX, NY]) => ({ NX: NX!, NY: NY! }));
+/** Up to this many rows there are few tiles to spread over the device. */
+const SOME_ROWS = 64;
+
 export function quadsOf(elements: number): number {
   return Math.ceil(elements / 4);
 }
@@ -261,21 +268,38 @@ interface Choice {
   constants: Record<string, number>;
 }
 
+/** What a product of `count` rows and N columns of f32 takes. */
+export function productChoice(gpu: Chooser, count: number, N: number): Choice {
+  return choose(gpu, LINEAR, false, { dtype: 'f32', zeros: false }, count, quadsOf(N));
+}
+
+type Chooser = Pick<GpuContext, 'features' | 'shapes'>;
+
 /** The tile changes no result, nor do the direct kernels: products are added up in one order. Few rows do, they split the inputs. */
-function choose(gpu: GpuContext, family: Family, integers: boolean, { dtype, zeros }: GpuWeight, count: number, quads: number): Choice {
+function choose(
+  gpu: Chooser,
+  family: Family,
+  integers: boolean,
+  { dtype, zeros }: Pick<GpuWeight, 'dtype' | 'zeros'>,
+  count: number,
+  quads: number,
+): Choice {
   const form: Record<string, number> = zeros ? { ZEROS: 1 } : {};
   const software = gpu.features.has('software-adapter');
   const busy = software ? BUSY_SOFTWARE : BUSY;
   if (count <= FEW_ROWS && !integers) {
     const ROWS = ROWS_AT_ONCE.find((rows) => count <= rows)!;
     const QUADS = [16, 8].find((width) => quads / width >= busy) ?? 4;
-    return { kernel: family.few[dtype], workgroups: [Math.ceil(quads / QUADS)], constants: { ...form, ROWS, QUADS } };
+    const constants: { ROWS: number; QUADS: number } = { ...form, ROWS, QUADS, ...gpu.shapes.few };
+    return { kernel: family.few[dtype], workgroups: [Math.ceil(quads / constants.QUADS)], constants };
   }
-  if (software && !integers && count <= DIRECT_MOST) {
+  const tuned = integers ? undefined : gpu.shapes[count <= SOME_ROWS ? 'some' : 'many'];
+  if (software && !integers && !tuned && count <= DIRECT_MOST) {
     const workgroups = [Math.ceil(quads / DIRECT_QUADS), Math.ceil(count / TM)] as const;
     return { kernel: family.direct[dtype], workgroups, constants: form };
   }
   const groups = ([NX, NY]: readonly [number, number]) => [Math.ceil(quads / NX), Math.ceil(count / (NY * TM))] as const;
-  const [NX, NY] = TILES.find((size) => groups(size)[0] * groups(size)[1] >= busy) ?? TILES[TILES.length - 1]!;
+  const sizes = tuned ? [[tuned.NX!, tuned.NY!] as const, ...TILES] : TILES;
+  const [NX, NY] = sizes.find((size) => groups(size)[0] * groups(size)[1] >= busy) ?? TILES[TILES.length - 1]!;
   return { kernel: family[integers ? 'integers' : 'tiles'][dtype], workgroups: groups([NX, NY]), constants: { ...form, NX, NY } };
 }

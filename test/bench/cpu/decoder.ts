@@ -93,7 +93,7 @@ async function* benchModel({ backend, progress, quick }: Context, name: string, 
       'KV MB': run.kvBytes / 1e6,
       ...Object.fromEntries(shares),
       rest: 1 - shares.reduce((sum, [, share]) => sum + share, 0),
-      ...Object.fromEntries(['rms_norm', 'rope', 'append_kv', 'compact_kv'].map((op) => [op, (byOp.get(op) ?? 0) / milliseconds])),
+      ...Object.fromEntries(['rms_norm', 'rope_append', 'compact_kv'].map((op) => [op, (byOp.get(op) ?? 0) / milliseconds])),
     };
   }
   for (const run of runs) run[Symbol.dispose]();

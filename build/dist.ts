@@ -3,7 +3,7 @@
  * is newer than every input, so that `npm start` and the tests can always build first. Progress goes to the standard error.
  */
 import { spawnSync } from 'node:child_process';
-import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -25,6 +25,17 @@ function newestInput(): number {
   return Math.max(...times);
 }
 
+/** Local names are shortened; those of functions and classes stay readable in stack traces. */
+async function shortenNames(folder: string): Promise<void> {
+  const { minify } = await import('terser');
+  const mangle = { keep_fnames: true, keep_classnames: true };
+  for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((each) => each.endsWith('.js'))) {
+    const file = join(folder, name);
+    const { code } = await minify(readFileSync(file, 'utf8'), { module: true, compress: false, mangle, format: { max_line_len: 120 } });
+    writeFileSync(file, code ?? '');
+  }
+}
+
 if (process.argv.includes('--force') || modified(stamp) <= newestInput()) {
   rmSync(stamp, { force: true });
   const start = new Date();
@@ -33,6 +44,7 @@ if (process.argv.includes('--force') || modified(stamp) <= newestInput()) {
   if (status !== 0) process.exit(status ?? 1);
   const [{ build }, { workerFile }] = await Promise.all([import('tsup'), import('../tsup.config.ts')]);
   await build({ ...workerFile, outDir: join(root, 'dist') });
+  await shortenNames(join(root, 'dist'));
   writeFileSync(stamp, `${start.toISOString()}\n`);
   console.error(`wrote dist in ${Date.now() - start.getTime()} ms`);
 }

@@ -18,6 +18,7 @@ import type { OnTime } from './timestamps.ts';
 import { type Tuning, tune } from './tune.ts';
 
 export type { DeviceOptions, GpuDeviceLike, GpuLike } from './device.ts';
+export type { Shapes } from './binding.ts';
 export type { Tuning } from './tune.ts';
 
 /** Dispatches after which a batch is submitted: soon while the GPU has nothing to do, then seldom, as a submit costs as much as ten. */

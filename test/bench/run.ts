@@ -9,6 +9,7 @@ import { createWasmBackend } from '../../src/backend/wasm/driver.ts';
 import { benchCpu } from './cpu/run.ts';
 import { benchGpu } from './gpu/run.ts';
 import { benchFfn, type FfnRow } from './ffn.ts';
+import { benchOnNode } from './other-node.ts';
 
 const SHAPES = [
   [64, 576, 1536],
@@ -27,8 +28,13 @@ const { values, positionals } = parseArgs({
     peers: { type: 'string' },
     chain: { type: 'string' },
     shape: { type: 'string', multiple: true },
+    node: { type: 'string' },
   },
 });
+if (values.node) {
+  const at = process.argv.indexOf('--node');
+  process.exit(await benchOnNode(values.node, at < 0 ? [] : process.argv.toSpliced(at, 2).slice(2)));
+}
 if (positionals[0] === 'cpu') {
   await benchCpu(values);
   process.exit(0);

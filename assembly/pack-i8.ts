@@ -1,6 +1,7 @@
 /** Packing for the integer tiles: rows of A are quantized to int8 on the way; codes of W come quantized. Layouts: weight-form.ts. */
 import { pack_normed_row, packed_lane, packed_step, row_address, scatter_lanes } from './pack';
 import { constant } from './simd';
+import { group_of } from './tiles';
 import { nibble_bytes, Q4_ZEROS, Q8, row_bytes, STEP, STEP_BYTES, zero_of } from './weight-form';
 
 /** 1.5 * 2^23: adding it rounds to an integer, to nearest even, whose low bits are those of the sum. */
@@ -29,6 +30,16 @@ export function pack_rows_i8(
     const to = out + <usize>(i - (i % group)) * groupBytes + packed_lane(i, group);
     quantize_row(to, packed_step(i, count, group), from, padded, form == Q8 ? padded : 32, zero_of(form));
   }
+  for (let i = count, end = count % group ? count - (count % group) + group_of(count % group) : count; i < end; i++) {
+    const to = out + <usize>(i - (i % group)) * groupBytes + packed_lane(i, group);
+    clear_scales(to, packed_step(count - 1, count, group), padded, form == Q8 ? padded : 32);
+  }
+}
+
+/** Scales of 0 for a row that fills up a group: what memory held before may be subnormal, and slow to multiply by. */
+function clear_scales(out: usize, step: usize, K: usize, block: usize): void {
+  store<f32>(out, 0);
+  for (let k: usize = 0; k < K; k += block, out += step * (2 + block / STEP)) store<f32>(out, 0);
 }
 
 /** One row into every `step`-th four bytes: per block its scale, -zero * (sum of codes), then STEP codes at a time. */

@@ -21,12 +21,15 @@ export function pack_half_panel_f32(panel: usize, matrix: usize, rows: i32, K: i
   }
 }
 
-/** Packed rows, filler included: the last row fills its group up. 1 or 2 rows alone have tiles of their own. */
+/**
+ * Packed rows, filler included: the last row fills its group up, as what memory held before may be subnormal numbers, which cost a
+ * hundred cycles each. One row alone has a tile of its own.
+ */
 // @ts-ignore: decorator
 @inline
 export function filled(count: i32, group: i32): i32 {
   const last = count % group;
-  return last == 0 || count < 3 ? count : count - last + group_of(last);
+  return last == 0 || count < 2 ? count : count - last + group_of(last);
 }
 
 /** Address of column 0 of packed row i. */

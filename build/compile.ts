@@ -43,7 +43,8 @@ const FLAGS = [
 /** Compiles what is older than its inputs; returns the paths written. */
 export async function compileKernels(force = false): Promise<string[]> {
   const sources = readdirSync(join(root, 'assembly')).map((file) => join(root, 'assembly', file));
-  const inputs = [...sources, fileURLToPath(import.meta.url), join(root, 'node_modules/assemblyscript/package.json')];
+  const memory = join(root, 'src/backend/wasm/memory.ts'); // its RESERVED
+  const inputs = [...sources, memory, fileURLToPath(import.meta.url), join(root, 'node_modules/assemblyscript/package.json')];
   const newest = Math.max(...inputs.map((file) => statSync(file).mtimeMs));
   const isOld = (file: string, than: number) => force || (statSync(join(root, file), { throwIfNoEntry: false })?.mtimeMs ?? 0) <= than;
   const stale = VARIANTS.filter(({ file }) => isOld(file, newest));
@@ -82,13 +83,13 @@ const BLOCK = 8192;
  * Both binaries, for src/backend/wasm/kernel-bytes.ts: their lengths as u32, little endian, then a block of each by turns, all of it
  * deflated. They are much alike, and so the second costs a quarter of the first.
  */
-function packBinaries(binaries: readonly Uint8Array<ArrayBuffer>[]): Uint8Array {
+export function packBinaries(binaries: readonly Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {
   const lengths = new DataView(new ArrayBuffer(4 * binaries.length));
   for (const [i, { length }] of binaries.entries()) lengths.setUint32(4 * i, length, true);
   const parts = [new Uint8Array(lengths.buffer)];
   for (let at = 0; binaries.some(({ length }) => at < length); at += BLOCK)
     parts.push(...binaries.map((binary) => binary.subarray(at, at + BLOCK)));
-  return deflateSync(Buffer.concat(parts), { level: 9 });
+  return new Uint8Array(deflateSync(Buffer.concat(parts), { level: 9 }));
 }
 
 /**

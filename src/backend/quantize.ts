@@ -3,7 +3,8 @@
  * f16: nearest even. q8: round(w / scale), of -levels..levels, one f32 scale max|w| / levels to an output; levels is 127, or
  * 63 where a backend's products take 7 bits. q4: (code - zero) * scale, codes 0..15, an f16 scale to 32 inputs; from
  * floats the zero is 8 and the largest weight of a block becomes code 0 (as in GGUF's Q4_0).
- * A NaN or an infinity makes all weights under its scale NaN.
+ * A NaN or an infinity makes all weights under its scale NaN. Products with them, or with such rows, are NaN or infinite: which of
+ * both, and of what sign, depends on the backend.
  */
 import { fromF16Bits, toF16Bits } from './f16.ts';
 

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Backend } from '../../src/backend/backend.ts';
 import { createWebGpuBackend } from '../../src/backend/webgpu/driver.ts';
+import { productChoice, TILE_SHAPES } from '../../src/backend/webgpu/product.ts';
 import type { Weight } from '../../src/backend/weight.ts';
 import { type GatheredFfnAttrs, gatheredFfn } from '../../src/ops/gathered-ffn.ts';
 import { linear } from '../../src/ops/linear.ts';
@@ -18,6 +19,14 @@ const TILES = [
 /** Rows around the edges of the tiles; from 9 on, as fewer go through other kernels. */
 const ROWS = [9, 15, 16, 17, 33, 65];
 const [D, M] = [36, 68];
+
+test.each(TILE_SHAPES)('a tuned tile of $NX x $NY threads is the one that runs, on GPUs and software alike', (shape) => {
+  for (const features of [new Set<never>(), new Set(['software-adapter'] as const)]) {
+    const { constants } = productChoice({ features, shapes: { some: shape, many: shape } }, 64, 1024);
+    expect(constants).toEqual(shape);
+    expect(productChoice({ features, shapes: { some: shape, many: shape } }, 512, 1024).constants).toEqual(shape);
+  }
+});
 
 describe.each(installedAdapters())('tiles on %s', (adapter) => {
   let backend: Backend;

@@ -9,11 +9,12 @@ const BLOCK = 8192;
 let unpacked: Promise<Binaries> | undefined;
 
 export async function kernelBytes(variant: keyof Binaries): Promise<Uint8Array<ArrayBuffer>> {
-  unpacked ??= unpack();
+  unpacked ??= unpackBinaries(packed);
   return (await unpacked)[variant];
 }
 
-async function unpack(): Promise<Binaries> {
+/** The inverse of packBinaries in build/compile.ts. */
+export async function unpackBinaries(packed: Uint8Array<ArrayBuffer>): Promise<Binaries> {
   if (typeof DecompressionStream !== 'function') throw new SkipVisionError('unsupported', 'wasm: this host has no DecompressionStream');
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('deflate'));
   const bytes = await new Response(stream).arrayBuffer();
@@ -22,7 +23,8 @@ async function unpack(): Promise<Binaries> {
   const relaxed = new Uint8Array(lengths.getUint32(4, true));
   for (let at = 0, from = 8; from < bytes.byteLength; at += BLOCK) {
     for (const binary of [simd128, relaxed]) {
-      const length = Math.min(BLOCK, Math.max(0, binary.length - at));
+      const length = Math.min(BLOCK, binary.length - at);
+      if (length <= 0) continue; // the other one is longer
       binary.set(new Uint8Array(bytes, from, length), at);
       from += length;
     }

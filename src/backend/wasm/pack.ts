@@ -60,20 +60,31 @@ export async function packWeight(
         if (first + count < N || part + 1 < parts) await pause(count);
       }
     }
+    const special = largest >= F16_INFINITY;
+    const raised = special || !largest ? 0 : 30 - (largest >> 10);
+    if (raised) await raiseF16(live, kernels, { form, pointer, bytes, panelBytes }, raised, pause);
+    return { handle: { pointer, parts, form, special, raised }, bytes };
   } catch (error) {
     release(live, pointer);
     throw error;
   }
-  const special = largest >= F16_INFINITY;
-  const raised = special || !largest ? 0 : 30 - (largest >> 10);
-  if (raised) raiseF16(kernels, form, pointer, bytes, raised);
-  return { handle: { pointer, parts, form, special, raised }, bytes };
 }
 
-/** See RAISED in assembly/weight-form.ts. Not done slice by slice: all of a weight are raised by the same. */
-function raiseF16(kernels: WasmKernels, form: Form, pointer: number, bytes: number, by: number): void {
-  if (form === FORM.f16) kernels.raise_f16!(pointer, 1, 0, bytes / 2, by);
-  else kernels.raise_f16!(pointer, bytes / kernels.nibble_bytes!(form), kernels.nibble_bytes!(form), LANES, by);
+/** See RAISED in assembly/weight-form.ts. Done at the end, as all of a weight are raised by the same. */
+async function raiseF16(
+  live: () => LinearMemory,
+  kernels: WasmKernels,
+  { form, pointer, bytes, panelBytes }: { form: Form; pointer: number; bytes: number; panelBytes: number },
+  by: number,
+  pause: Pause,
+): Promise<void> {
+  const block = form === FORM.f16 ? panelBytes : kernels.nibble_bytes!(form);
+  const step = Math.max(1, Math.floor(SLICE_BYTES / panelBytes)) * panelBytes;
+  for (let at = 0; at < bytes; at += step) {
+    if (at) await pause(0);
+    live();
+    kernels.raise_f16!(pointer + at, Math.min(step, bytes - at) / block, block, form === FORM.f16 ? panelBytes / 2 : LANES, by);
+  }
 }
 
 /** After dispose the memory is gone as a whole. */

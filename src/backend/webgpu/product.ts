@@ -299,7 +299,7 @@ function choose(
     return { kernel: family.direct[dtype], workgroups, constants: form };
   }
   const groups = ([NX, NY]: readonly [number, number]) => [Math.ceil(quads / NX), Math.ceil(count / (NY * TM))] as const;
-  const sizes = tuned ? [[tuned.NX!, tuned.NY!] as const, ...TILES] : TILES;
-  const [NX, NY] = sizes.find((size) => groups(size)[0] * groups(size)[1] >= busy) ?? TILES[TILES.length - 1]!;
+  const usual = TILES.find((size) => groups(size)[0] * groups(size)[1] >= busy) ?? TILES[TILES.length - 1]!;
+  const [NX, NY] = tuned ? ([tuned.NX!, tuned.NY!] as const) : usual;
   return { kernel: family[integers ? 'integers' : 'tiles'][dtype], workgroups: groups([NX, NY]), constants: { ...form, NX, NY } };
 }

@@ -15,8 +15,8 @@ const TILES = [
   { NX: 8, NY: 8 },
   { NX: 8, NY: 4 },
 ];
-/** Rows around the edges of the tiles; from 9 on, as fewer go through other kernels. */
-const ROWS = [9, 15, 16, 17, 33, 65];
+/** Rows around the edges of the tiles, and of the 8 rows of the direct kernels; from 9 on, as fewer go through other kernels. */
+const ROWS = [9, 15, 16, 17, 23, 24, 25, 33, 65];
 const [D, M] = [36, 68];
 
 describe.each(installedAdapters())('tiles on %s', (adapter) => {
@@ -56,6 +56,7 @@ describe.each(installedAdapters())('tiles on %s', (adapter) => {
     TILES.flatMap((tile) => [
       { ...tile, norm: 'layer' as const },
       { ...tile, norm: 'rms' as const },
+      { ...tile, norm: 'none' as const },
     ]),
   )('gathered_ffn, $norm norm, $NX x $NY threads', async ({ norm, ...tile }) => {
     const op = forcedFfn(tile);
@@ -64,7 +65,7 @@ describe.each(installedAdapters())('tiles on %s', (adapter) => {
       const start = random.normal((R + 3) * D);
       using rows = backend.upload(Uint32Array.from({ length: R }, (_, i) => i + (i > 4 ? 3 : 1)));
       const vectors = {
-        normWeight: vector(D),
+        normWeight: norm === 'none' ? undefined : vector(D),
         normBias: norm === 'layer' ? vector(D) : undefined,
         gateBias: vector(M),
         upBias: vector(M),

@@ -22,6 +22,7 @@ const [D, M] = [36, 68];
 describe.each(installedAdapters())('tiles on %s', (adapter) => {
   let backend: Backend;
   let up: Weight;
+  let plain: Weight;
   let down: Weight;
   const random = new Random(3);
   const matrix = (N: number, K: number) => ({ data: random.normal(N * K, 0.3), shape: [N, K] as const });
@@ -29,6 +30,7 @@ describe.each(installedAdapters())('tiles on %s', (adapter) => {
     backend = await createWebGpuBackend({ gpu: await nodeGpu(adapter) });
     expect(backend.features).toContain('software-adapter');
     up = await backend.pack({ gate: matrix(M, D), up: matrix(M, D) });
+    plain = await backend.pack(matrix(M, D));
     down = await backend.pack(matrix(D, M));
   });
   afterAll(() => backend[Symbol.asyncDispose]());
@@ -54,11 +56,12 @@ describe.each(installedAdapters())('tiles on %s', (adapter) => {
 
   test.each(
     TILES.flatMap((tile) => [
-      { ...tile, norm: 'layer' as const },
-      { ...tile, norm: 'rms' as const },
-      { ...tile, norm: 'none' as const },
+      { ...tile, norm: 'layer' as const, gated: true },
+      { ...tile, norm: 'rms' as const, gated: true },
+      { ...tile, norm: 'none' as const, gated: true },
+      { ...tile, norm: 'rms' as const, gated: false },
     ]),
-  )('gathered_ffn, $norm norm, $NX x $NY threads', async ({ norm, ...tile }) => {
+  )('gathered_ffn, $norm norm, gated: $gated, $NX x $NY threads', async ({ norm, gated, ...tile }) => {
     const op = forcedFfn(tile);
     const attrs: GatheredFfnAttrs = { activation: 'silu', norm, eps: 1e-5 };
     for (const R of ROWS) {
@@ -67,7 +70,7 @@ describe.each(installedAdapters())('tiles on %s', (adapter) => {
       const vectors = {
         normWeight: norm === 'none' ? undefined : vector(D),
         normBias: norm === 'layer' ? vector(D) : undefined,
-        gateBias: vector(M),
+        gateBias: gated ? vector(M) : undefined,
         upBias: vector(M),
         downBias: vector(D),
         rowGate: vector(R),
@@ -75,7 +78,7 @@ describe.each(installedAdapters())('tiles on %s', (adapter) => {
       const results = [];
       for (const each of [gatheredFfn, op]) {
         using x = backend.upload(start, [R + 3, D]);
-        backend.run(each, { x, rows, up, down, ...vectors }, attrs);
+        backend.run(each, { x, rows, up: gated ? up : plain, down, ...vectors }, attrs);
         results.push(await backend.read(x));
       }
       expect(results[1], `${R} rows`).toEqual(results[0]);

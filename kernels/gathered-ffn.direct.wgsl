@@ -1,5 +1,5 @@
 // The same as gathered-ffn.wgsl, to the bit, for software adapters, as linear.direct.wgsl is to linear.wgsl: an invocation owns
-// gate and up of 4 rows and a vec4 of channels. Needs activation.wgsl and weight.*.wgsl in front.
+// two vec4 of columns of 8 rows: gate and up of a vec4 of channels, or two of these without a gate. Needs activation.wgsl and weight.*.wgsl in front.
 struct Params {
   R: u32, // rows of h, at least 1
   quads: u32, // vec4 per row of x
@@ -24,8 +24,9 @@ struct Params {
 @group(0) @binding(7) var<storage, read> upBias: array<f32>; // [M]
 @group(0) @binding(8) var<storage, read_write> h: array<f32>; // [R][4 * hQuads]
 
-const TM = 4u; // rows: as many as there are accumulators below
-const THREADS = 16u; // vec4 of channels
+const TM = 8u; // rows: as many as there are accumulators below
+const THREADS = 8u; // of two vec4 of columns: a panel of the weight, so none has to return early
+override NORM: bool = false; // whether there is one, as in linear.direct.wgsl
 override PARTS: u32 = 2; // 2 gate and up, 1 up alone
 
 struct Row {
@@ -48,7 +49,8 @@ fn row_at(index: u32) -> Row {
 // all rows. `square` has a part for every fourth k, as in gathered-ffn.wgsl.
 fn input(row: Row, k: u32, scale: vec4<f32>, shift: vec4<f32>, square: ptr<function, vec4<f32>>) -> vec4<f32> {
   let value = x[row.start + k];
-  if ((p.flags & 32u) != 0u) { (*square)[k % 4u] += dot(value, value); }
+  if (!NORM) { return value; }
+  *square += select(vec4<f32>(), vec4(dot(value, value)), vec4(k % 4u) == vec4(0u, 1u, 2u, 3u));
   return (value - row.mean) * row.scale * scale + shift;
 }
 
@@ -74,57 +76,86 @@ fn product(v: vec4<f32>, w: mat4x4<f32>, sum: vec4<f32>) -> vec4<f32> {
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   let i0 = group.y * TM;
-  let quad = group.x * THREADS + thread;
-  let column = quad * PARTS;
-  if (column >= p.pitch) { return; }
+  let column = 2u * (group.x * THREADS + thread);
   let r0 = row_at(i0);
   let r1 = row_at(i0 + 1u);
   let r2 = row_at(i0 + 2u);
   let r3 = row_at(i0 + 3u);
-  var g0 = vec4<f32>();
-  var g1 = vec4<f32>();
-  var g2 = vec4<f32>();
-  var g3 = vec4<f32>();
-  var u0 = vec4<f32>();
-  var u1 = vec4<f32>();
-  var u2 = vec4<f32>();
-  var u3 = vec4<f32>();
+  let r4 = row_at(i0 + 4u);
+  let r5 = row_at(i0 + 5u);
+  let r6 = row_at(i0 + 6u);
+  let r7 = row_at(i0 + 7u);
+  var c0 = vec4<f32>();
+  var c1 = vec4<f32>();
+  var c2 = vec4<f32>();
+  var c3 = vec4<f32>();
+  var c4 = vec4<f32>();
+  var c5 = vec4<f32>();
+  var c6 = vec4<f32>();
+  var c7 = vec4<f32>();
+  var d0 = vec4<f32>();
+  var d1 = vec4<f32>();
+  var d2 = vec4<f32>();
+  var d3 = vec4<f32>();
+  var d4 = vec4<f32>();
+  var d5 = vec4<f32>();
+  var d6 = vec4<f32>();
+  var d7 = vec4<f32>();
   var s0 = vec4<f32>();
   var s1 = vec4<f32>();
   var s2 = vec4<f32>();
   var s3 = vec4<f32>();
+  var s4 = vec4<f32>();
+  var s5 = vec4<f32>();
+  var s6 = vec4<f32>();
+  var s7 = vec4<f32>();
   for (var k = 0u; k < p.quads; k++) {
     var scale = vec4(1.0);
     var shift = vec4<f32>();
-    if ((p.flags & 34u) != 0u) { scale = normWeight[k]; }
-    if ((p.flags & 16u) != 0u) { shift = normBias[k]; }
-    let a = input(r0, k, scale, shift, &s0);
-    let b = input(r1, k, scale, shift, &s1);
-    let c = input(r2, k, scale, shift, &s2);
-    let d = input(r3, k, scale, shift, &s3);
+    if (NORM) { scale = normWeight[k]; }
+    if (NORM && (p.flags & 16u) != 0u) { shift = normBias[k]; }
+    let a0 = input(r0, k, scale, shift, &s0);
+    let a1 = input(r1, k, scale, shift, &s1);
+    let a2 = input(r2, k, scale, shift, &s2);
+    let a3 = input(r3, k, scale, shift, &s3);
+    let a4 = input(r4, k, scale, shift, &s4);
+    let a5 = input(r5, k, scale, shift, &s5);
+    let a6 = input(r6, k, scale, shift, &s6);
+    let a7 = input(r7, k, scale, shift, &s7);
     var w = weight4x4(k, column);
-    g0 = product(a, w, g0);
-    g1 = product(b, w, g1);
-    g2 = product(c, w, g2);
-    g3 = product(d, w, g3);
-    if (PARTS == 2u) {
-      w = weight4x4(k, column + 1u);
-      u0 = product(a, w, u0);
-      u1 = product(b, w, u1);
-      u2 = product(c, w, u2);
-      u3 = product(d, w, u3);
-    }
+    c0 = product(a0, w, c0);
+    c1 = product(a1, w, c1);
+    c2 = product(a2, w, c2);
+    c3 = product(a3, w, c3);
+    c4 = product(a4, w, c4);
+    c5 = product(a5, w, c5);
+    c6 = product(a6, w, c6);
+    c7 = product(a7, w, c7);
+    w = weight4x4(k, column + 1u);
+    d0 = product(a0, w, d0);
+    d1 = product(a1, w, d1);
+    d2 = product(a2, w, d2);
+    d3 = product(a3, w, d3);
+    d4 = product(a4, w, d4);
+    d5 = product(a5, w, d5);
+    d6 = product(a6, w, d6);
+    d7 = product(a7, w, d7);
   }
-  // Loops with bounds unknown to the compiler: unrolled, they would repeat `activate` 16 times and compile for seconds.
-  let columns = select(0u, 4u, p.first / 4u + quad < p.hQuads);
+  // Loops with bounds unknown to the compiler: unrolled, they would repeat `activate` 64 times and compile for seconds.
+  let left = p.first + 4u * (column / PARTS);
+  let columns = min(8u / PARTS, 4u * p.hQuads - min(left, 4u * p.hQuads));
   for (var r = 0u; r < TM && i0 + r < p.R; r++) {
-    var first = g0;
-    var second = u0;
+    var first = c0;
+    var second = d0;
     var square = s0;
     switch r {
-      case 1u: { first = g1; second = u1; square = s1; }
-      case 2u: { first = g2; second = u2; square = s2; }
-      case 3u: { first = g3; second = u3; square = s3; }
+      case 1u: { first = c1; second = d1; square = s1; }
+      case 2u: { first = c2; second = d2; square = s2; }
+      case 3u: { first = c3; second = d3; square = s3; }
+      case 4u: { first = c4; second = d4; square = s4; }
+      case 5u: { first = c5; second = d5; square = s5; }
+      case 6u: { first = c6; second = d6; square = s6; }
+      case 7u: { first = c7; second = d7; square = s7; }
       default: {}
     }
     if ((p.flags & 32u) != 0u) {
@@ -134,8 +165,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       second *= scale;
     }
     for (var c = 0u; c < columns; c++) {
-      let m = p.first + 4u * quad + c;
-      h[(i0 + r) * p.hQuads * 4u + m] = inner(m, first[c], second[c]);
+      let at = (i0 + r) * p.hQuads * 4u + left + c;
+      h[at] = inner(left + c, select(second, first, c < 4u)[c % 4u], second[c % 4u]);
     }
   }
 }

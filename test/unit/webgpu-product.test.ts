@@ -16,8 +16,8 @@ const TILES = [
   { NX: 8, NY: 8 },
   { NX: 8, NY: 4 },
 ];
-/** Rows around the edges of the tiles; from 9 on, as fewer go through other kernels. */
-const ROWS = [9, 15, 16, 17, 33, 65];
+/** Rows around the edges of the tiles, and of the 8 rows of the direct kernels; from 9 on, as fewer go through other kernels. */
+const ROWS = [9, 15, 16, 17, 23, 24, 25, 33, 65];
 const [D, M] = [36, 68];
 
 test.each(TILE_SHAPES)('a tuned tile of $NX x $NY threads is the one that runs, on GPUs and software alike', (shape) => {
@@ -31,6 +31,7 @@ test.each(TILE_SHAPES)('a tuned tile of $NX x $NY threads is the one that runs, 
 describe.each(installedAdapters())('tiles on %s', (adapter) => {
   let backend: Backend;
   let up: Weight;
+  let plain: Weight;
   let down: Weight;
   const random = new Random(3);
   const matrix = (N: number, K: number) => ({ data: random.normal(N * K, 0.3), shape: [N, K] as const });
@@ -38,6 +39,7 @@ describe.each(installedAdapters())('tiles on %s', (adapter) => {
     backend = await createWebGpuBackend({ gpu: await nodeGpu(adapter) });
     expect(backend.features).toContain('software-adapter');
     up = await backend.pack({ gate: matrix(M, D), up: matrix(M, D) });
+    plain = await backend.pack(matrix(M, D));
     down = await backend.pack(matrix(D, M));
   });
   afterAll(() => backend[Symbol.asyncDispose]());
@@ -63,19 +65,21 @@ describe.each(installedAdapters())('tiles on %s', (adapter) => {
 
   test.each(
     TILES.flatMap((tile) => [
-      { ...tile, norm: 'layer' as const },
-      { ...tile, norm: 'rms' as const },
+      { ...tile, norm: 'layer' as const, gated: true },
+      { ...tile, norm: 'rms' as const, gated: true },
+      { ...tile, norm: 'none' as const, gated: true },
+      { ...tile, norm: 'rms' as const, gated: false },
     ]),
-  )('gathered_ffn, $norm norm, $NX x $NY threads', async ({ norm, ...tile }) => {
+  )('gathered_ffn, $norm norm, gated: $gated, $NX x $NY threads', async ({ norm, gated, ...tile }) => {
     const op = forcedFfn(tile);
     const attrs: GatheredFfnAttrs = { activation: 'silu', norm, eps: 1e-5 };
     for (const R of ROWS) {
       const start = random.normal((R + 3) * D);
       using rows = backend.upload(Uint32Array.from({ length: R }, (_, i) => i + (i > 4 ? 3 : 1)));
       const vectors = {
-        normWeight: vector(D),
+        normWeight: norm === 'none' ? undefined : vector(D),
         normBias: norm === 'layer' ? vector(D) : undefined,
-        gateBias: vector(M),
+        gateBias: gated ? vector(M) : undefined,
         upBias: vector(M),
         downBias: vector(D),
         rowGate: vector(R),
@@ -83,7 +87,7 @@ describe.each(installedAdapters())('tiles on %s', (adapter) => {
       const results = [];
       for (const each of [gatheredFfn, op]) {
         using x = backend.upload(start, [R + 3, D]);
-        backend.run(each, { x, rows, up, down, ...vectors }, attrs);
+        backend.run(each, { x, rows, up: gated ? up : plain, down, ...vectors }, attrs);
         results.push(await backend.read(x));
       }
       expect(results[1], `${R} rows`).toEqual(results[0]);

@@ -73,9 +73,10 @@ const TILES = [
   [8, 8],
   [8, 4],
 ] as const;
-/** vec4 of columns of a workgroup of the direct kernels, and their most rows: a workgroup per TM of them. */
+/** vec4 of columns of a workgroup of the direct kernels, its rows, and their most rows. */
 const DIRECT_QUADS = 16;
-const DIRECT_MOST = TM * 65535;
+const DIRECT_TM = 8;
+const DIRECT_MOST = DIRECT_TM * 65535;
 /** Accumulators of the few-rows kernels. Each number is a pipeline of its own, so not every one is worth having. */
 const ROWS_AT_ONCE = [1, 4, 8] as const;
 
@@ -209,7 +210,7 @@ export function product(gpu: GpuContext, call: Product): void {
     ];
     const ends = [slice.operand, bias, outRows, rowGate];
     const operands = 'codes' in x ? [x.codes, x.scales, ...ends, y] : [x, rows, ...ends, normWeight, y];
-    const { kernel, workgroups, constants } = choose(gpu, LINEAR, 'codes' in x, weight, count, quadsOf(slice.count));
+    const { kernel, workgroups, constants } = choose(gpu, LINEAR, 'codes' in x, weight, count, quadsOf(slice.count), !!normWeight);
     gpu.dispatch(kernel, operands, params, workgroups, constants);
   }
 }
@@ -251,7 +252,7 @@ export function innerProduct(gpu: GpuContext, call: InnerProduct): void {
     const pitch = pitchOf(slice.count) * weight.parts;
     const sizes = [count, unitsOf(K), Math.ceil(K / WEIGHT_DEPTH), slice.first, M, pitch, unitsOf(M)];
     const params = [...sizes, flags, activation, start, f32(K), f32(call.eps)];
-    const { kernel, workgroups, constants } = choose(gpu, INNER, integers, weight, count, quadsOf(slice.count));
+    const { kernel, workgroups, constants } = choose(gpu, INNER, integers, weight, count, quadsOf(slice.count), !!(rms || stats));
     const operands = [...from, slice.operand, gateBias, upBias, ...to];
     gpu.dispatch(kernel, operands, params, workgroups, { PARTS: weight.parts, ...constants });
   }
@@ -270,7 +271,7 @@ interface Choice {
 
 /** What a product of `count` rows and N columns of f32 takes. */
 export function productChoice(gpu: Chooser, count: number, N: number): Choice {
-  return choose(gpu, LINEAR, false, { dtype: 'f32', zeros: false }, count, quadsOf(N));
+  return choose(gpu, LINEAR, false, { dtype: 'f32', zeros: false, parts: 1 }, count, quadsOf(N));
 }
 
 type Chooser = Pick<GpuContext, 'features' | 'shapes'>;
@@ -280,9 +281,10 @@ function choose(
   gpu: Chooser,
   family: Family,
   integers: boolean,
-  { dtype, zeros }: Pick<GpuWeight, 'dtype' | 'zeros'>,
+  { dtype, zeros, parts }: Pick<GpuWeight, 'dtype' | 'zeros' | 'parts'>,
   count: number,
   quads: number,
+  norm = false,
 ): Choice {
   const form: Record<string, number> = zeros ? { ZEROS: 1 } : {};
   const software = gpu.features.has('software-adapter');
@@ -295,8 +297,8 @@ function choose(
   }
   const tuned = integers ? undefined : gpu.shapes[count <= SOME_ROWS ? 'some' : 'many'];
   if (software && !integers && !tuned && count <= DIRECT_MOST) {
-    const workgroups = [Math.ceil(quads / DIRECT_QUADS), Math.ceil(count / TM)] as const;
-    return { kernel: family.direct[dtype], workgroups, constants: form };
+    const workgroups = [Math.ceil((quads * parts) / DIRECT_QUADS), Math.ceil(count / DIRECT_TM)] as const;
+    return { kernel: family.direct[dtype], workgroups, constants: norm ? { ...form, NORM: 1 } : form };
   }
   const groups = ([NX, NY]: readonly [number, number]) => [Math.ceil(quads / NX), Math.ceil(count / (NY * TM))] as const;
   const usual = TILES.find((size) => groups(size)[0] * groups(size)[1] >= busy) ?? TILES[TILES.length - 1]!;

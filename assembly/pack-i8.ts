@@ -1,7 +1,6 @@
 /** Packing for the integer tiles: rows of A are quantized to int8 on the way; codes of W come quantized. Layouts: weight-form.ts. */
-import { pack_normed_row, packed_lane, packed_step, row_address, scatter_lanes } from './pack';
+import { pack_normed_row, packed_lane, packed_step, row_address, scatter_lanes, whole_groups } from './pack';
 import { constant } from './simd';
-import { group_of } from './tiles';
 import { nibble_bytes, Q4_ZEROS, Q8, row_bytes, STEP, STEP_BYTES, zero_of } from './weight-form';
 
 /** 1.5 * 2^23: adding it rounds to an integer, to nearest even, whose low bits are those of the sum. */
@@ -30,7 +29,7 @@ export function pack_rows_i8(
     const to = out + <usize>(i - (i % group)) * groupBytes + packed_lane(i, group);
     quantize_row(to, packed_step(i, count, group), from, padded, form == Q8 ? padded : 32, zero_of(form));
   }
-  for (let i = count, end = count % group ? count - (count % group) + group_of(count % group) : count; i < end; i++) {
+  for (let i = count, end = whole_groups(count, group); i < end; i++) {
     const to = out + <usize>(i - (i % group)) * groupBytes + packed_lane(i, group);
     clear_scales(to, packed_step(count - 1, count, group), padded, form == Q8 ? padded : 32);
   }

@@ -28,8 +28,15 @@ export function pack_half_panel_f32(panel: usize, matrix: usize, rows: i32, K: i
 // @ts-ignore: decorator
 @inline
 export function filled(count: i32, group: i32): i32 {
+  return count < 2 ? count : whole_groups(count, group);
+}
+
+/** `count` rows and what fills their last group up. */
+// @ts-ignore: decorator
+@inline
+export function whole_groups(count: i32, group: i32): i32 {
   const last = count % group;
-  return last == 0 || count < 2 ? count : count - last + group_of(last);
+  return last == 0 ? count : count - last + group_of(last);
 }
 
 /** Address of column 0 of packed row i. */

@@ -42,14 +42,6 @@ export function sum_lanes(x: v128): f32 {
   return f32x4.extract_lane(pair, 0) + f32x4.extract_lane(pair, 1);
 }
 
-/** Largest lane; NaN when a lane is NaN. */
-// @ts-ignore: decorator
-@inline
-export function max_lanes(x: v128): f32 {
-  const pair = f32x4.max(x, v128.shuffle<f32>(x, x, 2, 3, 0, 1));
-  return max(f32x4.extract_lane(pair, 0), f32x4.extract_lane(pair, 1));
-}
-
 /**
  * exp, relative error < 2e-7 on [-87, 88]. Below -87 (result < 1.7e-38) exactly 0, so subnormals are flushed; above
  * 88.37 infinity (the true limit is 88.72). exp(-infinity) = 0, NaN stays NaN.

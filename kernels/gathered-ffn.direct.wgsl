@@ -1,5 +1,6 @@
 // The same as gathered-ffn.wgsl, to the bit, for software adapters, as linear.direct.wgsl is to linear.wgsl: an invocation owns
-// two vec4 of columns of 8 rows: gate and up of a vec4 of channels, or two of these without a gate. Needs activation.wgsl and weight.*.wgsl in front.
+// two vec4 of columns of 8 rows: gate and up of a vec4 of channels, or two of these without a gate. Needs activation.wgsl,
+// gathered-ffn.inner.wgsl and weight.*.wgsl in front.
 struct Params {
   R: u32, // rows of h, at least 1
   quads: u32, // vec4 per row of x
@@ -52,21 +53,6 @@ fn input(row: Row, k: u32, scale: vec4<f32>, shift: vec4<f32>, square: ptr<funct
   if (!NORM) { return value; }
   *square += select(vec4<f32>(), vec4(dot(value, value)), vec4(k % 4u) == vec4(0u, 1u, 2u, 3u));
   return (value - row.mean) * row.scale * scale + shift;
-}
-
-// Channel m of h from its sums. Padding (m >= M) becomes 0, as act(0) is.
-fn inner(m: u32, first: f32, second: f32) -> f32 {
-  var value = first;
-  var up = second;
-  if (m < p.M) {
-    if (PARTS == 2u && (p.flags & 4u) != 0u) { value += gateBias[m]; }
-    if ((p.flags & 8u) != 0u) {
-      if (PARTS == 2u) { up += upBias[m]; } else { value += upBias[m]; }
-    }
-  }
-  value = activate(p.activation, value);
-  if (PARTS == 2u) { value *= up; }
-  return value;
 }
 
 fn product(v: vec4<f32>, w: mat4x4<f32>, sum: vec4<f32>) -> vec4<f32> {

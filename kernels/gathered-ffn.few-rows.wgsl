@@ -1,5 +1,5 @@
 // The same as gathered-ffn.wgsl for 1 to 8 rows: bound by reading the weights, which all rows share. A workgroup owns
-// QUADS vec4 of channels; its threads split the inputs and meet in workgroup memory. Needs activation.wgsl
+// QUADS vec4 of channels; its threads split the inputs and meet in workgroup memory. Needs activation.wgsl, gathered-ffn.inner.wgsl
 // and weight.*.wgsl in front.
 struct Params {
   R: u32, // rows of h, 1 to ROWS
@@ -61,21 +61,6 @@ fn input(row: Row, k: u32, square: ptr<function, f32>) -> vec4<f32> {
     *square += dot(value, value);
     value *= normWeight[k];
   }
-  return value;
-}
-
-// Channel m of h from its sums. Padding (m >= M) becomes 0, as act(0) is.
-fn inner(m: u32, first: f32, second: f32) -> f32 {
-  var value = first;
-  var up = second;
-  if (m < p.M) {
-    if (PARTS == 2u && (p.flags & 4u) != 0u) { value += gateBias[m]; }
-    if ((p.flags & 8u) != 0u) {
-      if (PARTS == 2u) { up += upBias[m]; } else { value += upBias[m]; }
-    }
-  }
-  value = activate(p.activation, value);
-  if (PARTS == 2u) { value *= up; }
   return value;
 }
 

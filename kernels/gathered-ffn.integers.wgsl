@@ -1,5 +1,5 @@
 // gathered-ffn.wgsl for rows that are int8 already (linear.quantize.wgsl), and that makes such rows: h is quantized before it
-// leaves the registers. Needs activation.wgsl, int8.tile.wgsl and int8.wgsl in front.
+// leaves the registers. Needs activation.wgsl, int8.tile.wgsl, int8.wgsl and gathered-ffn.inner.wgsl in front.
 struct Params {
   R: u32, // rows of h, at least 1
   blocks: u32, // 32-deep steps over the inputs
@@ -16,21 +16,6 @@ struct Params {
 @group(0) @binding(5) var<storage, read> upBias: array<f32>; // [M]
 @group(0) @binding(6) var<storage, read_write> h: array<u32>; // [R][hBlocks][8], words of four int8
 @group(0) @binding(7) var<storage, read_write> hScales: array<f32>; // [R][hBlocks]
-
-// Channel m of h from its sums. Padding (m >= M) becomes 0, as act(0) is.
-fn inner(m: u32, first: f32, second: f32) -> f32 {
-  var value = first;
-  var up = second;
-  if (m < p.M) {
-    if (PARTS == 2u && (p.flags & 4u) != 0u) { value += gateBias[m]; }
-    if ((p.flags & 8u) != 0u) {
-      if (PARTS == 2u) { up += upBias[m]; } else { value += upBias[m]; }
-    }
-  }
-  value = activate(p.activation, value);
-  if (PARTS == 2u) { value *= up; }
-  return value;
-}
 
 @compute @workgroup_size(NX, NY)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {

@@ -1,6 +1,6 @@
 // The inner layer of a gathered FFN: h[i] = act(norm(x[row(i)]) Wg^T + bg) * (norm(x[row(i)]) Wu^T + bu), or without a gate
 // act(norm(x[row(i)]) Wu^T + bu). A tile of BM x BN results per workgroup; a thread owns gate and up of its channels.
-// Needs activation.wgsl and weight.*.wgsl in front. The outer layer is linear.wgsl.
+// Needs activation.wgsl, gathered-ffn.inner.wgsl and weight.*.wgsl in front. The outer layer is linear.wgsl.
 struct Params {
   R: u32, // rows of h, at least 1
   quads: u32, // vec4 per row of x
@@ -41,21 +41,6 @@ var<workgroup> b_tile: array<vec4<f32>, BK * WIDTH>; // [BK][PARTS][NX]
 var<workgroup> from_row: array<u32, BM>;
 var<workgroup> row_stats: array<vec2<f32>, BM>; // mean, scale
 var<workgroup> squares: array<f32, BM * BK4>; // [BM][BK4], each element written by one thread only
-
-// Channel m of h from its sums. Padding (m >= M) becomes 0, as act(0) is.
-fn inner(m: u32, first: f32, second: f32) -> f32 {
-  var value = first;
-  var up = second;
-  if (m < p.M) {
-    if (PARTS == 2u && (p.flags & 4u) != 0u) { value += gateBias[m]; }
-    if ((p.flags & 8u) != 0u) {
-      if (PARTS == 2u) { up += upBias[m]; } else { value += upBias[m]; }
-    }
-  }
-  value = activate(p.activation, value);
-  if (PARTS == 2u) { value *= up; }
-  return value;
-}
 
 @compute @workgroup_size(NX, NY)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {

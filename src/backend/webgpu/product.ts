@@ -1,6 +1,7 @@
 /** Calls of the matrix product kernels: which kernel, which tile, one dispatch per weight slice. */
 import activationCode from '../../../kernels/activation.wgsl';
 import innerCode from '../../../kernels/gathered-ffn.wgsl';
+import innerChannelCode from '../../../kernels/gathered-ffn.inner.wgsl';
 import innerDirectCode from '../../../kernels/gathered-ffn.direct.wgsl';
 import innerFewRowsCode from '../../../kernels/gathered-ffn.few-rows.wgsl';
 import innerIntegersCode from '../../../kernels/gathered-ffn.integers.wgsl';
@@ -52,10 +53,10 @@ const LINEAR: Family = {
   integers: kernelsOf('linear.integers', int8TileCode + integersCode),
 };
 const INNER: Family = {
-  tiles: kernelsOf('gathered-ffn', innerCode),
-  direct: kernelsOf('gathered-ffn.direct', innerDirectCode),
-  few: kernelsOf('gathered-ffn.few-rows', innerFewRowsCode),
-  integers: kernelsOf('gathered-ffn.integers', int8TileCode + int8Code + innerIntegersCode),
+  tiles: kernelsOf('gathered-ffn', innerChannelCode + innerCode),
+  direct: kernelsOf('gathered-ffn.direct', innerChannelCode + innerDirectCode),
+  few: kernelsOf('gathered-ffn.few-rows', innerChannelCode + innerFewRowsCode),
+  integers: kernelsOf('gathered-ffn.integers', int8TileCode + int8Code + innerChannelCode + innerIntegersCode),
 };
 const pad: GpuKernel = { name: 'linear.pad', code: padCode };
 const quantize: GpuKernel = { name: 'linear.quantize', code: rowStatsCode + int8Code + quantizeCode };

@@ -4,8 +4,8 @@ import { existsSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
-/** Software drivers, with the word by which Dawn's `adapter=` option finds each. */
-const ADAPTER_NAMES = { lavapipe: 'llvmpipe', swiftshader: 'SwiftShader' } as const;
+/** Software drivers, with the word by which Dawn's `adapter=` option finds each: a part of the adapter's description. */
+export const ADAPTER_NAMES = { lavapipe: 'llvmpipe', swiftshader: 'SwiftShader' } as const;
 export type SoftwareAdapter = keyof typeof ADAPTER_NAMES;
 
 const ROOT = path.resolve(import.meta.dirname, '..');

@@ -1,5 +1,4 @@
 /** A conformance case: inputs, attributes, expected outputs and tolerances of one op, in one safetensors file. */
-import { readFile } from 'node:fs/promises';
 import { parseSafetensors, type SafeTensor } from '../../src/model/safetensors.ts';
 import type { Tolerance } from '../harness.ts';
 
@@ -18,8 +17,8 @@ export interface ConformanceCase extends Tolerance {
   outputs: Arrays;
 }
 
-export async function readCase(path: string): Promise<ConformanceCase> {
-  const { metadata, tensors } = parseSafetensors(await readFile(path), path);
+export function readCase(bytes: Uint8Array, file: string): ConformanceCase {
+  const { metadata, tensors } = parseSafetensors(bytes, file);
   const { op, attrs = '{}', note = '' } = metadata;
   const [atol, rtol] = [Number(metadata.atol), Number(metadata.rtol)];
   if (!op) throw new Error('the file names no op in its metadata');

@@ -1,6 +1,7 @@
-/** `--all`: the wasm backend in every variant, on one thread and on two, with all instructions of the CPU and without some. */
+/** `--all`: wasm in every variant, on one thread and on two, with all instructions of the CPU and without some; webgpu on every driver. */
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
+import { driverIsChosen, installedAdapters } from '../gpu.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const COMMAND = ['--import', path.join(ROOT, 'test/assets-hook.mjs'), path.join(ROOT, 'test/conformance/run.ts')];
@@ -16,34 +17,52 @@ export function runAgain(flags: readonly string[]): number {
 }
 
 /** A line per combination and one per failing case, then the sums. */
-export function runCombinations(folders: readonly string[], only?: string): number {
-  const chosen = only ? [...folders, '--only', only] : folders;
-  const outcomes = combinations().map((combination) => runOne(combination, chosen));
-  if (WITHOUT.length === 1) console.log(`without fma,vnni: left out, as the engine has no flags for it on ${process.arch}`);
+export function runCombinations(folders: readonly string[], backend: 'wasm' | 'webgpu', runtime: string, only?: string): number {
+  const chosen = [...folders, '--backend', backend, '--runtime', runtime, ...(only ? ['--only', only] : [])];
+  const all = backend === 'wasm' ? wasmCombinations(runtime) : webgpuCombinations(runtime);
+  const outcomes = all.map((combination) => runOne(combination, chosen));
   const [passed, failed, skipped] = [0, 1, 2].map((i) => outcomes.reduce((sum, { counts }) => sum + counts[i]!, 0));
   console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
   return outcomes.every(({ status }) => status === 0) ? 0 : 1;
 }
 
 interface Combination {
-  variant: string;
-  threads: number;
-  without: string;
+  options: readonly string[];
+  env?: Readonly<Record<string, string>>;
 }
 
-function combinations(): Combination[] {
+function wasmCombinations(runtime: string): Combination[] {
+  const without = runtime === 'node' ? WITHOUT : [''];
+  if (without.length === 1) console.log('without fma,vnni: left out, as only Node on x64 has flags for it');
   return ['simd128', 'relaxed'].flatMap((variant) =>
-    [1, 2].flatMap((threads) => WITHOUT.map((without) => ({ variant, threads, without }))),
+    [1, 2].flatMap((threads) =>
+      without.map((list) => ({ options: ['--variant', variant, '--threads', `${threads}`, ...(list ? ['--without', list] : [])] })),
+    ),
   );
 }
 
-function runOne({ variant, threads, without }: Combination, chosen: readonly string[]): { status: number; counts: number[] } {
-  const options = ['--backend', 'wasm', '--variant', variant, '--threads', `${threads}`, '--without', without];
-  const { status, stdout, stderr } = spawnSync(process.execPath, [...COMMAND, ...chosen, ...options], { encoding: 'utf8' });
-  const name = `wasm ${variant}, ${threads} ${threads > 1 ? 'threads' : 'thread'}${without && `, without ${without}`}`;
+/** lavapipe has as many invocations in a subgroup as its vectors have lanes: 4, 8 or 16. */
+const LAVAPIPE = ['128', '256', '512'].map((bits) => ({ LP_NATIVE_VECTOR_WIDTH: bits }));
+
+/** Every driver that is installed here, or the one the user chose; Chromium has its own, SwiftShader. */
+function webgpuCombinations(runtime: string): Combination[] {
+  if (driverIsChosen || runtime === 'chromium') return [{ options: [] }];
+  if (runtime === 'deno') return LAVAPIPE.map((env) => ({ options: [], env }));
+  return installedAdapters().flatMap((adapter): Combination[] => {
+    const options = ['--adapter', adapter];
+    return adapter === 'lavapipe' ? LAVAPIPE.map((env) => ({ options, env })) : [{ options }];
+  });
+}
+
+function runOne({ options, env }: Combination, chosen: readonly string[]): { status: number; counts: number[] } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [...COMMAND, ...chosen, ...options], {
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+  });
   const totals = TOTALS.exec(stdout);
-  if (totals) console.log(`${name}: ${totals[0]}`);
-  else console.log(`FAILED ${name} (status ${status}): ${stderr.trim() || stdout.trim()}`);
-  for (const line of stdout.split('\n').filter((each) => /^(FAILED|skipped|no case)/.test(each))) console.log(line);
+  const [machine, ...lines] = stdout.split('\n');
+  if (totals) console.log(`${machine}: ${totals[0]}`);
+  else console.log(`FAILED ${options.join(' ')} (status ${status}): ${stderr.trim() || stdout.trim()}`);
+  for (const line of lines.filter((each) => /^(FAILED|skipped|no case)/.test(each))) console.log(line);
   return { status: status ?? 1, counts: totals ? totals.slice(1).map(Number) : [0, 1, 0] };
 }

@@ -1,4 +1,4 @@
-/** Bundles the portable suites into one file that runs in every runtime: build/test/portable.js. */
+/** Bundles an entry into one file that runs in every runtime: build/test/NAME.js. */
 import path from 'node:path';
 import { build } from 'tsup';
 import { everywhere, workerFile } from '../../tsup.config.ts';
@@ -10,17 +10,18 @@ export function workerOf(bundle: string): string {
   return path.join(path.dirname(bundle), 'worker.js');
 }
 
-export async function bundleSuites(): Promise<string> {
+/** `entry`: path from the root. */
+export async function bundleOf(name: string, entry: string): Promise<string> {
   const folder = path.join(ROOT, 'build/test');
   await build({
     ...everywhere,
     config: false,
-    entry: { portable: path.join(ROOT, 'test/portable/main.ts') },
+    entry: { [name]: path.join(ROOT, entry) },
     outDir: folder,
     dts: false,
     splitting: false,
     clean: false,
   });
   await build({ ...workerFile, outDir: folder });
-  return path.join(folder, 'portable.js');
+  return path.join(folder, `${name}.js`);
 }

@@ -6,9 +6,16 @@ import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { chromium } from 'playwright-core';
 import { workerOf } from './bundle.ts';
-import type { PageTarget } from './targets.ts';
+
+/** How the page is served. */
+export interface PageKind {
+  headers: Readonly<Record<string, string>>;
+  browserArguments: readonly string[];
+}
 
 const CANDIDATES = [process.env.CHROMIUM_PATH, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+
+export const NO_CHROMIUM = 'no Chromium here: build/setup-gpu.sh installs it';
 
 export function findChromium(): string | undefined {
   return CANDIDATES.find((path) => path && existsSync(path));
@@ -16,12 +23,14 @@ export function findChromium(): string | undefined {
 
 /** Opens the page and passes on each line that it logs, until one of them ends the run or the time is up. */
 export async function runInPage(
-  executablePath: string,
+  kind: PageKind,
   bundle: string,
-  { page: kind, claim }: PageTarget,
+  given: string,
   timeout: number,
   onLine: (line: string) => void,
 ): Promise<void> {
+  const executablePath = findChromium();
+  if (!executablePath) throw new Error(NO_CHROMIUM);
   const server = await serve(bundle, kind.headers);
   const browser = await chromium.launch({ executablePath, chromiumSandbox: false, args: ['--no-sandbox', ...kind.browserArguments] });
   try {
@@ -36,7 +45,7 @@ export async function runInPage(
       setTimeout(() => reject(new Error(`the page took longer than ${timeout / 1000} s`)), timeout).unref();
     });
     const { port } = server.address() as AddressInfo;
-    await page.goto(`http://127.0.0.1:${port}/?claim=${encodeURIComponent(JSON.stringify(claim))}`);
+    await page.goto(`http://127.0.0.1:${port}/?given=${encodeURIComponent(given)}`);
     await ended;
   } finally {
     await browser.close();
@@ -50,7 +59,7 @@ async function serve(bundle: string, headers: Readonly<Record<string, string>>):
   const server = createServer((request, response) => {
     const script = scripts.get(request.url ?? '');
     response.writeHead(200, { ...headers, 'content-type': script ? 'text/javascript' : 'text/html' });
-    response.end(script ?? '<!doctype html><title>portable suites</title><script type="module" src="/portable.js"></script>');
+    response.end(script ?? `<!doctype html><title>tests</title><script type="module" src="/${path.basename(bundle)}"></script>`);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return server;

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { driverEnvironment, driverIsChosen, loaderEnvironment, softwareDriver } from '../gpu.ts';
 import type { PortableClaim } from './main.ts';
+import type { Place } from './place.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const BIN = path.join(ROOT, 'node_modules/.bin');
@@ -13,24 +14,7 @@ export interface Missing {
   /** Why this place is skipped. */
   missing: string;
 }
-export interface CommandTarget {
-  name: string;
-  command: readonly string[];
-  env: Readonly<Record<string, string>>;
-  claim: PortableClaim;
-}
-export interface PageTarget {
-  name: string;
-  page: PageKind;
-  claim: PortableClaim;
-}
-export type Target = Missing | CommandTarget | PageTarget;
-
-/** How the page is served. */
-export interface PageKind {
-  headers: Readonly<Record<string, string>>;
-  browserArguments: readonly string[];
-}
+export type Target = Missing | (Place & { name: string; claim: PortableClaim });
 
 export function targets(): Target[] {
   return [node20(), deno(), bun(), ...chromium()];
@@ -57,12 +41,18 @@ function node20(): Target {
 }
 
 /** Deno brings a WebGPU of its own (wgpu), which needs a Vulkan driver. */
+export function denoPlace(): Place {
+  return {
+    command: [path.join(BIN, 'deno'), 'run', '--allow-all', '--no-check'],
+    env: { ...driverEnvironment('lavapipe'), DENO_NO_UPDATE_CHECK: '1' },
+  };
+}
+
 function deno(): Target {
   const withGpu = driverIsChosen || softwareDriver('lavapipe') !== undefined;
   return {
+    ...denoPlace(),
     name: withGpu ? 'deno' : 'deno, without WebGPU as lavapipe is missing',
-    command: [path.join(BIN, 'deno'), 'run', '--allow-all', '--no-check'],
-    env: { ...driverEnvironment('lavapipe'), DENO_NO_UPDATE_CHECK: '1' },
     claim: { runtime: 'deno', version: '2.', isolated: true, backends: withGpu ? [...PORTABLE_WASM, 'webgpu'] : PORTABLE_WASM },
   };
 }
@@ -74,14 +64,16 @@ function bun(): Target {
 
 const ISOLATION = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' };
 const GPU = ['--enable-unsafe-webgpu'];
+/** A page that has threads, and WebGPU on SwiftShader. */
+export const ISOLATED_PAGE: Place = { page: { headers: ISOLATION, browserArguments: GPU } };
 
 /** SwiftShader is slow: WebGPU runs all suites on one page, and on another only those that tell about the platform. */
 function chromium(): Target[] {
   const claim = { runtime: 'chromium', version: '', isolated: false, backends: ONE_THREAD } as const;
   return [
     {
+      ...ISOLATED_PAGE,
       name: 'chromium, isolated',
-      page: { headers: ISOLATION, browserArguments: GPU },
       claim: { ...claim, isolated: true, backends: [...PORTABLE_WASM, 'webgpu'] },
     },
     {

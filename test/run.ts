@@ -6,8 +6,8 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { driverIsChosen, installedAdapters, loaderEnvironment } from './gpu.ts';
-import { findChromium } from './portable/chromium.ts';
+import { driverIsChosen, installedAdapters, loaderEnvironment, softwareDriver } from './gpu.ts';
+import { findChromium, NO_CHROMIUM } from './portable/chromium.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '..');
 const VITEST_REPORT = path.join(ROOT, 'build/test/vitest.json');
@@ -40,6 +40,8 @@ function suites(): Suite[] {
     minutes: 6,
   });
   const noGpu = driverIsChosen || installedAdapters().length > 0 ? undefined : 'no Vulkan driver here: build/setup-gpu.sh installs one';
+  const noGpuForDeno = driverIsChosen || softwareDriver('lavapipe') ? undefined : 'no lavapipe here: build/setup-gpu.sh installs it';
+  const noChromium = findChromium() ? undefined : NO_CHROMIUM;
   return [
     {
       name: 'vitest, node 24',
@@ -49,7 +51,11 @@ function suites(): Suite[] {
     },
     conformance('reference', '--backend', 'reference'),
     conformance('wasm, every combination', '--all'),
-    { ...conformance('webgpu', '--backend', 'webgpu'), missing: noGpu },
+    { ...conformance('webgpu, every driver', '--all', '--backend', 'webgpu'), missing: noGpu },
+    conformance('deno, wasm', '--all', '--runtime', 'deno'),
+    { ...conformance('deno, webgpu', '--backend', 'webgpu', '--runtime', 'deno'), missing: noGpuForDeno },
+    { ...conformance('chromium, wasm', '--all', '--runtime', 'chromium'), missing: noChromium },
+    { ...conformance('chromium, webgpu', '--backend', 'webgpu', '--runtime', 'chromium'), missing: noChromium },
     { name: 'portable suites, other runtimes', command: [node, 'test/portable/run.ts'], minutes: 15 },
     { name: 'package, examples', command: [node, 'test/package/run.ts'], minutes: 8 },
   ];

@@ -35,18 +35,14 @@ async function loadAndAsk(backend: Backend, onAwait: () => void): Promise<number
   }
 }
 
-// The second driver is several times as slow.
-const ANSWERS = [1000, 200];
-
 describe.each(adapters)('on %s', (name) => {
-  const answers = ANSWERS[adapters.indexOf(name)]!;
-  test(`${answers} answers leave the memory where it was`, { timeout: 300_000 }, async () => {
+  test('1,000 answers leave the memory where it was', { timeout: 600_000 }, async () => {
     await using backend = await createWebGpuBackend({ gpu: await nodeGpu(name) });
     using model = await loadModel(FILES, { backend });
     const first = await model.generate({ ...ASK, maxTokens: 1 });
     for (let i = 0; i < 20; i++) await model.generate({ ...ASK, maxTokens: 1 });
     const before = backend.memory();
-    for (let i = 0; i < answers; i++) {
+    for (let i = 0; i < 1000; i++) {
       const { ids } = await model.generate({ ...ASK, maxTokens: 1 });
       if (ids[0] !== first.ids[0]) expect(ids).toEqual(first.ids);
     }

@@ -8,7 +8,8 @@ import { type OnTime, Timestamps } from './timestamps.ts';
 /** Slots of the uniform arena, one for each dispatch of a submit. */
 export const ARENA_SLOTS = 1024;
 export const ARENA_BYTES = ARENA_SLOTS * PARAMS_BYTES;
-const OFFSETS = Uint32Array.from({ length: ARENA_SLOTS }, (_, slot) => slot * PARAMS_BYTES);
+/** The dynamic offset of each slot. As lists of one, which bindings to native code read sooner than a part of a typed array. */
+const OFFSETS: readonly number[][] = Array.from({ length: ARENA_SLOTS }, (_, slot) => [slot * PARAMS_BYTES]);
 
 interface Command {
   op: string;
@@ -32,6 +33,7 @@ export class CommandList {
   readonly #arena: GPUBuffer;
   readonly #params = new DataView(new ArrayBuffer(ARENA_BYTES));
   #commands: Command[] = [];
+  #timed = false;
 
   constructor(device: GPUDevice, pipelines: PipelineCache, arena: GPUBuffer) {
     this.#device = device;
@@ -43,9 +45,10 @@ export class CommandList {
     return this.#commands.length;
   }
 
-  /** The ops that are recorded, each once. */
-  get ops(): string {
-    return [...new Set(this.#commands.map(({ op }) => op))].join(', ');
+  /** Tells the ops that are recorded, each once; also after their submit. */
+  get ops(): () => string {
+    const commands = this.#commands;
+    return () => [...new Set(commands.map(({ op }) => op))].join(', ');
   }
 
   push(command: Command, params: readonly GpuParam[]): void {
@@ -60,12 +63,14 @@ export class CommandList {
       else this.#params.setFloat32(at, param.f32, true);
       at += 4;
     }
+    if (command.onTime) this.#timed = true;
     this.#commands.push(command);
   }
 
   /** Forgets what was recorded after the first `length` commands. */
   truncate(length: number): void {
     this.#commands.length = length;
+    this.#timed = this.#commands.some(({ onTime }) => onTime);
   }
 
   /** Hands everything to the queue and starts an empty list. */
@@ -77,7 +82,8 @@ export class CommandList {
     let told: (() => void) | undefined;
     if (commands.length) {
       queue.writeBuffer(this.#arena, 0, this.#params.buffer, 0, commands.length * PARAMS_BYTES);
-      const timing = commands.some(({ onTime }) => onTime) ? new Timestamps(this.#device, commands.length) : undefined;
+      const timing = this.#timed ? new Timestamps(this.#device, commands.length) : undefined;
+      this.#timed = false;
       let pass: GPUComputePassEncoder | undefined;
       let timed: OnTime | undefined;
       let current: Pipeline | undefined;
@@ -91,7 +97,7 @@ export class CommandList {
         }
         if (pipeline !== current) pass.setPipeline(pipeline.pipeline);
         current = pipeline;
-        pass.setBindGroup(0, this.#pipelines.bindGroup(pipeline, this.#arena, operands), OFFSETS, slot, 1);
+        pass.setBindGroup(0, this.#pipelines.bindGroup(pipeline, this.#arena, operands), OFFSETS[slot]!);
         pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);
       }
       pass?.end();

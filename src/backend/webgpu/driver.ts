@@ -43,6 +43,8 @@ class WebGpuDriver implements Driver {
   readonly #pipelines: PipelineCache;
   readonly #arena: GPUBuffer;
   readonly #commands: CommandList;
+  /** Workgroups per dimension; a device answers this slowly. */
+  readonly #mostWorkgroups: number;
   readonly #context: GpuContext & { shapes: Shapes };
   /** Rejectors of reads that wait for the device. */
   readonly #waiting = new Set<(error: SkipVisionError) => void>();
@@ -66,6 +68,7 @@ class WebGpuDriver implements Driver {
       this.#settleLost = resolve;
     });
     void device.lost.then((info) => this.#lose({ reason: info.reason === 'destroyed' ? 'destroyed' : 'unknown', message: info.message }));
+    this.#mostWorkgroups = device.limits.maxComputeWorkgroupsPerDimension;
     this.#faults = new Faults(device);
     const guard = (make: () => GpuMemory): GpuMemory => {
       const memory: GpuMemory = this.#faults.watch('buffer', make, (failure) => this.#faults.made(memory, failure));
@@ -290,7 +293,7 @@ class WebGpuDriver implements Driver {
 
   /** Spreads x over y where it exceeds the limit: as evenly as possible, so that few workgroups are idle. */
   #fold(x: number, y: number, z: number): readonly [number, number, number] {
-    const most = this.#device.limits.maxComputeWorkgroupsPerDimension;
+    const most = this.#mostWorkgroups;
     if (x <= most && y <= most && z <= most) return [x, y, z];
     const folds = Math.ceil(x / most);
     if (y > 1 || folds > most || z > most) {
@@ -326,7 +329,7 @@ class WebGpuDriver implements Driver {
   #submit(copy?: ReadCopy): void {
     if (!this.#commands.length && !copy) return;
     this.#idle = false;
-    this.#faults.watchBatch(this.#commands.ops || 'read', () => this.#commands.submit(copy));
+    this.#faults.watchBatch(this.#commands.length ? this.#commands.ops : () => 'read', () => this.#commands.submit(copy));
     if (this.#pool.submitted()) this.#pipelines.forgetBindGroups();
   }
 

@@ -54,7 +54,7 @@ export class Faults {
    * Runs `work` inside error scopes that are opened and closed in one go, so that they never mix with scopes of a
    * caller who shares the device. `report` gets the failure, or undefined when there was none.
    */
-  watch<T>(what: string, work: () => T, report: (failure: SkipVisionError | undefined) => void): T {
+  watch<T>(what: string | (() => string), work: () => T, report: (failure: SkipVisionError | undefined) => void): T {
     for (const scope of SCOPES) this.#device.pushErrorScope(scope);
     const errors: Promise<GPUError | null>[] = [];
     try {
@@ -64,7 +64,7 @@ export class Faults {
       const told = Promise.all(errors).then(
         (found) => {
           const index = found.findIndex((error) => error);
-          report(index >= 0 ? failureOf(what, SCOPES[index]!, found[index]!) : undefined);
+          report(index >= 0 ? failureOf(typeof what === 'string' ? what : what(), SCOPES[index]!, found[index]!) : undefined);
         },
         () => {}, // the device is lost, and says so itself
       );
@@ -80,7 +80,7 @@ export class Faults {
   }
 
   /** `submit` hands the recorded batch to the queue; afterwards a new batch begins. */
-  watchBatch(what: string, submit: () => void): void {
+  watchBatch(what: () => string, submit: () => void): void {
     const batch = this.#current;
     this.#batches.push({ serial: batch.serial + 1, written: new Set(), failed: false });
     this.watch(what, submit, (failure) => this.#fail(batch.serial, failure));

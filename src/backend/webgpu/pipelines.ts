@@ -6,6 +6,8 @@ import type { GpuMemory } from './buffers.ts';
 /** Bytes of one `Params` slot in the uniform arena: the largest alignment of dynamic offsets, so it fits everywhere. */
 export const PARAMS_BYTES = 256;
 
+type Constants = Readonly<Record<string, number>>;
+
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
@@ -28,7 +30,8 @@ const MOST_BIND_GROUPS = 2048;
 export class PipelineCache {
   readonly #device: GPUDevice;
   readonly #modules = new Map<GpuKernel, GPUShaderModule>();
-  readonly #pipelines = new Map<GpuKernel, Map<string, Pipeline>>();
+  /** Of each kernel, by its constants: a few, which are compared sooner than a key is made of them. */
+  readonly #pipelines = new Map<GpuKernel, { constants: Constants; pipeline: Pipeline }[]>();
   /** What is being compiled in the background, or was. */
   readonly #pending = new Map<string, Promise<void>>();
   #bindGroups = 0;
@@ -38,8 +41,8 @@ export class PipelineCache {
   }
 
   /** The pipeline of a kernel with these override constants; compiles it the first time, inside `guard`. */
-  get(kernel: GpuKernel, constants: Readonly<Record<string, number>>, guard: (make: () => Pipeline) => Pipeline): Pipeline {
-    const found = this.#pipelines.get(kernel)?.get(keyOf(constants));
+  get(kernel: GpuKernel, constants: Constants, guard: (make: () => Pipeline) => Pipeline): Pipeline {
+    const found = this.#find(kernel, constants);
     return (
       found ??
       this.#keep(
@@ -50,24 +53,31 @@ export class PipelineCache {
     );
   }
 
+  #find(kernel: GpuKernel, constants: Constants): Pipeline | undefined {
+    const variants = this.#pipelines.get(kernel);
+    if (variants) for (const variant of variants) if (isEqual(variant.constants, constants)) return variant.pipeline;
+    return undefined;
+  }
+
   /** Compiles beside other work, so that `get` has nothing left to do. Rejects where the device refuses the kernel. */
-  prepare(kernel: GpuKernel, constants: Readonly<Record<string, number>>): Promise<void> {
-    const key = kernel.name + keyOf(constants);
+  prepare(kernel: GpuKernel, constants: Constants): Promise<void> {
+    const key = kernel.name + JSON.stringify(constants);
     const pending = this.#pending.get(key) ?? this.#prepare(kernel, constants);
     this.#pending.set(key, pending);
     return pending;
   }
 
-  async #prepare(kernel: GpuKernel, constants: Readonly<Record<string, number>>): Promise<void> {
-    if (this.#pipelines.get(kernel)?.has(keyOf(constants))) return;
+  async #prepare(kernel: GpuKernel, constants: Constants): Promise<void> {
+    if (this.#find(kernel, constants)) return;
     const { descriptor, layout, access } = this.#describe(kernel, constants);
     const pipeline = await this.#device.createComputePipelineAsync(descriptor);
     this.#keep(kernel, constants, { pipeline, layout, access, groups: new Map() });
   }
 
-  #keep(kernel: GpuKernel, constants: Readonly<Record<string, number>>, pipeline: Pipeline): Pipeline {
-    const variants = this.#pipelines.get(kernel) ?? new Map<string, Pipeline>();
-    this.#pipelines.set(kernel, variants.set(keyOf(constants), pipeline));
+  #keep(kernel: GpuKernel, constants: Constants, pipeline: Pipeline): Pipeline {
+    const variants = this.#pipelines.get(kernel) ?? [];
+    variants.push({ constants: { ...constants }, pipeline });
+    this.#pipelines.set(kernel, variants);
     return pipeline;
   }
 
@@ -87,16 +97,16 @@ export class PipelineCache {
 
   /** Forgets all bind groups: they keep destroyed buffers from being collected. */
   forgetBindGroups(): void {
-    for (const variants of this.#pipelines.values()) for (const { groups } of variants.values()) groups.clear();
+    for (const variants of this.#pipelines.values()) for (const { pipeline } of variants) pipeline.groups.clear();
     this.#bindGroups = 0;
   }
 
-  #compile(kernel: GpuKernel, constants: Readonly<Record<string, number>>): Pipeline {
+  #compile(kernel: GpuKernel, constants: Constants): Pipeline {
     const { descriptor, layout, access } = this.#describe(kernel, constants);
     return { pipeline: this.#device.createComputePipeline(descriptor), layout, access, groups: new Map() };
   }
 
-  #describe(kernel: GpuKernel, constants: Readonly<Record<string, number>>) {
+  #describe(kernel: GpuKernel, constants: Constants) {
     const { name, code } = kernel;
     const access = storageAccess(name, code);
     const entries: GPUBindGroupLayoutEntry[] = access.map((mode, i) => ({
@@ -120,10 +130,15 @@ export class PipelineCache {
   }
 }
 
-function keyOf(constants: Readonly<Record<string, number>>): string {
-  let key = '';
-  for (const name in constants) key += name + constants[name];
-  return key;
+/** Whether both have the same values under the same names. */
+function isEqual(a: Constants, b: Constants): boolean {
+  let names = 0;
+  for (const name in a) {
+    if (a[name] !== b[name]) return false;
+    names++;
+  }
+  for (const _ in b) names--;
+  return names === 0;
 }
 
 function isSame(a: readonly GpuMemory[], b: readonly GpuMemory[]): boolean {

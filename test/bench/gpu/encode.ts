@@ -8,26 +8,32 @@ import type { Table } from './context.ts';
 import { counting, replaced } from './counting.ts';
 
 /** Calls of one round: what they record stays below what the backend submits by itself (SUBMIT_AT in its driver). */
-const CALLS = 60;
-/** Dispatches of a bare pass. */
-const BARE = 480;
+const CALLS = 120;
+/** Dispatches of a bare pass, about as many as ours. */
+const BARE = 240;
 const WARM_UPS = 10;
+const ALL_SET = 'all set, 8';
 
 export const encode: Table = {
   name: 'encode',
   title: 'Host time of a dispatch, microseconds (median)',
   legend: [
-    `bare: dispatchWorkgroups alone in an open pass, pipeline and bind group set before. all set: these two in front of every dispatch.`,
-    `Others: ${CALLS} calls and the encoding of their pass up to finish(), without queue.submit; with submit: with it. vs bare: of the encoding, same rounds.`,
+    `bare: dispatchWorkgroups alone in an open pass, pipeline and bind group set before. all set: another pipeline and another bind group`,
+    `of 3 or 8 storage buffers with a dynamic offset in front of every dispatch, which is what any ops in turns need (the FFN: 8). Others:`,
+    `${CALLS} calls with all their checks and the encoding of their pass up to finish(), without queue.submit; with submit: with it.`,
   ],
   targets: [
     { what: 'host time of a dispatch over a bare one', column: 'vs bare', atMost: 5, where: (row) => row['per call'] !== undefined },
   ],
   async *rows(context) {
     const { backend, device, quick } = context;
-    const bare = await bareDispatches(device);
-    const work: Record<string, () => unknown> = { bare: bare.once, 'all set': bare.allSet };
-    const dispatchesOf: Record<string, number> = { bare: BARE, 'all set': BARE };
+    const work: Record<string, () => unknown> = {
+      bare: await bareDispatches(device, 1, false),
+      'all set, 3': await bareDispatches(device, 3, true),
+      [ALL_SET]: await bareDispatches(device, 8, true),
+    };
+    const bare = Object.keys(work);
+    const dispatchesOf: Record<string, number> = Object.fromEntries(bare.map((name) => [name, BARE]));
     for (const [name, call] of Object.entries(await calls(backend))) {
       const { dispatches } = await counting(() => {
         call();
@@ -41,14 +47,14 @@ export const encode: Table = {
     }
     const { encoding, total } = await measureHost(device, work, dispatchesOf, quick ? 20 : 60);
     for (const [what, time] of Object.entries(encoding)) {
-      const own = !['bare', 'all set'].includes(what);
+      const own = !bare.includes(what);
       yield {
         what,
         'per call': own ? dispatchesOf[what]! / CALLS : undefined,
         'us a dispatch': 1000 * time.median,
         'us with submit': own ? 1000 * total[what]!.median : undefined,
         'vs bare': what === 'bare' ? undefined : ratio(time, encoding.bare!),
-        'vs all set': own ? ratio(time, encoding['all set']!) : undefined,
+        'vs all set, 8': own ? ratio(time, encoding[ALL_SET]!) : undefined,
       };
     }
   },
@@ -73,21 +79,47 @@ async function calls(backend: Backend): Promise<Record<string, () => void>> {
   };
 }
 
-async function bareDispatches(device: GPUDevice): Promise<Record<'once' | 'allSet', () => number>> {
-  const code = '@group(0) @binding(0) var<storage, read_write> y: array<u32>; @compute @workgroup_size(1) fn main() { y[0] = 1u; }';
+/** Milliseconds that a pass of bare dispatches takes; `each` sets a pipeline and a bind group of so many buffers before every one. */
+async function bareDispatches(device: GPUDevice, buffers: number, each: boolean): Promise<() => number> {
+  const code = '@group(0) @binding(1) var<storage, read_write> y: array<u32>; @compute @workgroup_size(1) fn main() { y[0] = 1u; }';
   const module = device.createShaderModule({ code });
-  const pipeline = await device.createComputePipelineAsync({ layout: 'auto', compute: { module, entryPoint: 'main' } });
-  const buffer = device.createBuffer({ size: 256, usage: GPUBufferUsage.STORAGE });
-  const group = device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries: [{ binding: 0, resource: { buffer } }] });
-  const dispatches = (each: boolean) => () => {
+  const operands = Array.from({ length: buffers }, (_, i) => 1 + i);
+  const layout = device.createBindGroupLayout({
+    entries: [
+      { binding: 0, visibility: GPUShaderStage.COMPUTE, buffer: { type: 'uniform', hasDynamicOffset: true } },
+      ...operands.map((binding): GPUBindGroupLayoutEntry => {
+        return { binding, visibility: GPUShaderStage.COMPUTE, buffer: { type: binding === 1 ? 'storage' : 'read-only-storage' } };
+      }),
+    ],
+  });
+  const params = device.createBuffer({ size: 512, usage: GPUBufferUsage.UNIFORM });
+  const one = async () => {
+    const resources = operands.map((binding) => ({
+      binding,
+      resource: { buffer: device.createBuffer({ size: 256, usage: GPUBufferUsage.STORAGE }) },
+    }));
+    return {
+      pipeline: await device.createComputePipelineAsync({
+        layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+        compute: { module, entryPoint: 'main' },
+      }),
+      group: device.createBindGroup({ layout, entries: [{ binding: 0, resource: { buffer: params, size: 256 } }, ...resources] }),
+    };
+  };
+  const pair = [await one(), await one()] as const;
+  const offsets = [[0], [256]] as const;
+  return () => {
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, group);
+    pass.setPipeline(pair[0].pipeline);
+    pass.setBindGroup(0, pair[0].group, offsets[0]);
     const start = performance.now();
     for (let i = 0; i < BARE; i++) {
-      if (each) pass.setPipeline(pipeline);
-      if (each) pass.setBindGroup(0, group);
+      if (each) {
+        const { pipeline, group } = pair[(i % 2) as 0 | 1];
+        pass.setPipeline(pipeline);
+        pass.setBindGroup(0, group, offsets[(i % 2) as 0 | 1]);
+      }
       pass.dispatchWorkgroups(1);
     }
     const spent = performance.now() - start;
@@ -95,7 +127,6 @@ async function bareDispatches(device: GPUDevice): Promise<Record<'once' | 'allSe
     device.queue.submit([encoder.finish()]);
     return spent;
   };
-  return { once: dispatches(false), allSet: dispatches(true) };
 }
 
 /**

@@ -70,6 +70,10 @@ await fillAll(tables, context, (filled) => {
   if (values.json) console.log(JSON.stringify({ table: filled.table.name, ...plain(filled) }));
   else print(filled);
 });
+// A driver that still works when the process ends may crash it.
+await device.queue.onSubmittedWorkDone();
+device.destroy();
+await device.lost;
 process.exit(0); // some peers keep the process alive
 
 function effort(): ChainEffort {

@@ -1,5 +1,5 @@
 // The same as gathered-ffn.wgsl, to the bit, for software adapters, as linear.direct.wgsl is to linear.wgsl: an invocation owns
-// two vec4 of columns of 8 rows: gate and up of a vec4 of channels, or two of these without a gate. Needs activation.wgsl,
+// two vec4 of columns of 16 rows: gate and up of a vec4 of channels, or two of these without a gate. Needs activation.wgsl,
 // gathered-ffn.inner.wgsl and weight.*.wgsl in front.
 struct Params {
   R: u32, // rows of h, at least 1
@@ -25,7 +25,7 @@ struct Params {
 @group(0) @binding(7) var<storage, read> upBias: array<f32>; // [M]
 @group(0) @binding(8) var<storage, read_write> h: array<f32>; // [R][4 * hQuads]
 
-const TM = 8u; // rows: as many as there are accumulators below, and invocations
+const TM = 16u; // rows: as many as there are accumulators below
 const THREADS = 8u; // of two vec4 of columns: a panel of the weight, so none has to return early
 override NORM: bool = false; // whether there is one, as in linear.direct.wgsl
 override PARTS: u32 = 2; // 2 gate and up, 1 up alone
@@ -78,6 +78,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let r5 = row_at(i0 + 5u);
   let r6 = row_at(i0 + 6u);
   let r7 = row_at(i0 + 7u);
+  let r8 = row_at(i0 + 8u);
+  let r9 = row_at(i0 + 9u);
+  let r10 = row_at(i0 + 10u);
+  let r11 = row_at(i0 + 11u);
+  let r12 = row_at(i0 + 12u);
+  let r13 = row_at(i0 + 13u);
+  let r14 = row_at(i0 + 14u);
+  let r15 = row_at(i0 + 15u);
   var c0 = vec4<f32>();
   var c1 = vec4<f32>();
   var c2 = vec4<f32>();
@@ -86,6 +94,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var c5 = vec4<f32>();
   var c6 = vec4<f32>();
   var c7 = vec4<f32>();
+  var c8 = vec4<f32>();
+  var c9 = vec4<f32>();
+  var c10 = vec4<f32>();
+  var c11 = vec4<f32>();
+  var c12 = vec4<f32>();
+  var c13 = vec4<f32>();
+  var c14 = vec4<f32>();
+  var c15 = vec4<f32>();
   var d0 = vec4<f32>();
   var d1 = vec4<f32>();
   var d2 = vec4<f32>();
@@ -94,10 +110,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var d5 = vec4<f32>();
   var d6 = vec4<f32>();
   var d7 = vec4<f32>();
+  var d8 = vec4<f32>();
+  var d9 = vec4<f32>();
+  var d10 = vec4<f32>();
+  var d11 = vec4<f32>();
+  var d12 = vec4<f32>();
+  var d13 = vec4<f32>();
+  var d14 = vec4<f32>();
+  var d15 = vec4<f32>();
   if (NORM) {
-    var scale = 1.0;
-    if ((p.flags & 32u) != 0u) { scale = rms_scale(row_at(i0 + thread).start); }
-    scales[thread] = scale;
+    for (var r = thread; r < TM; r += THREADS) {
+      var scale = 1.0;
+      if ((p.flags & 32u) != 0u) { scale = rms_scale(row_at(i0 + r).start); }
+      scales[r] = scale;
+    }
     workgroupBarrier();
   }
   for (var k = 0u; k < 4u * p.quads; k++) {
@@ -131,6 +157,30 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let a7 = input(r7, k, scale, shift);
     c7 = fma(a7, first, c7);
     d7 = fma(a7, second, d7);
+    let a8 = input(r8, k, scale, shift);
+    c8 = fma(a8, first, c8);
+    d8 = fma(a8, second, d8);
+    let a9 = input(r9, k, scale, shift);
+    c9 = fma(a9, first, c9);
+    d9 = fma(a9, second, d9);
+    let a10 = input(r10, k, scale, shift);
+    c10 = fma(a10, first, c10);
+    d10 = fma(a10, second, d10);
+    let a11 = input(r11, k, scale, shift);
+    c11 = fma(a11, first, c11);
+    d11 = fma(a11, second, d11);
+    let a12 = input(r12, k, scale, shift);
+    c12 = fma(a12, first, c12);
+    d12 = fma(a12, second, d12);
+    let a13 = input(r13, k, scale, shift);
+    c13 = fma(a13, first, c13);
+    d13 = fma(a13, second, d13);
+    let a14 = input(r14, k, scale, shift);
+    c14 = fma(a14, first, c14);
+    d14 = fma(a14, second, d14);
+    let a15 = input(r15, k, scale, shift);
+    c15 = fma(a15, first, c15);
+    d15 = fma(a15, second, d15);
   }
   // Loops with bounds unknown to the compiler: unrolled, they would repeat `activate` 64 times and compile for seconds.
   let left = p.first + 4u * (column / PARTS);
@@ -146,6 +196,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       case 5u: { first = c5; second = d5; }
       case 6u: { first = c6; second = d6; }
       case 7u: { first = c7; second = d7; }
+      case 8u: { first = c8; second = d8; }
+      case 9u: { first = c9; second = d9; }
+      case 10u: { first = c10; second = d10; }
+      case 11u: { first = c11; second = d11; }
+      case 12u: { first = c12; second = d12; }
+      case 13u: { first = c13; second = d13; }
+      case 14u: { first = c14; second = d14; }
+      case 15u: { first = c15; second = d15; }
       default: {}
     }
     if (NORM) {

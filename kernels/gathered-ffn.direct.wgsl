@@ -1,5 +1,5 @@
 // The same as gathered-ffn.wgsl, to the bit, for software adapters, as linear.direct.wgsl is to linear.wgsl: an invocation owns
-// two vec4 of columns of 8 rows: gate and up of a vec4 of channels, or two of these without a gate. Needs activation.wgsl,
+// two vec4 of columns of 16 rows: gate and up of a vec4 of channels, or two of these without a gate. Needs activation.wgsl,
 // gathered-ffn.inner.wgsl and weight.*.wgsl in front.
 struct Params {
   R: u32, // rows of h, at least 1
@@ -16,47 +16,54 @@ struct Params {
   eps: f32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [T][quads]
+@group(0) @binding(1) var<storage, read> x: array<f32>; // [T][4 * quads]
 @group(0) @binding(2) var<storage, read> rows: array<u32>; // [start + R], or with stats [start + R][row, mean, scale, -]
-@group(0) @binding(3) var<storage, read> normWeight: array<vec4<f32>>; // [quads]
-@group(0) @binding(4) var<storage, read> normBias: array<vec4<f32>>; // [quads]
+@group(0) @binding(3) var<storage, read> normWeight: array<f32>; // [4 * quads]
+@group(0) @binding(4) var<storage, read> normBias: array<f32>; // [4 * quads]
 @group(0) @binding(5) var<storage, read> weight: array<Packed>; // [K][pitch / PARTS][PARTS], padding is zero
 @group(0) @binding(6) var<storage, read> gateBias: array<f32>; // [M]
 @group(0) @binding(7) var<storage, read> upBias: array<f32>; // [M]
 @group(0) @binding(8) var<storage, read_write> h: array<f32>; // [R][4 * hQuads]
 
-const TM = 8u; // rows: as many as there are accumulators below
+const TM = 16u; // rows: as many as there are accumulators below
 const THREADS = 8u; // of two vec4 of columns: a panel of the weight, so none has to return early
 override NORM: bool = false; // whether there is one, as in linear.direct.wgsl
 override PARTS: u32 = 2; // 2 gate and up, 1 up alone
 
+var<workgroup> scales: array<f32, TM>; // of an rms norm
+
 struct Row {
-  start: u32, // vec4 where the row begins
-  mean: f32,
-  scale: f32,
+  start: u32, // where the row begins
+  mean: f32, // of a layer norm, 0 without
+  scale: f32, // 1 without
 }
 
-// Rows past the end repeat the last one and are not stored.
+// Rows past the end repeat the last one and are not stored. Without a list `rows` is still bound.
 fn row_at(index: u32) -> Row {
   let i = p.start + min(index, p.R - 1u);
-  if ((p.flags & 2u) != 0u) {
-    return Row(rows[4u * i] * p.quads, bitcast<f32>(rows[4u * i + 1u]), bitcast<f32>(rows[4u * i + 2u]));
+  if (NORM && (p.flags & 2u) != 0u) {
+    return Row(rows[4u * i] * p.quads * 4u, bitcast<f32>(rows[4u * i + 1u]), bitcast<f32>(rows[4u * i + 2u]));
   }
-  if ((p.flags & 1u) != 0u) { return Row(rows[i] * p.quads, 0.0, 1.0); }
-  return Row(i * p.quads, 0.0, 1.0);
+  return Row(select(i, rows[i], (p.flags & 1u) != 0u) * p.quads * 4u, 0.0, 1.0);
 }
 
-// norm(x[row]) at vec4 k, an rms norm without its scale, which the sums get at the end; weight and bias of the norm are read once for
-// all rows. `square` has a part for every fourth k, as in gathered-ffn.wgsl.
-fn input(row: Row, k: u32, scale: vec4<f32>, shift: vec4<f32>, square: ptr<function, vec4<f32>>) -> vec4<f32> {
+// x of a row at depth k, normalised, but for the scale of an rms norm, which the sums get at the end.
+fn input(row: Row, k: u32, scale: f32, shift: f32) -> vec4<f32> {
   let value = x[row.start + k];
-  if (!NORM) { return value; }
-  *square += select(vec4<f32>(), vec4(dot(value, value)), vec4(k % 4u) == vec4(0u, 1u, 2u, 3u));
-  return (value - row.mean) * row.scale * scale + shift;
+  if (!NORM) { return vec4(value); }
+  return vec4((value - row.mean) * row.scale * scale + shift);
 }
 
-fn product(v: vec4<f32>, w: mat4x4<f32>, sum: vec4<f32>) -> vec4<f32> {
-  return fma(vec4(v.w), w[3], fma(vec4(v.z), w[2], fma(vec4(v.y), w[1], fma(vec4(v.x), w[0], sum))));
+// The scale of an rms norm. Four parts, as in gathered-ffn.wgsl.
+fn rms_scale(start: u32) -> f32 {
+  var parts = vec4<f32>();
+  for (var k = 0u; k < p.quads; k++) {
+    let at = start + 4u * k;
+    let value = vec4(x[at], x[at + 1u], x[at + 2u], x[at + 3u]);
+    parts += select(vec4<f32>(), vec4(dot(value, value)), vec4(k % 4u) == vec4(0u, 1u, 2u, 3u));
+  }
+  // Not inverseSqrt, whose error bound is looser than that of sqrt and division.
+  return 1.0 / sqrt((parts.x + parts.y + parts.z + parts.w) / p.D + p.eps);
 }
 
 @compute @workgroup_size(THREADS)
@@ -71,6 +78,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let r5 = row_at(i0 + 5u);
   let r6 = row_at(i0 + 6u);
   let r7 = row_at(i0 + 7u);
+  let r8 = row_at(i0 + 8u);
+  let r9 = row_at(i0 + 9u);
+  let r10 = row_at(i0 + 10u);
+  let r11 = row_at(i0 + 11u);
+  let r12 = row_at(i0 + 12u);
+  let r13 = row_at(i0 + 13u);
+  let r14 = row_at(i0 + 14u);
+  let r15 = row_at(i0 + 15u);
   var c0 = vec4<f32>();
   var c1 = vec4<f32>();
   var c2 = vec4<f32>();
@@ -79,6 +94,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var c5 = vec4<f32>();
   var c6 = vec4<f32>();
   var c7 = vec4<f32>();
+  var c8 = vec4<f32>();
+  var c9 = vec4<f32>();
+  var c10 = vec4<f32>();
+  var c11 = vec4<f32>();
+  var c12 = vec4<f32>();
+  var c13 = vec4<f32>();
+  var c14 = vec4<f32>();
+  var c15 = vec4<f32>();
   var d0 = vec4<f32>();
   var d1 = vec4<f32>();
   var d2 = vec4<f32>();
@@ -87,45 +110,77 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var d5 = vec4<f32>();
   var d6 = vec4<f32>();
   var d7 = vec4<f32>();
-  var s0 = vec4<f32>();
-  var s1 = vec4<f32>();
-  var s2 = vec4<f32>();
-  var s3 = vec4<f32>();
-  var s4 = vec4<f32>();
-  var s5 = vec4<f32>();
-  var s6 = vec4<f32>();
-  var s7 = vec4<f32>();
-  for (var k = 0u; k < p.quads; k++) {
-    var scale = vec4(1.0);
-    var shift = vec4<f32>();
+  var d8 = vec4<f32>();
+  var d9 = vec4<f32>();
+  var d10 = vec4<f32>();
+  var d11 = vec4<f32>();
+  var d12 = vec4<f32>();
+  var d13 = vec4<f32>();
+  var d14 = vec4<f32>();
+  var d15 = vec4<f32>();
+  if (NORM) {
+    for (var r = thread; r < TM; r += THREADS) {
+      var scale = 1.0;
+      if ((p.flags & 32u) != 0u) { scale = rms_scale(row_at(i0 + r).start); }
+      scales[r] = scale;
+    }
+    workgroupBarrier();
+  }
+  for (var k = 0u; k < 4u * p.quads; k++) {
+    let first = weight4(k, column);
+    let second = weight4(k, column + 1u);
+    var scale = 1.0;
+    var shift = 0.0;
     if (NORM) { scale = normWeight[k]; }
     if (NORM && (p.flags & 16u) != 0u) { shift = normBias[k]; }
-    let a0 = input(r0, k, scale, shift, &s0);
-    let a1 = input(r1, k, scale, shift, &s1);
-    let a2 = input(r2, k, scale, shift, &s2);
-    let a3 = input(r3, k, scale, shift, &s3);
-    let a4 = input(r4, k, scale, shift, &s4);
-    let a5 = input(r5, k, scale, shift, &s5);
-    let a6 = input(r6, k, scale, shift, &s6);
-    let a7 = input(r7, k, scale, shift, &s7);
-    var w = weight4x4(k, column);
-    c0 = product(a0, w, c0);
-    c1 = product(a1, w, c1);
-    c2 = product(a2, w, c2);
-    c3 = product(a3, w, c3);
-    c4 = product(a4, w, c4);
-    c5 = product(a5, w, c5);
-    c6 = product(a6, w, c6);
-    c7 = product(a7, w, c7);
-    w = weight4x4(k, column + 1u);
-    d0 = product(a0, w, d0);
-    d1 = product(a1, w, d1);
-    d2 = product(a2, w, d2);
-    d3 = product(a3, w, d3);
-    d4 = product(a4, w, d4);
-    d5 = product(a5, w, d5);
-    d6 = product(a6, w, d6);
-    d7 = product(a7, w, d7);
+    let a0 = input(r0, k, scale, shift);
+    c0 = fma(a0, first, c0);
+    d0 = fma(a0, second, d0);
+    let a1 = input(r1, k, scale, shift);
+    c1 = fma(a1, first, c1);
+    d1 = fma(a1, second, d1);
+    let a2 = input(r2, k, scale, shift);
+    c2 = fma(a2, first, c2);
+    d2 = fma(a2, second, d2);
+    let a3 = input(r3, k, scale, shift);
+    c3 = fma(a3, first, c3);
+    d3 = fma(a3, second, d3);
+    let a4 = input(r4, k, scale, shift);
+    c4 = fma(a4, first, c4);
+    d4 = fma(a4, second, d4);
+    let a5 = input(r5, k, scale, shift);
+    c5 = fma(a5, first, c5);
+    d5 = fma(a5, second, d5);
+    let a6 = input(r6, k, scale, shift);
+    c6 = fma(a6, first, c6);
+    d6 = fma(a6, second, d6);
+    let a7 = input(r7, k, scale, shift);
+    c7 = fma(a7, first, c7);
+    d7 = fma(a7, second, d7);
+    let a8 = input(r8, k, scale, shift);
+    c8 = fma(a8, first, c8);
+    d8 = fma(a8, second, d8);
+    let a9 = input(r9, k, scale, shift);
+    c9 = fma(a9, first, c9);
+    d9 = fma(a9, second, d9);
+    let a10 = input(r10, k, scale, shift);
+    c10 = fma(a10, first, c10);
+    d10 = fma(a10, second, d10);
+    let a11 = input(r11, k, scale, shift);
+    c11 = fma(a11, first, c11);
+    d11 = fma(a11, second, d11);
+    let a12 = input(r12, k, scale, shift);
+    c12 = fma(a12, first, c12);
+    d12 = fma(a12, second, d12);
+    let a13 = input(r13, k, scale, shift);
+    c13 = fma(a13, first, c13);
+    d13 = fma(a13, second, d13);
+    let a14 = input(r14, k, scale, shift);
+    c14 = fma(a14, first, c14);
+    d14 = fma(a14, second, d14);
+    let a15 = input(r15, k, scale, shift);
+    c15 = fma(a15, first, c15);
+    d15 = fma(a15, second, d15);
   }
   // Loops with bounds unknown to the compiler: unrolled, they would repeat `activate` 64 times and compile for seconds.
   let left = p.first + 4u * (column / PARTS);
@@ -133,22 +188,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var r = 0u; r < TM && i0 + r < p.R; r++) {
     var first = c0;
     var second = d0;
-    var square = s0;
     switch r {
-      case 1u: { first = c1; second = d1; square = s1; }
-      case 2u: { first = c2; second = d2; square = s2; }
-      case 3u: { first = c3; second = d3; square = s3; }
-      case 4u: { first = c4; second = d4; square = s4; }
-      case 5u: { first = c5; second = d5; square = s5; }
-      case 6u: { first = c6; second = d6; square = s6; }
-      case 7u: { first = c7; second = d7; square = s7; }
+      case 1u: { first = c1; second = d1; }
+      case 2u: { first = c2; second = d2; }
+      case 3u: { first = c3; second = d3; }
+      case 4u: { first = c4; second = d4; }
+      case 5u: { first = c5; second = d5; }
+      case 6u: { first = c6; second = d6; }
+      case 7u: { first = c7; second = d7; }
+      case 8u: { first = c8; second = d8; }
+      case 9u: { first = c9; second = d9; }
+      case 10u: { first = c10; second = d10; }
+      case 11u: { first = c11; second = d11; }
+      case 12u: { first = c12; second = d12; }
+      case 13u: { first = c13; second = d13; }
+      case 14u: { first = c14; second = d14; }
+      case 15u: { first = c15; second = d15; }
       default: {}
     }
-    if ((p.flags & 32u) != 0u) {
-      // Not inverseSqrt, whose error bound is looser than that of sqrt and division.
-      let scale = 1.0 / sqrt((square.x + square.y + square.z + square.w) / p.D + p.eps);
-      first *= scale;
-      second *= scale;
+    if (NORM) {
+      first *= scales[r];
+      second *= scales[r];
     }
     for (var c = 0u; c < columns; c++) {
       let at = (i0 + r) * p.hQuads * 4u + left + c;

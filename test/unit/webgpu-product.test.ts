@@ -16,7 +16,7 @@ const TILES = [
   { NX: 8, NY: 8 },
   { NX: 8, NY: 4 },
 ];
-/** Rows around the edges of the tiles, and of the 8 rows of the direct kernels; from 9 on, as fewer go through other kernels. */
+/** Rows around the edges of the tiles, and of the 8 or 16 rows of the direct kernels; from 9 on, as fewer go through other kernels. */
 const ROWS = [9, 15, 16, 17, 23, 24, 25, 33, 65];
 const [D, M] = [36, 68];
 

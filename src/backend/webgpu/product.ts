@@ -43,18 +43,22 @@ function kernelsOf(name: string, code: string): Kernels {
 interface Family {
   tiles: Kernels;
   direct: Kernels;
+  /** Rows of a workgroup of the direct kernels. With more a product is faster and takes longer to compile. */
+  directRows: 8 | 16;
   few: Kernels;
   integers: Kernels;
 }
 const LINEAR: Family = {
   tiles: kernelsOf('linear', linearCode),
   direct: kernelsOf('linear.direct', directCode),
+  directRows: 8,
   few: kernelsOf('linear.few-rows', fewRowsCode),
   integers: kernelsOf('linear.integers', int8TileCode + integersCode),
 };
 const INNER: Family = {
   tiles: kernelsOf('gathered-ffn', innerChannelCode + innerCode),
   direct: kernelsOf('gathered-ffn.direct', innerChannelCode + innerDirectCode),
+  directRows: 16,
   few: kernelsOf('gathered-ffn.few-rows', innerChannelCode + innerFewRowsCode),
   integers: kernelsOf('gathered-ffn.integers', int8TileCode + int8Code + innerChannelCode + innerIntegersCode),
 };
@@ -74,10 +78,9 @@ const TILES = [
   [8, 8],
   [8, 4],
 ] as const;
-/** vec4 of columns of a workgroup of the direct kernels, its rows, and their most rows. */
+/** vec4 of columns of a workgroup of the direct kernels, and their most rows. */
 const DIRECT_QUADS = 16;
-const DIRECT_TM = 8;
-const DIRECT_MOST = DIRECT_TM * 65535;
+const DIRECT_MOST = 8 * 65535;
 /** Accumulators of the few-rows kernels. Each number is a pipeline of its own, so not every one is worth having. */
 const ROWS_AT_ONCE = [1, 4, 8] as const;
 
@@ -298,7 +301,7 @@ function choose(
   }
   const tuned = integers ? undefined : gpu.shapes[count <= SOME_ROWS ? 'some' : 'many'];
   if (software && !integers && !tuned && count <= DIRECT_MOST) {
-    const workgroups = [Math.ceil((quads * parts) / DIRECT_QUADS), Math.ceil(count / DIRECT_TM)] as const;
+    const workgroups = [Math.ceil((quads * parts) / DIRECT_QUADS), Math.ceil(count / family.directRows)] as const;
     return { kernel: family.direct[dtype], workgroups, constants: norm ? { ...form, NORM: 1 } : form };
   }
   const groups = ([NX, NY]: readonly [number, number]) => [Math.ceil(quads / NX), Math.ceil(count / (NY * TM))] as const;

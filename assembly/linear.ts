@@ -1,8 +1,8 @@
 /** y = act(A W^T + bias) and its variants, over tiles.ts. */
 import { up_of } from './f16';
 import { activate4 } from './simd';
-import { group_of, last_tile, shares_panels, tile_panel, tile_panels, tile_rows } from './tiles';
-import { panel_bytes, plain, WIDE } from './weight-form';
+import { fetch, fetch_pages, group_of, last_tile, shares_panels, tile_panel, tile_panels, tile_rows, touch_step } from './tiles';
+import { F32, is_integer, panel_bytes, plain, WIDE } from './weight-form';
 
 /**
  * y[outRows[r]][0..N) = (or += with `accumulate`) rowGate[r] * act(a W^T + bias) for `rows` rows of packed A in groups of
@@ -44,19 +44,28 @@ export function matmul(
     }
     return;
   }
+  const end = b + <usize>((N + 7) >> 3) * panel;
+  if (form == F32) fetch(c, b, <usize>tile_panels(wide, N) * panel);
   for (let n = 0, p = b, panels = 1; n < N; n += panels << 3, p += <usize>panels * panel) {
     panels = tile_panels(wide, N - n);
     const to = y + (n << 2),
       add = bias ? bias + (n << 2) : 0,
-      w = tile_panel(form, up, c, p, <usize>panels * panel, K);
-    let at = a;
-    for (let r = 0; r < whole; r += group, at += aStride) {
-      tile_rows(form, c, at, w, K, group, panels);
+      w = tile_panel(form, up, c, p, K);
+    const size = <usize>panels * panel,
+      ahead = is_integer(form) ? 0 : min(size, end - p - size),
+      step = touch_step(ahead, K, (rows + group - 1) / group),
+      next = ahead ? p + size : p,
+      most = ahead - step * K;
+    fetch_pages(c, p + size + ahead, ahead);
+    let at = a,
+      touched: usize = 0;
+    for (let r = 0; r < whole; r += group, at += aStride, touched += step * K) {
+      tile_rows(form, c, at, w, K, group, panels, next + min(touched, most), step);
       store_tile(c, panels << 3, r, group, N - n, to, yStride, outRows, add, activation, accumulate, rowGate);
     }
     for (let i = 0, left = last ? panels : 0; i < left; i++) {
       const right: usize = i << 5; // bytes of the panels before
-      tile_rows(form, c, at, w + <usize>i * panel, K, group_of(last));
+      tile_rows(form, c, at, w + <usize>i * panel, K, group_of(last), 1, next + min(touched, most), step);
       store_tile(c, 8, whole, last, N - n - (i << 3), to + right, yStride, outRows, add && add + right, activation, accumulate, rowGate);
     }
   }

@@ -2,13 +2,13 @@
 import { up_of } from './f16';
 import { activate4 } from './simd';
 import { fetch, fetch_pages, group_of, last_tile, shares_panels, tile_panel, tile_panels, tile_rows, touch_step } from './tiles';
-import { F32, is_integer, panel_bytes, plain, WIDE } from './weight-form';
+import { blocks_of, F32, is_integer, panel_bytes, plain, Q8, WIDE } from './weight-form';
 
 /**
  * y[outRows[r]][0..N) = (or += with `accumulate`) rowGate[r] * act(a W^T + bias) for `rows` rows of packed A in groups of
  * `group` (4 or 6); without outRows row r of y. bias, outRows, rowGate are 0 when absent. aStride: bytes per group of A.
  * b: the panel of the first of the N columns, in `form`. yStride: bytes per row of y. c: 384 bytes of scratch, or
- * 192 and unpacked_bytes more.
+ * 256 and unpacked_bytes more.
  */
 export function matmul(
   form: i32,
@@ -45,6 +45,7 @@ export function matmul(
     return;
   }
   const end = b + <usize>((N + 7) >> 3) * panel;
+  const steps = is_integer(form) ? blocks_of(K) : K;
   if (form == F32) fetch(c, b, <usize>tile_panels(wide, N) * panel);
   for (let n = 0, p = b, panels = 1; n < N; n += panels << 3, p += <usize>panels * panel) {
     panels = tile_panels(wide, N - n);
@@ -52,14 +53,14 @@ export function matmul(
       add = bias ? bias + (n << 2) : 0,
       w = tile_panel(form, up, c, p, K);
     const size = <usize>panels * panel,
-      ahead = is_integer(form) ? 0 : min(size, end - p - size),
-      step = touch_step(ahead, K, (rows + group - 1) / group),
+      ahead = form == Q8 ? 0 : min(size, end - p - size),
+      step = touch_step(ahead, steps, (rows + group - 1) / group),
       next = ahead ? p + size : p,
-      most = ahead - step * K;
+      most = ahead - step * steps;
     fetch_pages(c, p + size + ahead, ahead);
     let at = a,
       touched: usize = 0;
-    for (let r = 0; r < whole; r += group, at += aStride, touched += step * K) {
+    for (let r = 0; r < whole; r += group, at += aStride, touched += step * steps) {
       tile_rows(form, c, at, w, K, group, panels, next + min(touched, most), step);
       store_tile(c, panels << 3, r, group, N - n, to, yStride, outRows, add, activation, accumulate, rowGate);
     }

@@ -5,7 +5,7 @@
  * one block's i32 only. |sum of a block| < 2^31 up to 130 000 columns. Layouts: weight-form.ts.
  */
 import { madd } from './simd';
-import { STEP_BYTES } from './weight-form';
+import { SEEN, STEP_BYTES } from './weight-form';
 
 /** c + the products of 4 (2) columns of one row and four lanes. The second operand holds codes of 0..127. */
 // @ts-ignore: decorator
@@ -68,7 +68,7 @@ export function clear32(c: usize): void {
 }
 
 /** One panel of 8 lanes, q8 or unpacked, for a group of 4 or 6 rows. `small`: the sums of a block are below 2^22. */
-export function tile_rows_i8(c: usize, a: usize, b: usize, blocks: usize, steps: usize, group: i32, small: bool): void {
+export function tile_rows_i8(c: usize, a: usize, b: usize, blocks: usize, steps: usize, group: i32, small: bool, next: usize, step: usize): void {
   const zero = f32x4.splat(0);
   for (let p = c, end = c + (group << 5); p < end; p += 32) {
     v128.store(p, zero);
@@ -76,35 +76,40 @@ export function tile_rows_i8(c: usize, a: usize, b: usize, blocks: usize, steps:
   }
   const bytes = steps * STEP_BYTES;
   if (small) {
-    if (group == 6) tile_6x8_small(c, a, b, blocks, bytes);
-    else tile_4x8_small(c, a, b, blocks, bytes);
+    if (group == 6) tile_6x8_small(c, a, b, blocks, bytes, next, step);
+    else tile_4x8_small(c, a, b, blocks, bytes, next, step);
   } else {
     if (group == 6) tile_6x8_large(c, a, b, blocks, bytes);
     else tile_4x8_large(c, a, b, blocks, bytes);
   }
 }
 
-function tile_6x8_small(c: usize, a: usize, b: usize, blocks: usize, bytes: usize): void {
-  tile_6x8_i8(c, a, b, blocks, bytes, true);
+function tile_6x8_small(c: usize, a: usize, b: usize, blocks: usize, bytes: usize, next: usize, step: usize): void {
+  tile_6x8_i8(c, a, b, blocks, bytes, true, next, step);
 }
 
 function tile_6x8_large(c: usize, a: usize, b: usize, blocks: usize, bytes: usize): void {
-  tile_6x8_i8(c, a, b, blocks, bytes, false);
+  tile_6x8_i8(c, a, b, blocks, bytes, false, 0, 0);
 }
 
-function tile_4x8_small(c: usize, a: usize, b: usize, blocks: usize, bytes: usize): void {
-  tile_4x8_i8(c, a, b, blocks, bytes, true);
+function tile_4x8_small(c: usize, a: usize, b: usize, blocks: usize, bytes: usize, next: usize, step: usize): void {
+  tile_4x8_i8(c, a, b, blocks, bytes, true, next, step);
 }
 
 function tile_4x8_large(c: usize, a: usize, b: usize, blocks: usize, bytes: usize): void {
-  tile_4x8_i8(c, a, b, blocks, bytes, false);
+  tile_4x8_i8(c, a, b, blocks, bytes, false, 0, 0);
 }
 
 // @ts-ignore: decorator
 @inline
-function tile_4x8_i8(c: usize, a: usize, b: usize, blocks: usize, bytes: usize, small: bool): void {
+function tile_4x8_i8(c: usize, a: usize, b: usize, blocks: usize, bytes: usize, small: bool, next: usize, step: usize): void {
+  let seen: i32 = 0;
   for (; blocks; blocks--) {
     const scale = b, head = a;
+    if (small) {
+      seen |= load<u8>(next);
+      next += step;
+    }
     let c00 = start(v128.load32_splat(a, 16), small), c10 = start(v128.load32_splat(a, 20), small), c20 = start(v128.load32_splat(a, 24), small), c30 = start(v128.load32_splat(a, 28), small);
     let c01 = c00, c11 = c10, c21 = c20, c31 = c30;
     a += 32;
@@ -133,13 +138,19 @@ function tile_4x8_i8(c: usize, a: usize, b: usize, blocks: usize, bytes: usize, 
     fold8(c + 64, c20, c21, v128.load32_splat(head, 8), w0, w1, small);
     fold8(c + 96, c30, c31, v128.load32_splat(head, 12), w0, w1, small);
   }
+  if (small) store<i32>(c, seen, SEEN); // or the touches would be removed
 }
 
 // @ts-ignore: decorator
 @inline
-function tile_6x8_i8(c: usize, a: usize, b: usize, blocks: usize, bytes: usize, small: bool): void {
+function tile_6x8_i8(c: usize, a: usize, b: usize, blocks: usize, bytes: usize, small: bool, next: usize, step: usize): void {
+  let seen: i32 = 0;
   for (; blocks; blocks--) {
     const scale = b, head = a;
+    if (small) {
+      seen |= load<u8>(next);
+      next += step;
+    }
     let c00 = start(v128.load32_splat(a, 24), small), c10 = start(v128.load32_splat(a, 28), small), c20 = start(v128.load32_splat(a, 32), small);
     let c30 = start(v128.load32_splat(a, 36), small), c40 = start(v128.load32_splat(a, 40), small), c50 = start(v128.load32_splat(a, 44), small);
     let c01 = c00, c11 = c10, c21 = c20, c31 = c30, c41 = c40, c51 = c50;
@@ -177,6 +188,7 @@ function tile_6x8_i8(c: usize, a: usize, b: usize, blocks: usize, bytes: usize, 
     fold8(c + 128, c40, c41, v128.load32_splat(head, 16), w0, w1, small);
     fold8(c + 160, c50, c51, v128.load32_splat(head, 20), w0, w1, small);
   }
+  if (small) store<i32>(c, seen, SEEN); // or the touches would be removed
 }
 
 /** One row by four q8 panels. */

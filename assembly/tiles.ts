@@ -321,7 +321,7 @@ export function touch_step(bytes: usize, steps: usize, tiles: usize): usize {
 @inline
 export function tile_rows(form: i32, c: usize, a: usize, b: usize, K: usize, group: i32, panels: i32, next: usize, step: usize): void {
   if (ASC_FEATURE_RELAXED_SIMD && panels > 1) tile_6x16(c, a, b, K << 5, next, step);
-  else if (is_integer(form)) tile_rows_i8(c, a, b, form == Q8 ? 1 : blocks_of(K), (form == Q8 ? blocks_of(K) << 5 : 32) / STEP, group, form != Q8);
+  else if (is_integer(form)) tile_rows_i8(c, a, b, form == Q8 ? 1 : blocks_of(K), (form == Q8 ? blocks_of(K) << 5 : 32) / STEP, group, form != Q8, next, step);
   else if (group == 6) tile_6x8(c, a, b, K, next, step);
   else tile_4x8(c, a, b, K, next, step);
 }

@@ -2,8 +2,8 @@
 import { up_of } from './f16';
 import { activated, load_part } from './linear';
 import { silu4 } from './simd';
-import { group_of, last_tile, shares_panels, tile_panel, tile_panels, tile_rows } from './tiles';
-import { panel_bytes, plain, WIDE } from './weight-form';
+import { fetch, fetch_pages, group_of, last_tile, shares_panels, tile_panel, tile_panels, tile_rows, touch_step } from './tiles';
+import { blocks_of, F32, is_integer, panel_bytes, plain, Q8, WIDE } from './weight-form';
 
 /**
  * act(a gate^T + gateBias) * (a up^T + upBias), or act(a up^T + upBias) without `gated`, for `rows` rows of packed A: as
@@ -51,22 +51,32 @@ export function matmul_inner(
     }
     return;
   }
+  const end = b + <usize>((N + 7) >> 3) * panel;
+  const steps = is_integer(form) ? blocks_of(K) : K;
+  if (form == F32) fetch(c, b, <usize>tile_panels(wide, N) * panel);
   for (let n = 0, p = b, panels = 1; n < N; n += panels << 3, p += <usize>panels * panel) {
     panels = tile_panels(wide, N - n);
     const m = first + (n >> shift);
     const addGate = gateBias ? gateBias + (m << 2) : 0,
       addUp = upBias ? upBias + (m << 2) : 0,
-      w = tile_panel(form, up, c, p, <usize>panels * panel, K);
+      w = tile_panel(form, up, c, p, K);
+    const size = <usize>panels * panel,
+      ahead = form == Q8 ? 0 : min(size, end - p - size),
+      step = touch_step(ahead, steps, (rows + group - 1) / group),
+      next = ahead ? p + size : p,
+      most = ahead - step * steps;
+    fetch_pages(c, p + size + ahead, ahead);
     let at = a,
-      to = out;
-    for (let r = 0; r < whole; r += group, at += aStride, to += groupStride) {
-      tile_rows(form, c, at, w, K, group, panels);
+      to = out,
+      touched: usize = 0;
+    for (let r = 0; r < whole; r += group, at += aStride, to += groupStride, touched += step * steps) {
+      tile_rows(form, c, at, w, K, group, panels, next + min(touched, most), step);
       inner_tile(c, panels << 3, group, M - m, to, m, rowMajor ? outStride : 0, gated, addGate, addUp, activation);
     }
     for (let i = 0, left = last ? panels : 0; i < left; i++) {
       const right = (i << 3) >> shift; // outputs of the panels before
       const bytes: usize = right << 2;
-      tile_rows(form, c, at, w + <usize>i * panel, K, group_of(last));
+      tile_rows(form, c, at, w + <usize>i * panel, K, group_of(last), 1, next + min(touched, most), step);
       inner_tile(
         c, 8, last, M - m - right, to, m + right, rowMajor ? outStride : 0, gated, addGate && addGate + bytes, addUp && addUp + bytes, activation,
       );

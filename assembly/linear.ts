@@ -1,14 +1,14 @@
 /** y = act(A W^T + bias) and its variants, over tiles.ts. */
 import { up_of } from './f16';
 import { activate4 } from './simd';
-import { group_of, last_tile, shares_panels, tile_panel, tile_panels, tile_rows } from './tiles';
-import { panel_bytes, plain, WIDE } from './weight-form';
+import { fetch, fetch_pages, group_of, last_tile, shares_panels, tile_panel, tile_panels, tile_rows, touch_step } from './tiles';
+import { blocks_of, F32, is_integer, panel_bytes, plain, Q8, WIDE } from './weight-form';
 
 /**
  * y[outRows[r]][0..N) = (or += with `accumulate`) rowGate[r] * act(a W^T + bias) for `rows` rows of packed A in groups of
  * `group` (4 or 6); without outRows row r of y. bias, outRows, rowGate are 0 when absent. aStride: bytes per group of A.
  * b: the panel of the first of the N columns, in `form`. yStride: bytes per row of y. c: 384 bytes of scratch, or
- * 192 and unpacked_bytes more.
+ * 256 and unpacked_bytes more.
  */
 export function matmul(
   form: i32,
@@ -44,19 +44,29 @@ export function matmul(
     }
     return;
   }
+  const end = b + <usize>((N + 7) >> 3) * panel;
+  const steps = is_integer(form) ? blocks_of(K) : K;
+  if (form == F32) fetch(c, b, <usize>tile_panels(wide, N) * panel);
   for (let n = 0, p = b, panels = 1; n < N; n += panels << 3, p += <usize>panels * panel) {
     panels = tile_panels(wide, N - n);
     const to = y + (n << 2),
       add = bias ? bias + (n << 2) : 0,
-      w = tile_panel(form, up, c, p, <usize>panels * panel, K);
-    let at = a;
-    for (let r = 0; r < whole; r += group, at += aStride) {
-      tile_rows(form, c, at, w, K, group, panels);
+      w = tile_panel(form, up, c, p, K);
+    const size = <usize>panels * panel,
+      ahead = form == Q8 ? 0 : min(size, end - p - size),
+      step = touch_step(ahead, steps, (rows + group - 1) / group),
+      next = ahead ? p + size : p,
+      most = ahead - step * steps;
+    fetch_pages(c, p + size + ahead, ahead);
+    let at = a,
+      touched: usize = 0;
+    for (let r = 0; r < whole; r += group, at += aStride, touched += step * steps) {
+      tile_rows(form, c, at, w, K, group, panels, next + min(touched, most), step);
       store_tile(c, panels << 3, r, group, N - n, to, yStride, outRows, add, activation, accumulate, rowGate);
     }
     for (let i = 0, left = last ? panels : 0; i < left; i++) {
       const right: usize = i << 5; // bytes of the panels before
-      tile_rows(form, c, at, w + <usize>i * panel, K, group_of(last));
+      tile_rows(form, c, at, w + <usize>i * panel, K, group_of(last), 1, next + min(touched, most), step);
       store_tile(c, 8, whole, last, N - n - (i << 3), to + right, yStride, outRows, add && add + right, activation, accumulate, rowGate);
     }
   }
@@ -77,6 +87,12 @@ function store_tile(
   accumulate: i32,
   rowGate: usize,
 ): void {
+  if (columns >= width && !activation && !rowGate) {
+    for (let n = 0; n < width; n += 8, c += 32, y += 32) {
+      store_plain(c, width << 2, r, r + count, y, yStride, outRows, bias && bias + (n << 2), accumulate);
+    }
+    return;
+  }
   for (const end = r + count; r < end; r++, c += width << 2) {
     const row = outRows ? load<u32>(outRows + (r << 2)) : r;
     const gate = f32x4.splat(rowGate ? load<f32>(rowGate + (r << 2)) : 1);
@@ -114,6 +130,36 @@ function store_tile(
       if (accumulate) x = f32x4.add(load_part(to, left), x);
       store_part(to, x, left);
     }
+  }
+}
+
+/** Eight columns of a tile whose rows are cStride bytes, as most products store them: the loop above takes three times as long. */
+function store_plain(
+  c: usize,
+  cStride: usize,
+  r: i32,
+  end: i32,
+  y: usize,
+  yStride: usize,
+  outRows: usize,
+  bias: usize,
+  accumulate: i32,
+): void {
+  let to = y + <usize>r * yStride;
+  for (; r < end; r++, c += cStride, to += yStride) {
+    if (outRows) to = y + <usize>load<u32>(outRows + (r << 2)) * yStride;
+    let x0 = v128.load(c),
+      x1 = v128.load(c, 16);
+    if (bias) {
+      x0 = f32x4.add(x0, v128.load(bias));
+      x1 = f32x4.add(x1, v128.load(bias, 16));
+    }
+    if (accumulate) {
+      x0 = f32x4.add(v128.load(to), x0);
+      x1 = f32x4.add(v128.load(to, 16), x1);
+    }
+    v128.store(to, x0);
+    v128.store(to, x1, 16);
   }
 }
 

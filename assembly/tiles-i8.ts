@@ -5,7 +5,7 @@
  * one block's i32 only. |sum of a block| < 2^31 up to 130 000 columns. Layouts: weight-form.ts.
  */
 import { madd } from './simd';
-import { STEP_BYTES } from './weight-form';
+import { SEEN, STEP_BYTES } from './weight-form';
 
 /** c + the products of 4 (2) columns of one row and four lanes. The second operand holds codes of 0..127. */
 // @ts-ignore: decorator
@@ -27,19 +27,36 @@ function lanes4(b: usize): v128 {
   return ASC_FEATURE_RELAXED_SIMD ? v128.load(b, 16) : v128.load8x8_s(b, 8);
 }
 
+/** 1.5 * 2^23: an integer below 2^22 that starts from its bits is the low part of a float. */
+const MAGIC: usize = memory.data<i32>([0x4b400000, 0x4b400000, 0x4b400000, 0x4b400000], 16);
+
+/** What the sums of a row start from. */
+// @ts-ignore: decorator
+@inline
+function start(sum: v128, small: bool): v128 {
+  return small ? i32x4.add(sum, v128.load(MAGIC)) : sum;
+}
+
+/** Sums as floats. Small ones by a subtraction: a conversion takes its turn among the dot products, of which two start in a cycle. */
+// @ts-ignore: decorator
+@inline
+function floats(sums: v128, small: bool): v128 {
+  return small ? f32x4.sub(sums, v128.load(MAGIC)) : f32x4.convert_i32x4_s(sums);
+}
+
 /** c[0..4) += sums * scale. */
 // @ts-ignore: decorator
 @inline
-function fold(c: usize, sums: v128, scale: v128): void {
-  v128.store(c, madd(f32x4.convert_i32x4_s(sums), scale, v128.load(c)));
+function fold(c: usize, sums: v128, scale: v128, small: bool): void {
+  v128.store(c, madd(floats(sums, small), scale, v128.load(c)));
 }
 
 /** Both halves of a row of a tile of 8 lanes. */
 // @ts-ignore: decorator
 @inline
-function fold8(c: usize, s0: v128, s1: v128, x: v128, w0: v128, w1: v128): void {
-  fold(c, s0, f32x4.mul(x, w0));
-  fold(c + 16, s1, f32x4.mul(x, w1));
+function fold8(c: usize, s0: v128, s1: v128, x: v128, w0: v128, w1: v128, small: bool = false): void {
+  fold(c, s0, f32x4.mul(x, w0), small);
+  fold(c + 16, s1, f32x4.mul(x, w1), small);
 }
 
 /** c[0..32) = 0. (memory.fill is a call out of the module.) */
@@ -50,21 +67,50 @@ export function clear32(c: usize): void {
   for (const end = c + 128; c < end; c += 16) v128.store(c, zero);
 }
 
-/** One panel of 8 lanes, q8 or unpacked, for a group of 4 or 6 rows. */
-export function tile_rows_i8(c: usize, a: usize, b: usize, blocks: usize, steps: usize, group: i32): void {
+/** One panel of 8 lanes, q8 or unpacked, for a group of 4 or 6 rows. `small`: the sums of a block are below 2^22. */
+export function tile_rows_i8(c: usize, a: usize, b: usize, blocks: usize, steps: usize, group: i32, small: bool, next: usize, step: usize): void {
   const zero = f32x4.splat(0);
   for (let p = c, end = c + (group << 5); p < end; p += 32) {
     v128.store(p, zero);
     v128.store(p, zero, 16);
   }
-  if (group == 6) tile_6x8_i8(c, a, b, blocks, steps * STEP_BYTES);
-  else tile_4x8_i8(c, a, b, blocks, steps * STEP_BYTES);
+  const bytes = steps * STEP_BYTES;
+  if (small) {
+    if (group == 6) tile_6x8_small(c, a, b, blocks, bytes, next, step);
+    else tile_4x8_small(c, a, b, blocks, bytes, next, step);
+  } else {
+    if (group == 6) tile_6x8_large(c, a, b, blocks, bytes);
+    else tile_4x8_large(c, a, b, blocks, bytes);
+  }
 }
 
-function tile_4x8_i8(c: usize, a: usize, b: usize, blocks: usize, bytes: usize): void {
+function tile_6x8_small(c: usize, a: usize, b: usize, blocks: usize, bytes: usize, next: usize, step: usize): void {
+  tile_6x8_i8(c, a, b, blocks, bytes, true, next, step);
+}
+
+function tile_6x8_large(c: usize, a: usize, b: usize, blocks: usize, bytes: usize): void {
+  tile_6x8_i8(c, a, b, blocks, bytes, false, 0, 0);
+}
+
+function tile_4x8_small(c: usize, a: usize, b: usize, blocks: usize, bytes: usize, next: usize, step: usize): void {
+  tile_4x8_i8(c, a, b, blocks, bytes, true, next, step);
+}
+
+function tile_4x8_large(c: usize, a: usize, b: usize, blocks: usize, bytes: usize): void {
+  tile_4x8_i8(c, a, b, blocks, bytes, false, 0, 0);
+}
+
+// @ts-ignore: decorator
+@inline
+function tile_4x8_i8(c: usize, a: usize, b: usize, blocks: usize, bytes: usize, small: bool, next: usize, step: usize): void {
+  let seen: i32 = 0;
   for (; blocks; blocks--) {
     const scale = b, head = a;
-    let c00 = v128.load32_splat(a, 16), c10 = v128.load32_splat(a, 20), c20 = v128.load32_splat(a, 24), c30 = v128.load32_splat(a, 28);
+    if (small) {
+      seen |= load<u8>(next);
+      next += step;
+    }
+    let c00 = start(v128.load32_splat(a, 16), small), c10 = start(v128.load32_splat(a, 20), small), c20 = start(v128.load32_splat(a, 24), small), c30 = start(v128.load32_splat(a, 28), small);
     let c01 = c00, c11 = c10, c21 = c20, c31 = c30;
     a += 32;
     b += 32;
@@ -87,18 +133,26 @@ function tile_4x8_i8(c: usize, a: usize, b: usize, blocks: usize, bytes: usize):
       b += STEP_BYTES;
     }
     const w0 = v128.load(scale), w1 = v128.load(scale, 16);
-    fold8(c, c00, c01, v128.load32_splat(head, 0), w0, w1);
-    fold8(c + 32, c10, c11, v128.load32_splat(head, 4), w0, w1);
-    fold8(c + 64, c20, c21, v128.load32_splat(head, 8), w0, w1);
-    fold8(c + 96, c30, c31, v128.load32_splat(head, 12), w0, w1);
+    fold8(c, c00, c01, v128.load32_splat(head, 0), w0, w1, small);
+    fold8(c + 32, c10, c11, v128.load32_splat(head, 4), w0, w1, small);
+    fold8(c + 64, c20, c21, v128.load32_splat(head, 8), w0, w1, small);
+    fold8(c + 96, c30, c31, v128.load32_splat(head, 12), w0, w1, small);
   }
+  if (small) store<i32>(c, seen, SEEN); // or the touches would be removed
 }
 
-function tile_6x8_i8(c: usize, a: usize, b: usize, blocks: usize, bytes: usize): void {
+// @ts-ignore: decorator
+@inline
+function tile_6x8_i8(c: usize, a: usize, b: usize, blocks: usize, bytes: usize, small: bool, next: usize, step: usize): void {
+  let seen: i32 = 0;
   for (; blocks; blocks--) {
     const scale = b, head = a;
-    let c00 = v128.load32_splat(a, 24), c10 = v128.load32_splat(a, 28), c20 = v128.load32_splat(a, 32);
-    let c30 = v128.load32_splat(a, 36), c40 = v128.load32_splat(a, 40), c50 = v128.load32_splat(a, 44);
+    if (small) {
+      seen |= load<u8>(next);
+      next += step;
+    }
+    let c00 = start(v128.load32_splat(a, 24), small), c10 = start(v128.load32_splat(a, 28), small), c20 = start(v128.load32_splat(a, 32), small);
+    let c30 = start(v128.load32_splat(a, 36), small), c40 = start(v128.load32_splat(a, 40), small), c50 = start(v128.load32_splat(a, 44), small);
     let c01 = c00, c11 = c10, c21 = c20, c31 = c30, c41 = c40, c51 = c50;
     a += 48;
     b += 32;
@@ -127,13 +181,14 @@ function tile_6x8_i8(c: usize, a: usize, b: usize, blocks: usize, bytes: usize):
       b += STEP_BYTES;
     }
     const w0 = v128.load(scale), w1 = v128.load(scale, 16);
-    fold8(c, c00, c01, v128.load32_splat(head, 0), w0, w1);
-    fold8(c + 32, c10, c11, v128.load32_splat(head, 4), w0, w1);
-    fold8(c + 64, c20, c21, v128.load32_splat(head, 8), w0, w1);
-    fold8(c + 96, c30, c31, v128.load32_splat(head, 12), w0, w1);
-    fold8(c + 128, c40, c41, v128.load32_splat(head, 16), w0, w1);
-    fold8(c + 160, c50, c51, v128.load32_splat(head, 20), w0, w1);
+    fold8(c, c00, c01, v128.load32_splat(head, 0), w0, w1, small);
+    fold8(c + 32, c10, c11, v128.load32_splat(head, 4), w0, w1, small);
+    fold8(c + 64, c20, c21, v128.load32_splat(head, 8), w0, w1, small);
+    fold8(c + 96, c30, c31, v128.load32_splat(head, 12), w0, w1, small);
+    fold8(c + 128, c40, c41, v128.load32_splat(head, 16), w0, w1, small);
+    fold8(c + 160, c50, c51, v128.load32_splat(head, 20), w0, w1, small);
   }
+  if (small) store<i32>(c, seen, SEEN); // or the touches would be removed
 }
 
 /** One row by four q8 panels. */

@@ -12,7 +12,11 @@ import { tile_1x32_q8, tile_rows_i8 } from './tiles-i8';
 import { tile_1x32_q4, unpack_q4 } from './tiles-q4';
 import { blocks_of, F16, F32, is_compressed, is_integer, panel_bytes, Q8, STEP, UNPACKED, unpacks } from './weight-form';
 
-function tile_4x8(c: usize, a: usize, b: usize, K: usize): void {
+/** Of the memory of most systems; of Wasm it is another thing. */
+const PAGE: usize = 4096;
+
+function tile_4x8(c: usize, a: usize, b: usize, K: usize, next: usize, step: usize): void {
+  let seen: i32 = 0;
   let c00 = f32x4.splat(0), c10 = c00, c20 = c00, c30 = c00;
   let c01 = c00, c11 = c00, c21 = c00, c31 = c00;
   const end = b + (K << 5);
@@ -30,9 +34,12 @@ function tile_4x8(c: usize, a: usize, b: usize, K: usize): void {
     x = v128.load32_splat(a, 12);
     c30 = madd(x, b0, c30);
     c31 = madd(x, b1, c31);
+    seen |= load<u8>(next);
+    next += step;
     a += 16;
     b += 32;
   }
+  store<i32>(c, seen); // or the touches would be removed
   v128.store(c, c00, 0);
   v128.store(c, c01, 16);
   v128.store(c, c10, 32);
@@ -43,7 +50,8 @@ function tile_4x8(c: usize, a: usize, b: usize, K: usize): void {
   v128.store(c, c31, 112);
 }
 
-function tile_6x8(c: usize, a: usize, b: usize, K: usize): void {
+function tile_6x8(c: usize, a: usize, b: usize, K: usize, next: usize, step: usize): void {
+  let seen: i32 = 0;
   let c00 = f32x4.splat(0), c10 = c00, c20 = c00, c30 = c00, c40 = c00, c50 = c00;
   let c01 = c00, c11 = c00, c21 = c00, c31 = c00, c41 = c00, c51 = c00;
   const end = b + (K << 5);
@@ -67,9 +75,12 @@ function tile_6x8(c: usize, a: usize, b: usize, K: usize): void {
     x = v128.load32_splat(a, 20);
     c50 = madd(x, b0, c50);
     c51 = madd(x, b1, c51);
+    seen |= load<u8>(next);
+    next += step;
     a += 24;
     b += 32;
   }
+  store<i32>(c, seen); // or the touches would be removed
   v128.store(c, c00, 0);
   v128.store(c, c01, 16);
   v128.store(c, c10, 32);
@@ -88,7 +99,8 @@ function tile_6x8(c: usize, a: usize, b: usize, K: usize): void {
  * Six rows by two panels, for engines that join neighbouring vectors into 256-bit ones (src/backend/wasm/wide.ts): 12 sums, 2
  * loads and a splat are then 15 registers. Where they are not joined it spills.
  */
-export function tile_6x16(c: usize, a: usize, b: usize, panel: usize): void {
+export function tile_6x16(c: usize, a: usize, b: usize, panel: usize, next: usize, step: usize): void {
+  let seen: i32 = 0;
   let c00 = f32x4.splat(0), c01 = c00, c02 = c00, c03 = c00;
   let c10 = c00, c11 = c00, c12 = c00, c13 = c00;
   let c20 = c00, c21 = c00, c22 = c00, c23 = c00;
@@ -129,10 +141,13 @@ export function tile_6x16(c: usize, a: usize, b: usize, panel: usize): void {
     c51 = madd(x, w1, c51);
     c52 = madd(x, w2, c52);
     c53 = madd(x, w3, c53);
+    seen |= load<u8>(next);
+    next += step;
     a += 24;
     b += 32;
     b2 += 32;
   }
+  store<i32>(c, seen);
   v128.store(c, c00, 0);
   v128.store(c, c01, 16);
   v128.store(c, c02, 32);
@@ -241,7 +256,7 @@ export function last_tile(form: i32, up: i32, c: usize, a: usize, b: usize, K: u
     tile_2x16(c, a, b, K << 5);
     return 16;
   }
-  tile_rows(form, c, a, tile_panel(form, up, c, b, panel_bytes(form, K), K), K, group_of(rows));
+  tile_rows(form, c, a, tile_panel(form, up, c, b, K), K, group_of(rows), 1, b, 0);
   return 8;
 }
 
@@ -267,32 +282,46 @@ export function shares_panels(form: i32, rows: i32, group: i32): bool {
   return rows >= group || unpacks(form, rows);
 }
 
-/** The panels of `bytes` bytes as tile_rows takes them: themselves, or one unpacked behind c. */
-export function tile_panel(form: i32, up: i32, c: usize, panel: usize, bytes: usize, K: usize): usize {
-  if (!is_compressed(form)) {
-    fetch(c, panel, bytes);
-    return panel;
-  }
-  if (is_integer(form)) return unpack_q4(c + UNPACKED, panel, blocks_of(K), form, up);
-  return unpack_f16(c + UNPACKED, panel, K, up);
+/** The panels as tile_rows takes them: themselves, or one unpacked behind c. */
+export function tile_panel(form: i32, up: i32, c: usize, panel: usize, K: usize): usize {
+  if (form == F32) return panel;
+  if (form == F16) return unpack_f16(c + UNPACKED, panel, K, up);
+  if (form != Q8) return unpack_q4(c + UNPACKED, panel, blocks_of(K), form, up);
+  fetch(c, panel, panel_bytes(form, K));
+  return panel;
 }
 
-/**
- * Brings what the tiles will read into the first cache: a tile that waited for it line by line would keep too few lines under
- * way.
- */
+/** Brings the first panels into the cache; those that follow are touched while tiles compute. */
 export function fetch(c: usize, panel: usize, bytes: usize): void {
   let seen: i32 = 0;
   for (let at = panel, end = panel + bytes; at < end; at += 64) seen |= load<i32>(at);
   store<i32>(c, seen); // or the loads would be removed
 }
 
-/** A panel of 8 columns, or two of f32, for a group of 4 or 6 rows. */
+/** One load from each page of the `bytes` bytes before `end`, so that their addresses are known when the tiles touch them. */
+export function fetch_pages(c: usize, end: usize, bytes: usize): void {
+  let seen: i32 = 0;
+  for (let left: isize = bytes, at = end - 1; left > 0; left -= PAGE, at -= PAGE) seen |= load<u8>(at);
+  store<i32>(c, seen);
+}
+
+/**
+ * Bytes from one touch to the next where each of `steps` k steps of `tiles` tiles touches some of the next `bytes` bytes of panels.
+ * So they come while the tiles compute: there is no other way to fetch, and a load that misses the caches lets only some hundred
+ * instructions pass.
+ */
 // @ts-ignore: decorator
 @inline
-export function tile_rows(form: i32, c: usize, a: usize, b: usize, K: usize, group: i32, panels: i32 = 1): void {
-  if (ASC_FEATURE_RELAXED_SIMD && panels > 1) tile_6x16(c, a, b, K << 5);
-  else if (is_integer(form)) tile_rows_i8(c, a, b, form == Q8 ? 1 : blocks_of(K), (form == Q8 ? blocks_of(K) << 5 : 32) / STEP, group);
-  else if (group == 6) tile_6x8(c, a, b, K);
-  else tile_4x8(c, a, b, K);
+export function touch_step(bytes: usize, steps: usize, tiles: usize): usize {
+  return steps ? min((bytes + steps * tiles - 1) / (steps * tiles), bytes / steps) : 0;
+}
+
+/** A panel of 8 columns, or two of f32, for a group of 4 or 6 rows. Its k steps touch the bytes next, next + step, ... */
+// @ts-ignore: decorator
+@inline
+export function tile_rows(form: i32, c: usize, a: usize, b: usize, K: usize, group: i32, panels: i32, next: usize, step: usize): void {
+  if (ASC_FEATURE_RELAXED_SIMD && panels > 1) tile_6x16(c, a, b, K << 5, next, step);
+  else if (is_integer(form)) tile_rows_i8(c, a, b, form == Q8 ? 1 : blocks_of(K), (form == Q8 ? blocks_of(K) << 5 : 32) / STEP, group, form != Q8, next, step);
+  else if (group == 6) tile_6x8(c, a, b, K, next, step);
+  else tile_4x8(c, a, b, K, next, step);
 }

@@ -41,10 +41,14 @@ export const STEP: usize = ASC_FEATURE_RELAXED_SIMD ? 4 : 2;
 @inline
 export const STEP_BYTES: usize = STEP << 3;
 
+/** Bytes behind c, and behind the sums of a tile of integers, at which it leaves what it touched. */
+// @ts-ignore: decorator
+@inline
+export const SEEN: usize = 192;
 /** Bytes behind c at which kernels unpack a panel. */
 // @ts-ignore: decorator
 @inline
-export const UNPACKED: usize = 192;
+export const UNPACKED: usize = 256;
 
 // @ts-ignore: decorator
 @inline

@@ -25,6 +25,8 @@ interface Parts {
 
 /** Two cache lines, as processors fetch them in pairs: what one thread writes shares none with another's. */
 const OWN_ALIGNMENT = 128;
+/** Bytes between one thread's scratch and the next one's: a prefetcher that follows a panel to its end reads on beyond it. */
+const OWN_DISTANCE = 2048;
 
 class WasmDriver implements Driver {
   readonly name = 'wasm';
@@ -146,8 +148,8 @@ class WasmDriver implements Driver {
       threads,
       shareFrom: this.#pool?.shareFrom ?? 0,
       ownScratch(bytes) {
-        const stride = Math.ceil(bytes / OWN_ALIGNMENT) * OWN_ALIGNMENT;
-        return { pointer: scratch(stride * threads), stride };
+        const stride = Math.ceil((bytes + OWN_DISTANCE) / OWN_ALIGNMENT) * OWN_ALIGNMENT;
+        return { pointer: scratch(stride * (threads - 1) + bytes), stride };
       },
       share: (calls) => this.#share(calls),
       u32: (values) => {

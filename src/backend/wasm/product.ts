@@ -16,7 +16,7 @@ const CALLS_PER_THREAD = 3;
 const PACKS_PER_THREAD = 4;
 const PACK_WORK = 16;
 
-/** The kernels' own scratch: the sums of one tile, or those of 192 bytes and an unpacked panel behind them. */
+/** The kernels' own scratch: the sums of one tile, or those of a narrow one and an unpacked panel UNPACKED bytes on. */
 export const TILE_BYTES = 384;
 
 export interface RowBlock {

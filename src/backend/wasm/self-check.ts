@@ -53,7 +53,7 @@ function integersRight(kernels: WasmKernels, linear: LinearMemory, pointer: numb
 
 interface Check {
   form: number;
-  /** Scratch of the tiles: 192 bytes. */
+  /** Scratch of the tiles: 256 bytes. */
   pointer: number;
   a: number;
   b: number;

@@ -1,25 +1,9 @@
-// Softmax attention, one invocation per query row and head: the rows of a workgroup walk over the same keys, so every load of
-// k and v is the same for all of them, and there is no barrier. The softmax is online: no row of logits is ever stored.
-// Head widths are multiples of 4, so that rows are read as vectors; attention.row.wgsl takes the others.
+// Softmax attention by tiles: a workgroup owns 4 NY pairs of a query row and a head and walks over tiles of 32 keys, an invocation 4 pairs by
+// 4 keys of the logits, and 4 pairs by 2 or 4 vec4 of columns of the result. Keys and values are staged in workgroup memory, as f32,
+// 64 columns at a time; queries are read through the cache. The softmax is online: no row of logits is ever stored.
+// Needs attention.keys.wgsl in front.
 //
 // An invisible key weighs 0 and its value row is replaced, not multiplied, so that infinity in it stays out.
-
-override THREADS: u32 = 32; // query rows of a workgroup
-override PER_WORD: u32 = 1u; // numbers in 32 bits of k and v: f32, or 2 of f16 and head_dim is a multiple of 8
-override QUADS: u32 = 16; // vectors of o per invocation: 4, 8, 12 or 16, at least head_dim / 4 if that is at most 16
-const MASKED = -1e30; // no infinity in WGSL
-
-struct Params {
-  rows: u32,
-  heads: u32,
-  kv_heads: u32,
-  head_dim: u32, // a multiple of 4
-  keys: u32,
-  causal: u32,
-  hidden_count: u32,
-  has_bias: u32,
-  scale: f32,
-}
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [rows, heads, head_dim]
@@ -31,45 +15,23 @@ struct Params {
 @group(0) @binding(7) var<storage, read> hidden: array<u32>; // [hidden_count, 3]: start, end, from
 @group(0) @binding(8) var<storage, read_write> o: array<vec4<f32>>; // [rows, heads, head_dim]
 
-// Keys a query at `position` may look at: positions ascend, so they are the first ones.
-fn visible_prefix(position: u32) -> u32 {
-  if (params.causal == 0u) {
-    return params.keys;
-  }
-  var low = 0u;
-  var high = params.keys;
-  while (low < high) {
-    let middle = (low + high) / 2u;
-    if (k_positions[middle] <= position) {
-      low = middle + 1u;
-    } else {
-      high = middle;
-    }
-  }
-  return low;
+override NY: u32 = 16; // invocations down, at most 16
+override WIDE: bool = false; // heads of more than 64 columns: 128 to a workgroup
+const NX = 8u; // invocations across
+const KEYS = 4u * NX; // of a tile
+const QUADS = 16u; // vec4 of columns that are staged at a time
+
+var<workgroup> staged: array<vec4<f32>, KEYS * QUADS>; // keys, then values of a tile
+var<workgroup> shared_rows: array<vec4<f32>, 4u * NY * NX>; // peaks, then weights, of the pairs of a tile
+
+// Where column c of a key is staged: so that invocations side by side find theirs in different banks.
+fn place(key: u32, c: u32) -> u32 {
+  return key * QUADS + (c ^ (key / 4u));
 }
 
-fn are_visible(q_position: u32, keys: vec4<u32>) -> vec4<bool> {
-  let positions = vec4(k_positions[keys.x], k_positions[keys.y], k_positions[keys.z], k_positions[keys.w]);
-  var visible = positions <= vec4(select(0xffffffffu, q_position, params.causal != 0u));
-  for (var i = 0u; i < params.hidden_count; i++) {
-    let inside = (positions >= vec4(hidden[3u * i])) & (positions < vec4(hidden[3u * i + 1u]));
-    visible &= !(inside & vec4(q_position >= hidden[3u * i + 2u]));
-  }
-  return visible;
-}
-
-fn bias_of(keys: vec4<u32>) -> vec4<f32> {
-  if (params.has_bias == 0u) {
-    return vec4<f32>();
-  }
-  return vec4(key_bias[keys.x], key_bias[keys.y], key_bias[keys.z], key_bias[keys.w]);
-}
-
-// Numbers 4 at to 4 at + 3 of an array, given the words that they are in.
-fn numbers(words: vec4<u32>, at: u32) -> vec4<f32> {
-  let two = select(words.xy, words.zw, at % 2u == 1u);
-  return select(bitcast<vec4<f32>>(words), vec4(unpack2x16float(two.x), unpack2x16float(two.y)), PER_WORD == 2u);
+// Where invocation (x, y) shares its numbers, 8 further on those of its next pair; for the same reason.
+fn shared_place(x: u32, y: u32) -> u32 {
+  return 4u * NX * y + (x ^ (y % NX));
 }
 
 fn key_at(at: u32) -> vec4<f32> {
@@ -80,155 +42,213 @@ fn value_at(at: u32) -> vec4<f32> {
   return numbers(v[at / PER_WORD], at);
 }
 
-// A vector of the weighted value rows of four keys; `at` are its indices in v.
-fn weigh(weights: vec4<f32>, at: vec4<u32>) -> vec4<f32> {
-  let counts = weights != vec4<f32>();
-  return weights.x * select(vec4<f32>(), value_at(at.x), counts.x) + weights.y * select(vec4<f32>(), value_at(at.y), counts.y)
-    + weights.z * select(vec4<f32>(), value_at(at.z), counts.z) + weights.w * select(vec4<f32>(), value_at(at.w), counts.w);
+// What queries at positions first to last see of keys [start, end).
+const NONE = 0u; // no query sees a key
+const SOME = 1u;
+const ALL = 2u; // every query sees every key
+fn sight(first: u32, last: u32, start: u32, end: u32) -> u32 {
+  let low = k_positions[start];
+  let high = k_positions[end - 1u];
+  var sees = select(ALL, SOME, params.causal != 0u && high > first);
+  for (var i = 0u; i < params.hidden_count; i++) {
+    let since = hidden[3u * i + 2u];
+    if (hidden[3u * i] <= high && low < hidden[3u * i + 1u] && last >= since) {
+      let covered = hidden[3u * i] <= low && high < hidden[3u * i + 1u] && first >= since;
+      sees = min(sees, select(SOME, NONE, covered));
+    }
+  }
+  return sees;
 }
 
-fn max4(x: vec4<f32>) -> f32 {
-  return max(max(x.x, x.y), max(x.z, x.w));
+fn weighed(values: mat4x4<f32>, w: vec4<f32>) -> vec4<f32> {
+  let counts = w != vec4<f32>();
+  return w.x * select(vec4<f32>(), values[0], counts.x) + w.y * select(vec4<f32>(), values[1], counts.y)
+    + w.z * select(vec4<f32>(), values[2], counts.z) + w.w * select(vec4<f32>(), values[3], counts.w);
 }
 
-@compute @workgroup_size(THREADS)
+// Adds the staged values of columns x and x + 8 by their weights, for the four pairs of row y.
+fn add_values(left: ptr<function, mat4x4<f32>>, right: ptr<function, mat4x4<f32>>, x: u32, y: u32, all: bool) {
+  for (var i = 0u; i < NX; i++) {
+    let at = shared_place(i, y);
+    let w = mat4x4(shared_rows[at], shared_rows[at + NX], shared_rows[at + 2u * NX], shared_rows[at + 3u * NX]);
+    let key = 4u * i;
+    let a = mat4x4(staged[place(key, x)], staged[place(key + 1u, x)], staged[place(key + 2u, x)], staged[place(key + 3u, x)]);
+    let c = x + NX;
+    let b = mat4x4(staged[place(key, c)], staged[place(key + 1u, c)], staged[place(key + 2u, c)], staged[place(key + 3u, c)]);
+    if (all) {
+      *left += a * w;
+      *right += b * w;
+    } else {
+      *left += mat4x4(weighed(a, w[0]), weighed(a, w[1]), weighed(a, w[2]), weighed(a, w[3]));
+      *right += mat4x4(weighed(b, w[0]), weighed(b, w[1]), weighed(b, w[2]), weighed(b, w[3]));
+    }
+  }
+}
+
+fn scaled(sums: mat4x4<f32>, by: vec4<f32>) -> mat4x4<f32> {
+  return mat4x4(sums[0] * by.x, sums[1] * by.y, sums[2] * by.z, sums[3] * by.w);
+}
+
+// The first `own` of four pairs.
+fn store(at: vec4<u32>, own: u32, sums: mat4x4<f32>) {
+  if (own > 0u) { o[at.x] = sums[0]; }
+  if (own > 1u) { o[at.y] = sums[1]; }
+  if (own > 2u) { o[at.z] = sums[2]; }
+  if (own > 3u) { o[at.w] = sums[3]; }
+}
+
+@compute @workgroup_size(NX, NY)
 fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) workgroups: vec3<u32>,
+  @builtin(local_invocation_id) local: vec3<u32>,
   @builtin(local_invocation_index) thread: u32,
 ) {
+  let x = local.x;
+  let y = local.y;
   let head_quads = params.head_dim / 4u;
-  let tiles = (params.rows + THREADS - 1u) / THREADS;
-  let column_groups = (head_quads + QUADS - 1u) / QUADS;
-  let flat = group.x + group.y * groups.x;
-  if (flat >= tiles * params.heads * column_groups) {
+  let group = params.heads / params.kv_heads;
+  let pairs = params.count * group;
+  let tiles = (pairs + 4u * NY - 1u) / (4u * NY);
+  let columns = select(QUADS, 2u * QUADS, WIDE);
+  let flat = workgroup.x + workgroup.y * workgroups.x;
+  if (flat >= tiles * params.kv_heads * ((head_quads + columns - 1u) / columns)) {
     return;
   }
-  let first_row = flat % tiles * THREADS;
-  let head = flat / tiles % params.heads;
-  let first_quad = flat / tiles / params.heads * QUADS;
-  let quads = min(QUADS, head_quads - first_quad);
-  let kv_head = head / (params.heads / params.kv_heads);
-  let limit = visible_prefix(q_positions[min(first_row + THREADS, params.rows) - 1u]);
+  let first = (tiles - 1u - flat % tiles) * 4u * NY; // the last rows, which see most keys, begin
+  let kv_head = flat / tiles % params.kv_heads;
+  let first_quad = flat / tiles / params.kv_heads * columns;
+  let first_position = q_positions[params.start + first / group];
+  let last_position = q_positions[params.start + (min(first + 4u * NY, pairs) - 1u) / group];
+  let limit = visible_prefix(last_position);
 
-  // Invocations past the last row repeat it and write nothing.
-  let row = min(first_row + thread, params.rows - 1u);
-  let q_position = q_positions[row];
-  let query = (row * params.heads + head) * head_quads;
+  // Pairs past the last one repeat it and are not stored.
+  let pair = min(first + 4u * y + vec4(0u, 1u, 2u, 3u), vec4(pairs - 1u));
+  let own = min(4u, pairs - min(pairs, first + 4u * y));
+  let rows = params.start + pair / group;
+  let positions = vec4(q_positions[rows.x], q_positions[rows.y], q_positions[rows.z], q_positions[rows.w]);
+  let query = (rows * params.heads + kv_head * group + pair % group) * head_quads;
+  let mine = shared_place(x, y);
 
-  var sums: array<vec4<f32>, 16>; // QUADS of them are used, by constant indices only, so that they stay in registers
-  var peak = MASKED;
-  var total = 0.0;
-  var seen = false;
-  for (var base = 0u; base < limit; base += 8u) {
-    let indices = array(base + vec4(0u, 1u, 2u, 3u), base + vec4(4u, 5u, 6u, 7u));
-    // Keys past the limit repeat the last one and are invisible.
-    let keys = array(min(indices[0], vec4(limit - 1u)), min(indices[1], vec4(limit - 1u)));
-    let rows = array((keys[0] * params.kv_heads + kv_head) * head_quads, (keys[1] * params.kv_heads + kv_head) * head_quads);
-
-    var dots = array<vec4<f32>, 2>();
-    for (var c = 0u; c < head_quads; c++) {
-      let x = q[query + c];
-      let at = array(rows[0] + c, rows[1] + c);
-      dots[0] += vec4(dot(x, key_at(at[0].x)), dot(x, key_at(at[0].y)), dot(x, key_at(at[0].z)), dot(x, key_at(at[0].w)));
-      dots[1] += vec4(dot(x, key_at(at[1].x)), dot(x, key_at(at[1].y)), dot(x, key_at(at[1].z)), dot(x, key_at(at[1].w)));
+  // Sums by columns x, x + 8, x + 16 and x + 24; a column of each matrix is a pair.
+  var o0 = mat4x4<f32>();
+  var o1 = mat4x4<f32>();
+  var o2 = mat4x4<f32>();
+  var o3 = mat4x4<f32>();
+  var peak = vec4(LOW);
+  var total = vec4<f32>(); // of this invocation's keys
+  var seen = vec4<u32>();
+  for (var base = 0u; base < limit; base += KEYS) {
+    let sees = sight(first_position, last_position, base, min(base + KEYS, limit));
+    if (sees == NONE) {
+      continue;
     }
-    let visible = array(
-      are_visible(q_position, keys[0]) & (indices[0] < vec4(limit)),
-      are_visible(q_position, keys[1]) & (indices[1] < vec4(limit)),
-    );
-    let logits = array(
-      select(vec4(MASKED), params.scale * dots[0] + bias_of(keys[0]), visible[0]),
-      select(vec4(MASKED), params.scale * dots[1] + bias_of(keys[1]), visible[1]),
-    );
-    let new_peak = max(peak, max(max4(logits[0]), max4(logits[1])));
+    let all = sees == ALL && base + KEYS <= limit;
+
+    var s = mat4x4<f32>(); // logits: keys base + 4 x to base + 4 x + 3 of each pair
+    for (var start = 0u; start < head_quads; start += QUADS) {
+      workgroupBarrier(); // what was staged may be overwritten
+      for (var i = thread; i < KEYS * QUADS; i += NX * NY) {
+        let c = start + i % QUADS;
+        let key = min(base + i / QUADS, limit - 1u);
+        if (c < head_quads) {
+          staged[place(i / QUADS, i % QUADS)] = key_at((key * params.kv_heads + kv_head) * head_quads + c);
+        }
+      }
+      workgroupBarrier();
+      for (var c = 0u; c < min(QUADS, head_quads - start); c++) {
+        let at = query + start + c;
+        let key = 4u * x;
+        let keys = mat4x4(staged[place(key, c)], staged[place(key + 1u, c)], staged[place(key + 2u, c)], staged[place(key + 3u, c)]);
+        s += mat4x4(q[at.x] * keys, q[at.y] * keys, q[at.z] * keys, q[at.w] * keys);
+      }
+    }
+    s *= params.scale;
+    if (params.has_bias != 0u) {
+      let keys = min(base + 4u * x + vec4(0u, 1u, 2u, 3u), vec4(limit - 1u));
+      let bias = vec4(key_bias[keys.x], key_bias[keys.y], key_bias[keys.z], key_bias[keys.w]);
+      s += mat4x4(bias, bias, bias, bias);
+    }
+    if (all) {
+      seen = vec4(1u);
+    } else {
+      for (var i = 0u; i < 4u; i++) {
+        let key = base + 4u * x + i;
+        let visible = are_visible(positions, min(key, limit - 1u)) & vec4(key < limit);
+        seen |= vec4<u32>(visible);
+        let others = vec4(i) != vec4(0u, 1u, 2u, 3u);
+        s = mat4x4(
+          select(vec4(MASKED), s[0], others | vec4(visible.x)),
+          select(vec4(MASKED), s[1], others | vec4(visible.y)),
+          select(vec4(MASKED), s[2], others | vec4(visible.z)),
+          select(vec4(MASKED), s[3], others | vec4(visible.w)),
+        );
+      }
+    }
+
+    shared_rows[mine] = vec4(max4(s[0]), max4(s[1]), max4(s[2]), max4(s[3]));
+    workgroupBarrier();
+    var new_peak = peak;
+    for (var i = 0u; i < NX; i++) {
+      new_peak = max(new_peak, shared_rows[shared_place(i, y)]);
+    }
+    workgroupBarrier(); // the weights take the place of the peaks
     let shrink = exp(peak - new_peak);
     peak = new_peak;
-    let low = select(vec4<f32>(), exp(logits[0] - peak), visible[0]);
-    let high = select(vec4<f32>(), exp(logits[1] - peak), visible[1]);
-    total = total * shrink + dot(low + high, vec4(1.0));
-    seen = seen || any(visible[0]) || any(visible[1]);
+    let w = mat4x4(
+      select(exp(s[0] - peak.x), vec4<f32>(), s[0] == vec4(MASKED)),
+      select(exp(s[1] - peak.y), vec4<f32>(), s[1] == vec4(MASKED)),
+      select(exp(s[2] - peak.z), vec4<f32>(), s[2] == vec4(MASKED)),
+      select(exp(s[3] - peak.w), vec4<f32>(), s[3] == vec4(MASKED)),
+    );
+    total = total * shrink + vec4(1.0) * w;
+    shared_rows[mine] = w[0];
+    shared_rows[mine + NX] = w[1];
+    shared_rows[mine + 2u * NX] = w[2];
+    shared_rows[mine + 3u * NX] = w[3];
 
-    for (var half = 0u; half < 2u; half++) {
-      let first = half == 0u;
-      let weights = select(high, low, first);
-      let at = select(rows[1], rows[0], first) + first_quad;
-      let scale = select(1.0, shrink, first);
-      sums[0] = sums[0] * scale + weigh(weights, at);
-      sums[1] = sums[1] * scale + weigh(weights, at + 1u);
-      sums[2] = sums[2] * scale + weigh(weights, at + 2u);
-      sums[3] = sums[3] * scale + weigh(weights, at + 3u);
-      if (QUADS > 4u) {
-        sums[4] = sums[4] * scale + weigh(weights, at + 4u);
-        sums[5] = sums[5] * scale + weigh(weights, at + 5u);
-        sums[6] = sums[6] * scale + weigh(weights, at + 6u);
-        sums[7] = sums[7] * scale + weigh(weights, at + 7u);
+    o0 = scaled(o0, shrink);
+    o1 = scaled(o1, shrink);
+    o2 = scaled(o2, shrink);
+    o3 = scaled(o3, shrink);
+    for (var start = 0u; start < columns; start += QUADS) {
+      if (start > 0u) {
+        workgroupBarrier();
       }
-      if (QUADS > 8u) {
-        sums[8] = sums[8] * scale + weigh(weights, at + 8u);
-        sums[9] = sums[9] * scale + weigh(weights, at + 9u);
-        sums[10] = sums[10] * scale + weigh(weights, at + 10u);
-        sums[11] = sums[11] * scale + weigh(weights, at + 11u);
+      for (var i = thread; i < KEYS * QUADS; i += NX * NY) {
+        let c = first_quad + start + i % QUADS;
+        let key = min(base + i / QUADS, limit - 1u);
+        if (c < head_quads) {
+          staged[place(i / QUADS, i % QUADS)] = value_at((key * params.kv_heads + kv_head) * head_quads + c);
+        }
       }
-      if (QUADS > 12u) {
-        sums[12] = sums[12] * scale + weigh(weights, at + 12u);
-        sums[13] = sums[13] * scale + weigh(weights, at + 13u);
-        sums[14] = sums[14] * scale + weigh(weights, at + 14u);
-        sums[15] = sums[15] * scale + weigh(weights, at + 15u);
+      workgroupBarrier();
+      if (start == 0u) {
+        add_values(&o0, &o1, x, y, all);
+      } else {
+        add_values(&o2, &o3, x, y, all);
       }
     }
   }
 
-  if (first_row + thread >= params.rows) {
-    return;
+  workgroupBarrier();
+  shared_rows[mine] = total;
+  shared_rows[mine + NX] = vec4<f32>(seen);
+  workgroupBarrier();
+  var totals = vec4<f32>();
+  var sighted = vec4<f32>();
+  for (var i = 0u; i < NX; i++) {
+    totals += shared_rows[shared_place(i, y)];
+    sighted += shared_rows[shared_place(i, y) + NX];
   }
   // A query that sees no key gives zeros: its sums are 0.
-  let scale = 1.0 / select(1.0, total, seen);
-  let at = query + first_quad;
-  o[at] = sums[0] * scale;
-  if (quads > 1u) {
-    o[at + 1u] = sums[1] * scale;
-  }
-  if (quads > 2u) {
-    o[at + 2u] = sums[2] * scale;
-  }
-  if (quads > 3u) {
-    o[at + 3u] = sums[3] * scale;
-  }
-  if (quads > 4u) {
-    o[at + 4u] = sums[4] * scale;
-  }
-  if (quads > 5u) {
-    o[at + 5u] = sums[5] * scale;
-  }
-  if (quads > 6u) {
-    o[at + 6u] = sums[6] * scale;
-  }
-  if (quads > 7u) {
-    o[at + 7u] = sums[7] * scale;
-  }
-  if (quads > 8u) {
-    o[at + 8u] = sums[8] * scale;
-  }
-  if (quads > 9u) {
-    o[at + 9u] = sums[9] * scale;
-  }
-  if (quads > 10u) {
-    o[at + 10u] = sums[10] * scale;
-  }
-  if (quads > 11u) {
-    o[at + 11u] = sums[11] * scale;
-  }
-  if (quads > 12u) {
-    o[at + 12u] = sums[12] * scale;
-  }
-  if (quads > 13u) {
-    o[at + 13u] = sums[13] * scale;
-  }
-  if (quads > 14u) {
-    o[at + 14u] = sums[14] * scale;
-  }
-  if (quads > 15u) {
-    o[at + 15u] = sums[15] * scale;
+  let scale = 1.0 / select(vec4(1.0), totals, sighted > vec4<f32>());
+  let column = first_quad + x;
+  let at = query + column;
+  if (column < head_quads) { store(at, own, scaled(o0, scale)); }
+  if (column + NX < head_quads) { store(at + NX, own, scaled(o1, scale)); }
+  if (WIDE) {
+    if (column + 2u * NX < head_quads) { store(at + 2u * NX, own, scaled(o2, scale)); }
+    if (column + 3u * NX < head_quads) { store(at + 3u * NX, own, scaled(o3, scale)); }
   }
 }

@@ -1,19 +1,29 @@
 import combineCode from '../../kernels/attention.combine.wgsl';
 import rowCode from '../../kernels/attention.row.wgsl';
+import valuesCode from '../../kernels/attention.values.wgsl';
+import weightsCode from '../../kernels/attention.weights.wgsl';
 import code from '../../kernels/attention.wgsl';
+import keysCode from '../../kernels/attention.keys.wgsl';
 import { widened } from '../backend/f16.ts';
 import { defineOp, type Io, input, optional, orF16, output, positionList } from '../backend/op.ts';
 import { f32, type GpuKernel, perWord } from '../backend/webgpu/binding.ts';
 import { elementGroups, rowThreads } from '../backend/webgpu/threads.ts';
 import { dot } from './dot.ts';
 
-const kernel: GpuKernel = { name: 'attention', code };
+const tilesKernel: GpuKernel = { name: 'attention', code: keysCode + code };
+const weightsKernel: GpuKernel = { name: 'attention.weights', code: keysCode + weightsCode };
+const valuesKernel: GpuKernel = { name: 'attention.values', code: keysCode + valuesCode };
 const rowKernel: GpuKernel = { name: 'attention.row', code: rowCode };
 const combineKernel: GpuKernel = { name: 'attention.combine', code: combineCode };
 /** So few query rows go through attention.row.wgsl, which shares a row among the invocations of a workgroup. So do heads of no whole vectors. */
 const FEW_ROWS = 4;
 /** Keys of one workgroup of attention.row.wgsl: few enough that a long cache fills a GPU, enough to be worth joining. */
 const SLICE_KEYS = 512;
+/** Invocations down of attention.wgsl, largest first; smaller ones are taken until there are so many workgroups. A guess, not measured on GPUs. */
+const TILES_DOWN = [16, 8, 4] as const;
+const BUSY = 128;
+/** Weights of a block of query rows on software adapters. */
+const WEIGHTS_BYTES = 2 ** 24;
 
 /** Keys at positions [start, end) are invisible to queries at positions >= from (the V-mask of Skip-Vision). */
 export type HiddenKeys = readonly [start: number, end: number, from: number];
@@ -109,13 +119,35 @@ export const attention = defineOp<AttentionAttrs>()({
     const params = [T, H, Hkv, dh, S, causal ? 1 : 0, hiddenKeys.length, keyBias ? 1 : 0, f32(scale)];
     const inputs = [q, k, v, qPositions, kPositions, keyBias, hidden];
     if (T > FEW_ROWS && dh % (16 / E) === 0) {
-      const THREADS = rowThreads(gpu, 32);
-      const QUADS = Math.min(4 * Math.ceil(dh / 16), 16);
-      gpu.dispatch(kernel, [...inputs, o], params, [Math.ceil(T / THREADS) * H * Math.ceil(dh / 4 / QUADS)], {
-        THREADS,
-        QUADS,
-        ...perWord(E),
-      });
+      if (!gpu.features.has('software-adapter')) {
+        const workgroups = (NY: number) => Math.ceil((T * H) / Hkv / (4 * NY)) * Hkv * Math.ceil(dh / 128);
+        const NY = TILES_DOWN.find((down) => workgroups(down) >= BUSY) ?? TILES_DOWN[TILES_DOWN.length - 1]!;
+        const constants = { NY, WIDE: dh > 64 ? 1 : 0, ...perWord(E) };
+        gpu.dispatch(tilesKernel, [...inputs, o], [...params, 0, T], [workgroups(NY)], constants);
+        return;
+      }
+      const pitch = 2 * Math.ceil(S / 8) + 1; // vec4 of a row of weights
+      const block = Math.min(T, Math.max(1, Math.floor(WEIGHTS_BYTES / (16 * H * pitch))));
+      const weights = gpu.scratch(16 * block * H * pitch);
+      for (let start = 0; start < T; start += block) {
+        const count = Math.min(block, T - start);
+        const pairs = (count * H) / Hkv;
+        const sizes = [...params, start, count];
+        gpu.dispatch(
+          weightsKernel,
+          [q, k, qPositions, kPositions, keyBias, hidden, weights],
+          sizes,
+          [Math.ceil(pairs / 32) * Hkv],
+          perWord(E),
+        );
+        gpu.dispatch(
+          valuesKernel,
+          [weights, v, qPositions, kPositions, hidden, o],
+          sizes,
+          [Math.ceil(pairs / 8) * Hkv * Math.ceil(dh / 64)],
+          perWord(E),
+        );
+      }
       return;
     }
     const slices = Math.max(1, Math.ceil(S / SLICE_KEYS));

@@ -4,8 +4,20 @@ import { defineOp, inout, optional, orF16, output, rowList } from '../backend/op
 import type { GpuKernel } from '../backend/webgpu/binding.ts';
 import { elementGroups } from '../backend/webgpu/threads.ts';
 
-const kernel: GpuKernel = { name: 'compact-kv', code };
-const inPlaceKernel: GpuKernel = { name: 'compact-kv.in-place', code: inPlaceCode };
+/** Rows of an invocation of compact-kv.wgsl. */
+const ROWS = 4;
+/** Kernels that move words, and vec4 of them, 16 bytes at a time. */
+const KERNELS = {
+  words: kernelsOf('u32'),
+  vectors: kernelsOf('vec4<u32>'),
+} as const;
+function kernelsOf(item: string): Record<'outOfPlace' | 'inPlace', GpuKernel> {
+  const alias = `alias Item = ${item};\n`;
+  return {
+    outOfPlace: { name: `compact-kv ${item}`, code: alias + code },
+    inPlace: { name: `compact-kv.in-place ${item}`, code: alias + inPlaceCode },
+  };
+}
 
 /**
  * Keeps the listed rows of keys and values and drops the others: row keep[i] becomes row i. Keys are moved as they are,
@@ -50,12 +62,15 @@ export const compactKv = defineOp()({
     kernels.compact_kv!(v, vOut || v, keep, A, S, U, width, R);
   },
   webgpu(gpu, { k, v, keep, kOut, vOut }, { A, S, W, R, U, E }) {
-    const width = (W * E) / 4;
+    const words = (W * E) / 4;
+    const { outOfPlace, inPlace } = words % 4 ? KERNELS.words : KERNELS.vectors;
+    const width = words % 4 ? words : words / 4;
     if (kOut) {
-      const words = A * R * width;
-      gpu.dispatch(kernel, [k, v, keep, kOut, vOut], [words, R, width, S, U], elementGroups(words));
+      const blocks = Math.ceil(R / ROWS);
+      const items = A * blocks * width;
+      gpu.dispatch(outOfPlace, [k, v, keep, kOut, vOut], [items, blocks, R, width, S, U], elementGroups(items));
     } else if (R > 0) {
-      gpu.dispatch(inPlaceKernel, [k, v, keep], [A * width, R, width, S], elementGroups(A * width));
+      gpu.dispatch(inPlace, [k, v, keep], [A * width, R, width, S], elementGroups(A * width));
     }
   },
 });

@@ -50,7 +50,7 @@ function* expanded(cases: Iterable<OpCase>): Generator<OpCase> {
 }
 
 /** Runs all cases of a row and throws one error for those that fail: which sizes fail says where the fault is. */
-async function compareRow({ op, cases }: OpRow, backend: Backend, reference: Backend): Promise<void> {
+export async function compareRow({ op, cases }: OpRow, backend: Backend, reference: Backend): Promise<void> {
   const failures: string[] = [];
   let count = 0;
   for (const opCase of cases(new Random(0x5eed))) {

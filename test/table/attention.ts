@@ -1,4 +1,4 @@
-import { type AttentionAttrs, type AttentionScoresAttrs, attention, attentionScores } from '../../src/ops/index.ts';
+import { type AttentionAttrs, type AttentionScoresAttrs, attention, attentionScores, type HiddenKeys } from '../../src/ops/index.ts';
 import { type F32, f32, out, storedAsF16, type U32, u32 } from '../operands.ts';
 import type { Random } from '../random.ts';
 import { EVEN, NONEMPTY, type OpRow, star, TURNING_POINTS } from './row.ts';
@@ -38,11 +38,11 @@ export const attentionRow: OpRow = {
   *cases(random) {
     const axes = {
       T: TURNING_POINTS,
-      S: [...TURNING_POINTS, 300],
+      S: [...TURNING_POINTS, 31, 32, 33, 300],
       spare: [1, 5],
       Hkv: [1, 3, 4, 5, 8, 9],
       group: [1, 3, 4, 7, 8],
-      dh: [...TURNING_POINTS, 128],
+      dh: [...TURNING_POINTS, 60, 68, 124, 128, 132, 260],
     };
     for (const { title, ...sizes } of star(BASE, axes)) {
       for (const causal of [true, false]) {
@@ -93,6 +93,24 @@ export const attentionRow: OpRow = {
     yield { title: 'all keys hidden from some', values: inOrder(), attrs: { ...attrs, hiddenKeys: [[0, 19, 15]] }, sums: 40 };
     yield { title: 'key bias', values: { ...inOrder(), keyBias: f32(random.normal(19, 2), 19) }, attrs, sums: 40 };
     yield { title: 'sharp logits', values: inOrder(), attrs: { ...attrs, scale: 40 }, sums: 40 * 40 ** 2 };
+    // More than one tile of keys, some of them invisible to everyone; what they hold must not matter.
+    const tail = operands(random, { ...BASE, T: 9, S: 140 });
+    const onward = { ...tail, qPositions: u32(Uint32Array.from({ length: 9 }, (_, i) => 1000 + i)) };
+    const between = tail.kPositions.u32.slice();
+    const hiddenKeys: HiddenKeys[] = [[between[20]!, between[110]!, 1000]];
+    const spoilt = tail.v.f32.slice();
+    spoilt.fill(Number.POSITIVE_INFINITY, (spoilt.length / 140) * 64, (spoilt.length / 140) * 65);
+    const values = { ...onward, v: f32(spoilt, ...tail.v.shape) };
+    yield { title: 'a long hidden block', values, attrs: { scale: 0.3, causal: true, hiddenKeys }, sums: 152 };
+    yield {
+      title: 'f16, a long hidden block',
+      values: storedAsF16({ ...onward }),
+      attrs: { scale: 0.3, causal: false, hiddenKeys },
+      sums: 152,
+    };
+    const bias = Float32Array.from({ length: 19 }, (_, i) => (i % 3 ? 0 : -1e30));
+    yield { title: 'a key bias that masks', values: { ...inOrder(), keyBias: f32(bias, 19) }, attrs, sums: 40 };
+    yield { title: 'a key bias that masks all keys', values: { ...inOrder(), keyBias: f32(bias.fill(-1e30), 19) }, attrs, sums: 40 };
     const late = u32(random.ascending(19, 3, 1000));
     yield { title: 'no visible key', values: { ...inOrder(), kPositions: late }, attrs, sums: 40 };
   },

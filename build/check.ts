@@ -32,7 +32,7 @@ const HELPERS = {
     'weighted-sum', // the value side of attention and summary
     'fill',
   ],
-  kernels: ['activation', 'int8', 'row-stats', 'weight'],
+  kernels: ['activation', 'int8', 'lanes', 'row-stats', 'weight'],
 } as const;
 
 /** Stems of a folder's files without the helpers; `name.part.wgsl` belongs to `name`. */

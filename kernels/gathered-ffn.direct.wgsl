@@ -1,6 +1,6 @@
 // The same as gathered-ffn.wgsl, to the bit, for software adapters, as linear.direct.wgsl is to linear.wgsl: an invocation owns
 // two vec4 of columns of 16 rows: gate and up of a vec4 of channels, or two of these without a gate. Needs activation.wgsl,
-// gathered-ffn.inner.wgsl and weight.*.wgsl in front.
+// gathered-ffn.inner.wgsl, lanes.*.wgsl and weight.*.wgsl in front.
 struct Params {
   R: u32, // rows of h, at least 1
   quads: u32, // vec4 per row of x
@@ -47,9 +47,8 @@ fn row_at(index: u32) -> Row {
   return Row(select(i, rows[i], (p.flags & 1u) != 0u) * p.quads * 4u, 0.0, 1.0);
 }
 
-// x of a row at depth k, normalised, but for the scale of an rms norm, which the sums get at the end.
-fn input(row: Row, k: u32, scale: f32, shift: f32) -> vec4<f32> {
-  let value = x[row.start + k];
+// A number of a row, normalised, but for the scale of an rms norm, which the sums get at the end.
+fn input(value: f32, row: Row, scale: f32, shift: f32) -> vec4<f32> {
   if (!NORM) { return vec4(value); }
   return vec4((value - row.mean) * row.scale * scale + shift);
 }
@@ -86,6 +85,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let r13 = row_at(i0 + 13u);
   let r14 = row_at(i0 + 14u);
   let r15 = row_at(i0 + 15u);
+  let lane = own_lane();
+  let q0 = row_at(i0 + lane).start;
+  let q1 = row_at(i0 + 4u + lane).start;
+  let q2 = row_at(i0 + 8u + lane).start;
+  let q3 = row_at(i0 + 12u + lane).start;
   var c0 = vec4<f32>();
   var c1 = vec4<f32>();
   var c2 = vec4<f32>();
@@ -133,52 +137,56 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var shift = 0.0;
     if (NORM) { scale = normWeight[k]; }
     if (NORM && (p.flags & 16u) != 0u) { shift = normBias[k]; }
-    let a0 = input(r0, k, scale, shift);
+    let own0 = own(q0 + k);
+    let own1 = own(q1 + k);
+    let own2 = own(q2 + k);
+    let own3 = own(q3 + k);
+    let a0 = input(lane0(own0, r0.start + k), r0, scale, shift);
     c0 = fma(a0, first, c0);
     d0 = fma(a0, second, d0);
-    let a1 = input(r1, k, scale, shift);
+    let a1 = input(lane1(own0, r1.start + k), r1, scale, shift);
     c1 = fma(a1, first, c1);
     d1 = fma(a1, second, d1);
-    let a2 = input(r2, k, scale, shift);
+    let a2 = input(lane2(own0, r2.start + k), r2, scale, shift);
     c2 = fma(a2, first, c2);
     d2 = fma(a2, second, d2);
-    let a3 = input(r3, k, scale, shift);
+    let a3 = input(lane3(own0, r3.start + k), r3, scale, shift);
     c3 = fma(a3, first, c3);
     d3 = fma(a3, second, d3);
-    let a4 = input(r4, k, scale, shift);
+    let a4 = input(lane0(own1, r4.start + k), r4, scale, shift);
     c4 = fma(a4, first, c4);
     d4 = fma(a4, second, d4);
-    let a5 = input(r5, k, scale, shift);
+    let a5 = input(lane1(own1, r5.start + k), r5, scale, shift);
     c5 = fma(a5, first, c5);
     d5 = fma(a5, second, d5);
-    let a6 = input(r6, k, scale, shift);
+    let a6 = input(lane2(own1, r6.start + k), r6, scale, shift);
     c6 = fma(a6, first, c6);
     d6 = fma(a6, second, d6);
-    let a7 = input(r7, k, scale, shift);
+    let a7 = input(lane3(own1, r7.start + k), r7, scale, shift);
     c7 = fma(a7, first, c7);
     d7 = fma(a7, second, d7);
-    let a8 = input(r8, k, scale, shift);
+    let a8 = input(lane0(own2, r8.start + k), r8, scale, shift);
     c8 = fma(a8, first, c8);
     d8 = fma(a8, second, d8);
-    let a9 = input(r9, k, scale, shift);
+    let a9 = input(lane1(own2, r9.start + k), r9, scale, shift);
     c9 = fma(a9, first, c9);
     d9 = fma(a9, second, d9);
-    let a10 = input(r10, k, scale, shift);
+    let a10 = input(lane2(own2, r10.start + k), r10, scale, shift);
     c10 = fma(a10, first, c10);
     d10 = fma(a10, second, d10);
-    let a11 = input(r11, k, scale, shift);
+    let a11 = input(lane3(own2, r11.start + k), r11, scale, shift);
     c11 = fma(a11, first, c11);
     d11 = fma(a11, second, d11);
-    let a12 = input(r12, k, scale, shift);
+    let a12 = input(lane0(own3, r12.start + k), r12, scale, shift);
     c12 = fma(a12, first, c12);
     d12 = fma(a12, second, d12);
-    let a13 = input(r13, k, scale, shift);
+    let a13 = input(lane1(own3, r13.start + k), r13, scale, shift);
     c13 = fma(a13, first, c13);
     d13 = fma(a13, second, d13);
-    let a14 = input(r14, k, scale, shift);
+    let a14 = input(lane2(own3, r14.start + k), r14, scale, shift);
     c14 = fma(a14, first, c14);
     d14 = fma(a14, second, d14);
-    let a15 = input(r15, k, scale, shift);
+    let a15 = input(lane3(own3, r15.start + k), r15, scale, shift);
     c15 = fma(a15, first, c15);
     d15 = fma(a15, second, d15);
   }

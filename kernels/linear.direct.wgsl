@@ -1,7 +1,7 @@
 // The same as linear.wgsl, to the bit, for software adapters: to them barriers and workgroup memory are dear, and so is compiling both.
-// An invocation owns 8 rows and two vec4 of columns. A load is what takes lavapipe longest to compile, a dozen blocks of code to each
-// number, so the loop over the inputs has as few as can be: one depth at a time.
-// Needs activation.wgsl and weight.*.wgsl in front.
+// An invocation owns 16 rows and two vec4 of columns. A load is what takes lavapipe longest to compile, a dozen blocks of code to each
+// number, so the loop over the inputs has as few as can be: one depth at a time, and rows are shared by lanes.*.wgsl.
+// Needs that, activation.wgsl and weight.*.wgsl in front.
 struct Params {
   R: u32, // result rows, at least 1
   quads: u32, // vec4 per row of x
@@ -27,7 +27,7 @@ struct Params {
 @group(0) @binding(7) var<storage, read> normWeight: array<f32>; // [4 * quads]
 @group(0) @binding(8) var<storage, read_write> y: array<f32>; // [U, N]
 
-const TM = 8u; // rows: as many as there are accumulators below, and invocations
+const TM = 16u; // rows: as many as there are accumulators below
 const THREADS = 8u; // of two vec4 of columns: a panel of the weight, so none has to return early
 override NORM: bool = false; // rms norm. Not in the flags: without one, its code is to be left out
 
@@ -63,6 +63,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let r5 = row_start(i0 + 5u);
   let r6 = row_start(i0 + 6u);
   let r7 = row_start(i0 + 7u);
+  let r8 = row_start(i0 + 8u);
+  let r9 = row_start(i0 + 9u);
+  let r10 = row_start(i0 + 10u);
+  let r11 = row_start(i0 + 11u);
+  let r12 = row_start(i0 + 12u);
+  let r13 = row_start(i0 + 13u);
+  let r14 = row_start(i0 + 14u);
+  let r15 = row_start(i0 + 15u);
+  let q0 = row_start(i0 + own_lane());
+  let q1 = row_start(i0 + 4u + own_lane());
+  let q2 = row_start(i0 + 8u + own_lane());
+  let q3 = row_start(i0 + 12u + own_lane());
   var c0 = vec4<f32>();
   var c1 = vec4<f32>();
   var c2 = vec4<f32>();
@@ -71,6 +83,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var c5 = vec4<f32>();
   var c6 = vec4<f32>();
   var c7 = vec4<f32>();
+  var c8 = vec4<f32>();
+  var c9 = vec4<f32>();
+  var c10 = vec4<f32>();
+  var c11 = vec4<f32>();
+  var c12 = vec4<f32>();
+  var c13 = vec4<f32>();
+  var c14 = vec4<f32>();
+  var c15 = vec4<f32>();
   var d0 = vec4<f32>();
   var d1 = vec4<f32>();
   var d2 = vec4<f32>();
@@ -79,8 +99,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var d5 = vec4<f32>();
   var d6 = vec4<f32>();
   var d7 = vec4<f32>();
+  var d8 = vec4<f32>();
+  var d9 = vec4<f32>();
+  var d10 = vec4<f32>();
+  var d11 = vec4<f32>();
+  var d12 = vec4<f32>();
+  var d13 = vec4<f32>();
+  var d14 = vec4<f32>();
+  var d15 = vec4<f32>();
   if (NORM) {
-    scales[thread] = rms_scale(row_start(i0 + thread));
+    for (var r = thread; r < TM; r += THREADS) {
+      scales[r] = rms_scale(row_start(i0 + r));
+    }
     workgroupBarrier();
   }
   for (var k = 0u; k < 4u * p.quads; k++) {
@@ -88,30 +118,58 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let right = weight4(k, quad + 1u);
     var scale = 1.0;
     if (NORM) { scale = normWeight[k]; }
-    let a0 = vec4(x[r0 + k] * scale);
+    let own0 = own(q0 + k);
+    let own1 = own(q1 + k);
+    let own2 = own(q2 + k);
+    let own3 = own(q3 + k);
+    let a0 = vec4(lane0(own0, r0 + k) * scale);
     c0 = fma(a0, left, c0);
     d0 = fma(a0, right, d0);
-    let a1 = vec4(x[r1 + k] * scale);
+    let a1 = vec4(lane1(own0, r1 + k) * scale);
     c1 = fma(a1, left, c1);
     d1 = fma(a1, right, d1);
-    let a2 = vec4(x[r2 + k] * scale);
+    let a2 = vec4(lane2(own0, r2 + k) * scale);
     c2 = fma(a2, left, c2);
     d2 = fma(a2, right, d2);
-    let a3 = vec4(x[r3 + k] * scale);
+    let a3 = vec4(lane3(own0, r3 + k) * scale);
     c3 = fma(a3, left, c3);
     d3 = fma(a3, right, d3);
-    let a4 = vec4(x[r4 + k] * scale);
+    let a4 = vec4(lane0(own1, r4 + k) * scale);
     c4 = fma(a4, left, c4);
     d4 = fma(a4, right, d4);
-    let a5 = vec4(x[r5 + k] * scale);
+    let a5 = vec4(lane1(own1, r5 + k) * scale);
     c5 = fma(a5, left, c5);
     d5 = fma(a5, right, d5);
-    let a6 = vec4(x[r6 + k] * scale);
+    let a6 = vec4(lane2(own1, r6 + k) * scale);
     c6 = fma(a6, left, c6);
     d6 = fma(a6, right, d6);
-    let a7 = vec4(x[r7 + k] * scale);
+    let a7 = vec4(lane3(own1, r7 + k) * scale);
     c7 = fma(a7, left, c7);
     d7 = fma(a7, right, d7);
+    let a8 = vec4(lane0(own2, r8 + k) * scale);
+    c8 = fma(a8, left, c8);
+    d8 = fma(a8, right, d8);
+    let a9 = vec4(lane1(own2, r9 + k) * scale);
+    c9 = fma(a9, left, c9);
+    d9 = fma(a9, right, d9);
+    let a10 = vec4(lane2(own2, r10 + k) * scale);
+    c10 = fma(a10, left, c10);
+    d10 = fma(a10, right, d10);
+    let a11 = vec4(lane3(own2, r11 + k) * scale);
+    c11 = fma(a11, left, c11);
+    d11 = fma(a11, right, d11);
+    let a12 = vec4(lane0(own3, r12 + k) * scale);
+    c12 = fma(a12, left, c12);
+    d12 = fma(a12, right, d12);
+    let a13 = vec4(lane1(own3, r13 + k) * scale);
+    c13 = fma(a13, left, c13);
+    d13 = fma(a13, right, d13);
+    let a14 = vec4(lane2(own3, r14 + k) * scale);
+    c14 = fma(a14, left, c14);
+    d14 = fma(a14, right, d14);
+    let a15 = vec4(lane3(own3, r15 + k) * scale);
+    c15 = fma(a15, left, c15);
+    d15 = fma(a15, right, d15);
   }
   // Loops with bounds unknown to the compiler: unrolled, they would repeat `activate` 64 times and compile for seconds.
   let columns = min(8u, p.count - min(4u * quad, p.count));
@@ -127,6 +185,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       case 5u: { left = c5; right = d5; }
       case 6u: { left = c6; right = d6; }
       case 7u: { left = c7; right = d7; }
+      case 8u: { left = c8; right = d8; }
+      case 9u: { left = c9; right = d9; }
+      case 10u: { left = c10; right = d10; }
+      case 11u: { left = c11; right = d11; }
+      case 12u: { left = c12; right = d12; }
+      case 13u: { left = c13; right = d13; }
+      case 14u: { left = c14; right = d14; }
+      case 15u: { left = c15; right = d15; }
       default: {}
     }
     var row = p.rowOffset + i0 + m;

@@ -16,7 +16,7 @@ const TILES = [
   { NX: 8, NY: 8 },
   { NX: 8, NY: 4 },
 ];
-/** Rows around the edges of the tiles, and of the 8 or 16 rows of the direct kernels; from 9 on, as fewer go through other kernels. */
+/** Rows around the edges of the tiles, and of the 16 rows of the direct kernels; from 9 on, as fewer go through other kernels. */
 const ROWS = [9, 15, 16, 17, 23, 24, 25, 33, 65];
 const [D, M] = [36, 68];
 
@@ -28,21 +28,31 @@ test.each(TILE_SHAPES)('a tuned tile of $NX x $NY threads is the one that runs, 
   }
 });
 
-describe.each(installedAdapters())('tiles on %s', (adapter) => {
+/** Without subgroups software adapters take other kernels. */
+const DEVICES = installedAdapters().flatMap((adapter) => [true, false].map((subgroups) => ({ adapter, subgroups })));
+
+describe.each(DEVICES)('tiles on $adapter, subgroups: $subgroups', ({ adapter, subgroups }) => {
   let backend: Backend;
+  let device: GPUDevice | undefined;
   let up: Weight;
   let plain: Weight;
   let down: Weight;
   const random = new Random(3);
   const matrix = (N: number, K: number) => ({ data: random.normal(N * K, 0.3), shape: [N, K] as const });
   beforeAll(async () => {
-    backend = await createWebGpuBackend({ gpu: await nodeGpu(adapter) });
+    const gpu = await nodeGpu(adapter);
+    device = subgroups ? undefined : await (await gpu.requestAdapter())!.requestDevice();
+    backend = await createWebGpuBackend({ gpu, device });
     expect(backend.features).toContain('software-adapter');
+    expect(backend.features.has('subgroups')).toBe(subgroups);
     up = await backend.pack({ gate: matrix(M, D), up: matrix(M, D) });
     plain = await backend.pack(matrix(M, D));
     down = await backend.pack(matrix(D, M));
   });
-  afterAll(() => backend[Symbol.asyncDispose]());
+  afterAll(async () => {
+    await backend[Symbol.asyncDispose]();
+    device?.destroy();
+  });
 
   const vector = (length: number) => backend.upload(random.normal(length));
 

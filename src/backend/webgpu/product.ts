@@ -9,6 +9,8 @@ import int8Code from '../../../kernels/int8.wgsl';
 import int8TileCode from '../../../kernels/int8.tile.wgsl';
 import linearCode from '../../../kernels/linear.wgsl';
 import directCode from '../../../kernels/linear.direct.wgsl';
+import aloneLanesCode from '../../../kernels/lanes.alone.wgsl';
+import subgroupLanesCode from '../../../kernels/lanes.subgroups.wgsl';
 import fewRowsCode from '../../../kernels/linear.few-rows.wgsl';
 import integersCode from '../../../kernels/linear.integers.wgsl';
 import padCode from '../../../kernels/linear.pad.wgsl';
@@ -32,10 +34,10 @@ const READING: Readonly<Record<WeightDType, string>> = {
   q4: q4Code,
 };
 
-/** One kernel for each dtype of the weight. */
+/** One kernel for each dtype of the weight. `head` comes first, as what it enables must. */
 type Kernels = Readonly<Record<WeightDType, GpuKernel>>;
-function kernelsOf(name: string, code: string): Kernels {
-  const kernels = WEIGHT_DTYPES.map((dtype) => [dtype, { name: `${name} ${dtype}`, code: activationCode + READING[dtype] + code }]);
+function kernelsOf(name: string, code: string, head = ''): Kernels {
+  const kernels = WEIGHT_DTYPES.map((dtype) => [dtype, { name: `${name} ${dtype}`, code: head + activationCode + READING[dtype] + code }]);
   return Object.fromEntries(kernels) as Kernels;
 }
 
@@ -43,22 +45,22 @@ function kernelsOf(name: string, code: string): Kernels {
 interface Family {
   tiles: Kernels;
   direct: Kernels;
-  /** Rows of a workgroup of the direct kernels. With more a product is faster and takes longer to compile. */
-  directRows: 8 | 16;
+  /** The direct kernels of adapters with subgroups. */
+  directSubgroups: Kernels;
   few: Kernels;
   integers: Kernels;
 }
 const LINEAR: Family = {
   tiles: kernelsOf('linear', linearCode),
-  direct: kernelsOf('linear.direct', directCode),
-  directRows: 8,
+  direct: kernelsOf('linear.direct', aloneLanesCode + directCode),
+  directSubgroups: kernelsOf('linear.direct subgroups', directCode, subgroupLanesCode),
   few: kernelsOf('linear.few-rows', fewRowsCode),
   integers: kernelsOf('linear.integers', int8TileCode + integersCode),
 };
 const INNER: Family = {
   tiles: kernelsOf('gathered-ffn', innerChannelCode + innerCode),
-  direct: kernelsOf('gathered-ffn.direct', innerChannelCode + innerDirectCode),
-  directRows: 16,
+  direct: kernelsOf('gathered-ffn.direct', aloneLanesCode + innerChannelCode + innerDirectCode),
+  directSubgroups: kernelsOf('gathered-ffn.direct subgroups', innerChannelCode + innerDirectCode, subgroupLanesCode),
   few: kernelsOf('gathered-ffn.few-rows', innerChannelCode + innerFewRowsCode),
   integers: kernelsOf('gathered-ffn.integers', int8TileCode + int8Code + innerChannelCode + innerIntegersCode),
 };
@@ -78,9 +80,10 @@ const TILES = [
   [8, 8],
   [8, 4],
 ] as const;
-/** vec4 of columns of a workgroup of the direct kernels, and their most rows. */
+/** vec4 of columns of a workgroup of the direct kernels, its rows, and their most rows. */
 const DIRECT_QUADS = 16;
-const DIRECT_MOST = 8 * 65535;
+const DIRECT_TM = 16;
+const DIRECT_MOST = DIRECT_TM * 65535;
 /** Accumulators of the few-rows kernels. Each number is a pipeline of its own, so not every one is worth having. */
 const ROWS_AT_ONCE = [1, 4, 8] as const;
 
@@ -301,8 +304,9 @@ function choose(
   }
   const tuned = integers ? undefined : gpu.shapes[count <= SOME_ROWS ? 'some' : 'many'];
   if (software && !integers && !tuned && count <= DIRECT_MOST) {
-    const workgroups = [Math.ceil((quads * parts) / DIRECT_QUADS), Math.ceil(count / family.directRows)] as const;
-    return { kernel: family.direct[dtype], workgroups, constants: norm ? { ...form, NORM: 1 } : form };
+    const workgroups = [Math.ceil((quads * parts) / DIRECT_QUADS), Math.ceil(count / DIRECT_TM)] as const;
+    const direct = gpu.features.has('subgroups') ? family.directSubgroups : family.direct;
+    return { kernel: direct[dtype], workgroups, constants: norm ? { ...form, NORM: 1 } : form };
   }
   const groups = ([NX, NY]: readonly [number, number]) => [Math.ceil(quads / NX), Math.ceil(count / (NY * TM))] as const;
   const usual = TILES.find((size) => groups(size)[0] * groups(size)[1] >= busy) ?? TILES[TILES.length - 1]!;

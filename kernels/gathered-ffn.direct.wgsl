@@ -30,7 +30,7 @@ const THREADS = 8u; // of two vec4 of columns: a panel of the weight, so none ha
 override NORM: bool = false; // whether there is one, as in linear.direct.wgsl
 override PARTS: u32 = 2; // 2 gate and up, 1 up alone
 
-var<workgroup> scales: array<f32, TM>; // of an rms norm
+var<workgroup> row_scales: array<f32, TM>; // of an rms norm
 
 struct Row {
   start: u32, // where the row begins
@@ -126,7 +126,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var r = thread; r < TM; r += THREADS) {
       var scale = 1.0;
       if ((p.flags & 32u) != 0u) { scale = rms_scale(row_at(i0 + r).start); }
-      scales[r] = scale;
+      row_scales[r] = scale;
     }
     workgroupBarrier();
   }
@@ -215,8 +215,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       default: {}
     }
     if (NORM) {
-      first *= scales[r];
-      second *= scales[r];
+      first *= row_scales[r];
+      second *= row_scales[r];
     }
     for (var c = 0u; c < columns; c++) {
       let at = (i0 + r) * p.hQuads * 4u + left + c;

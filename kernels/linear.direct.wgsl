@@ -31,7 +31,7 @@ const TM = 16u; // rows: as many as there are accumulators below
 const THREADS = 8u; // of two vec4 of columns: a panel of the weight, so none has to return early
 override NORM: bool = false; // rms norm. Not in the flags: without one, its code is to be left out
 
-var<workgroup> scales: array<f32, TM>; // of the norm
+var<workgroup> row_scales: array<f32, TM>; // of the norm
 
 // Where the row of result i begins in x; past the end that of the last one, which is not stored. Without a list `rows` is still bound.
 fn row_start(i: u32) -> u32 {
@@ -109,7 +109,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var d15 = vec4<f32>();
   if (NORM) {
     for (var r = thread; r < TM; r += THREADS) {
-      scales[r] = rms_scale(row_start(i0 + r));
+      row_scales[r] = rms_scale(row_start(i0 + r));
     }
     workgroupBarrier();
   }
@@ -202,7 +202,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var c = 0u; c < columns; c++) {
       let n = p.first + 4u * quad + c;
       var value = select(right, left, c < 4u)[c % 4u];
-      if (NORM) { value *= scales[m]; }
+      if (NORM) { value *= row_scales[m]; }
       if ((p.flags & 2u) != 0u) { value += bias[n]; }
       value = activate(p.activation, value) * gate;
       if ((p.flags & 16u) != 0u) { value += y[row * p.N + n]; }

@@ -2,8 +2,8 @@
 import { up_of } from './f16';
 import { activated, load_part } from './linear';
 import { silu4 } from './simd';
-import { fetch, fetch_pages, group_of, last_tile, shares_panels, tile_panel, tile_panels, tile_rows, touch_step } from './tiles';
-import { blocks_of, F32, is_integer, panel_bytes, plain, Q8, WIDE } from './weight-form';
+import { fetch, fetch_pages, group_of, last_tile, shares_panels, tile_panel, tile_panels, tile_rows, touch_step, touches } from './tiles';
+import { blocks_of, F32, is_integer, panel_bytes, plain, WIDE } from './weight-form';
 
 /**
  * act(a gate^T + gateBias) * (a up^T + upBias), or act(a up^T + upBias) without `gated`, for `rows` rows of packed A: as
@@ -53,7 +53,7 @@ export function matmul_inner(
   }
   const end = b + <usize>((N + 7) >> 3) * panel;
   const steps = is_integer(form) ? blocks_of(K) : K;
-  if (form == F32) fetch(c, b, <usize>tile_panels(wide, N) * panel);
+  if (form == F32 && touches(form)) fetch(c, b, <usize>tile_panels(wide, N) * panel);
   for (let n = 0, p = b, panels = 1; n < N; n += panels << 3, p += <usize>panels * panel) {
     panels = tile_panels(wide, N - n);
     const m = first + (n >> shift);
@@ -61,7 +61,7 @@ export function matmul_inner(
       addUp = upBias ? upBias + (m << 2) : 0,
       w = tile_panel(form, up, c, p, K);
     const size = <usize>panels * panel,
-      ahead = form == Q8 ? 0 : min(size, end - p - size),
+      ahead = touches(form) ? min(size, end - p - size) : 0,
       step = touch_step(ahead, steps, (rows + group - 1) / group),
       next = ahead ? p + size : p,
       most = ahead - step * steps;

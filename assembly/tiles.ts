@@ -34,12 +34,14 @@ function tile_4x8(c: usize, a: usize, b: usize, K: usize, next: usize, step: usi
     x = v128.load32_splat(a, 12);
     c30 = madd(x, b0, c30);
     c31 = madd(x, b1, c31);
-    seen |= load<u8>(next);
-    next += step;
+    if (ASC_FEATURE_RELAXED_SIMD) {
+      seen |= load<u8>(next);
+      next += step;
+    }
     a += 16;
     b += 32;
   }
-  store<i32>(c, seen); // or the touches would be removed
+  if (ASC_FEATURE_RELAXED_SIMD) store<i32>(c, seen); // or the touches would be removed
   v128.store(c, c00, 0);
   v128.store(c, c01, 16);
   v128.store(c, c10, 32);
@@ -75,12 +77,14 @@ function tile_6x8(c: usize, a: usize, b: usize, K: usize, next: usize, step: usi
     x = v128.load32_splat(a, 20);
     c50 = madd(x, b0, c50);
     c51 = madd(x, b1, c51);
-    seen |= load<u8>(next);
-    next += step;
+    if (ASC_FEATURE_RELAXED_SIMD) {
+      seen |= load<u8>(next);
+      next += step;
+    }
     a += 24;
     b += 32;
   }
-  store<i32>(c, seen); // or the touches would be removed
+  if (ASC_FEATURE_RELAXED_SIMD) store<i32>(c, seen); // or the touches would be removed
   v128.store(c, c00, 0);
   v128.store(c, c01, 16);
   v128.store(c, c10, 32);
@@ -284,14 +288,23 @@ export function shares_panels(form: i32, rows: i32, group: i32): bool {
 
 /** The panels as tile_rows takes them: themselves, or one unpacked behind c. */
 export function tile_panel(form: i32, up: i32, c: usize, panel: usize, K: usize): usize {
-  if (form == F32) return panel;
   if (form == F16) return unpack_f16(c + UNPACKED, panel, K, up);
-  if (form != Q8) return unpack_q4(c + UNPACKED, panel, blocks_of(K), form, up);
-  fetch(c, panel, panel_bytes(form, K));
+  if (is_compressed(form)) return unpack_q4(c + UNPACKED, panel, blocks_of(K), form, up);
+  if (!touches(form)) fetch(c, panel, panel_bytes(form, K));
   return panel;
 }
 
-/** Brings the first panels into the cache; those that follow are touched while tiles compute. */
+/**
+ * Whether tiles touch the next panel while they compute. Those of floats have no room for it without fused multiply-adds, and those of
+ * q8 none at all: their panels are fetched before.
+ */
+// @ts-ignore: decorator
+@inline
+export function touches(form: i32): bool {
+  return form != Q8 && (ASC_FEATURE_RELAXED_SIMD || is_integer(form));
+}
+
+/** Brings panels into the cache. */
 export function fetch(c: usize, panel: usize, bytes: usize): void {
   let seen: i32 = 0;
   for (let at = panel, end = panel + bytes; at < end; at += 64) seen |= load<i32>(at);

@@ -67,7 +67,7 @@ export function clear32(c: usize): void {
   for (const end = c + 128; c < end; c += 16) v128.store(c, zero);
 }
 
-/** One panel of 8 lanes, q8 or unpacked, for a group of 4 or 6 rows. `small`: the sums of a block are below 2^22. */
+/** One panel of 8 lanes, q8 or unpacked, for a group of 4 or 6 rows. `small`: the sums of a block are below 2^22, or its scale is infinite. */
 export function tile_rows_i8(c: usize, a: usize, b: usize, blocks: usize, steps: usize, group: i32, small: bool, next: usize, step: usize): void {
   const zero = f32x4.splat(0);
   for (let p = c, end = c + (group << 5); p < end; p += 32) {

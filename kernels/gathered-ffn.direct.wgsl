@@ -190,7 +190,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     c15 = fma(a15, first, c15);
     d15 = fma(a15, second, d15);
   }
-  // Loops with bounds unknown to the compiler: unrolled, they would repeat `activate` 64 times and compile for seconds.
+  // Loops with bounds unknown to the compiler: unrolled, they would repeat `activate` over and over and compile for seconds.
   let left = p.first + 4u * (column / PARTS);
   let columns = min(8u / PARTS, 4u * p.hQuads - min(left, 4u * p.hQuads));
   for (var r = 0u; r < TM && i0 + r < p.R; r++) {

@@ -171,7 +171,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     c15 = fma(a15, left, c15);
     d15 = fma(a15, right, d15);
   }
-  // Loops with bounds unknown to the compiler: unrolled, they would repeat `activate` 64 times and compile for seconds.
+  // Loops with bounds unknown to the compiler: unrolled, they would repeat `activate` over and over and compile for seconds.
   let columns = min(8u, p.count - min(4u * quad, p.count));
   for (var m = 0u; m < TM && i0 + m < p.R; m++) {
     let i = p.start + i0 + m;

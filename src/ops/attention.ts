@@ -22,8 +22,9 @@ const SLICE_KEYS = 512;
 /** Invocations down of attention.wgsl, largest first; smaller ones are taken until there are so many workgroups. A guess, not measured on GPUs. */
 const TILES_DOWN = [16, 8, 4] as const;
 const BUSY = 128;
-/** Weights of a block of query rows on software adapters. */
+/** Weights of a block of query rows on software adapters, where these are enough for one workgroup of WEIGHTS_PAIRS pairs of a row and a head. */
 const WEIGHTS_BYTES = 2 ** 24;
+const WEIGHTS_PAIRS = 32;
 
 /** Keys at positions [start, end) are invisible to queries at positions >= from (the V-mask of Skip-Vision). */
 export type HiddenKeys = readonly [start: number, end: number, from: number];
@@ -127,7 +128,7 @@ export const attention = defineOp<AttentionAttrs>()({
         return;
       }
       const pitch = 2 * Math.ceil(S / 8) + 1; // vec4 of a row of weights
-      const block = Math.min(T, Math.max(1, Math.floor(WEIGHTS_BYTES / (16 * H * pitch))));
+      const block = Math.min(T, Math.max(Math.ceil((WEIGHTS_PAIRS * Hkv) / H), Math.floor(WEIGHTS_BYTES / (16 * H * pitch))));
       const weights = gpu.scratch(16 * block * H * pitch);
       for (let start = 0; start < T; start += block) {
         const count = Math.min(block, T - start);
@@ -137,7 +138,7 @@ export const attention = defineOp<AttentionAttrs>()({
           weightsKernel,
           [q, k, qPositions, kPositions, keyBias, hidden, weights],
           sizes,
-          [Math.ceil(pairs / 32) * Hkv],
+          [Math.ceil(pairs / WEIGHTS_PAIRS) * Hkv],
           perWord(E),
         );
         gpu.dispatch(

@@ -14,7 +14,7 @@ export type Place = Command | { page: PageKind };
 
 /**
  * Gives the bundle its argument and passes on every line of JSON that it prints, without the last, `{"done":true}`.
- * @throws when it fails, ends without that line or takes too long.
+ * @throws what `onLine` throws first, and when it fails, ends without that line or takes too long.
  */
 export async function runBundle<Line extends object>(
   place: Place,
@@ -23,14 +23,22 @@ export async function runBundle<Line extends object>(
   onLine: (line: Line) => void,
 ): Promise<void> {
   let done = false;
+  let refusal: unknown;
   const hear = (text: string) => {
     const line = parseLine(text);
-    if (!line) return;
+    if (!line || refusal) return;
     if ('done' in line) done = true;
-    else onLine(line as Line);
+    else {
+      try {
+        onLine(line as Line);
+      } catch (error) {
+        refusal = error; // nobody above an event would catch it
+      }
+    }
   };
   if ('page' in place) await runInPage(place.page, bundle, given, TIMEOUT, hear);
   else await runCommand(place, bundle, given, hear);
+  if (refusal) throw refusal;
   if (!done) throw new Error('it ended before its last line');
 }
 

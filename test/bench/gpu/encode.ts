@@ -81,8 +81,9 @@ async function calls(backend: Backend): Promise<Record<string, () => void>> {
 
 /** Milliseconds that a pass of bare dispatches takes; `each` sets a pipeline and a bind group of so many buffers before every one. */
 async function bareDispatches(device: GPUDevice, buffers: number, each: boolean): Promise<() => number> {
-  const code = '@group(0) @binding(1) var<storage, read_write> y: array<u32>; @compute @workgroup_size(1) fn main() { y[0] = 1u; }';
-  const module = device.createShaderModule({ code });
+  // another value makes another pipeline: equal ones may be one object below
+  const codeOf = (value: number) =>
+    `@group(0) @binding(1) var<storage, read_write> y: array<u32>; @compute @workgroup_size(1) fn main() { y[0] = ${value}u; }`;
   const operands = Array.from({ length: buffers }, (_, i) => 1 + i);
   const layout = device.createBindGroupLayout({
     entries: [
@@ -93,7 +94,8 @@ async function bareDispatches(device: GPUDevice, buffers: number, each: boolean)
     ],
   });
   const params = device.createBuffer({ size: 512, usage: GPUBufferUsage.UNIFORM });
-  const one = async () => {
+  const one = async (value: number) => {
+    const module = device.createShaderModule({ code: codeOf(value) });
     const resources = operands.map((binding) => ({
       binding,
       resource: { buffer: device.createBuffer({ size: 256, usage: GPUBufferUsage.STORAGE }) },
@@ -106,7 +108,7 @@ async function bareDispatches(device: GPUDevice, buffers: number, each: boolean)
       group: device.createBindGroup({ layout, entries: [{ binding: 0, resource: { buffer: params, size: 256 } }, ...resources] }),
     };
   };
-  const pair = [await one(), await one()] as const;
+  const pair = [await one(1), await one(2)] as const;
   const offsets = [[0], [256]] as const;
   return () => {
     const encoder = device.createCommandEncoder();

@@ -53,15 +53,15 @@ export function matmul_inner(
   }
   const end = b + <usize>((N + 7) >> 3) * panel;
   const steps = is_integer(form) ? blocks_of(K) : K;
-  if (form == F32 && touches(form, tile_panels(wide, N))) fetch(c, b, panel);
+  if (form == F32 && touches(form)) fetch(c, b, <usize>tile_panels(wide, N) * panel);
   for (let n = 0, p = b, panels = 1; n < N; n += panels << 3, p += <usize>panels * panel) {
     panels = tile_panels(wide, N - n);
     const m = first + (n >> shift);
     const addGate = gateBias ? gateBias + (m << 2) : 0,
       addUp = upBias ? upBias + (m << 2) : 0,
-      w = tile_panel(form, up, c, p, K, panels);
+      w = tile_panel(form, up, c, p, K);
     const size = <usize>panels * panel,
-      ahead = touches(form, panels) ? min(size, end - p - size) : 0,
+      ahead = touches(form) ? min(size, end - p - size) : 0,
       step = touch_step(ahead, steps, (rows + group - 1) / group),
       next = ahead ? p + size : p,
       most = ahead - step * steps;

@@ -12,6 +12,9 @@ import { tile_1x32_q8, tile_rows_i8 } from './tiles-i8';
 import { tile_1x32_q4, unpack_q4 } from './tiles-q4';
 import { blocks_of, F16, F32, is_compressed, is_integer, panel_bytes, Q8, STEP, UNPACKED, unpacks } from './weight-form';
 
+/** K steps of the wide tile between two touches of the next panels. */
+const TOUCH: usize = 16;
+
 /** Of the memory of most systems; of Wasm it is another thing. */
 const PAGE: usize = 4096;
 
@@ -101,9 +104,11 @@ function tile_6x8(c: usize, a: usize, b: usize, K: usize, next: usize, step: usi
 
 /**
  * Six rows by two panels, for engines that join neighbouring vectors into 256-bit ones (src/backend/wasm/wide.ts): 12 sums, 2
- * loads and a splat are then 15 registers. Where they are not joined it spills.
+ * loads and a splat are then 15 registers. Where they are not joined it spills. At twice the speed a touch in every k step costs 4 percent:
+ * it makes one in TOUCH.
  */
-export function tile_6x16(c: usize, a: usize, b: usize, panel: usize): void {
+export function tile_6x16(c: usize, a: usize, b: usize, panel: usize, next: usize, step: usize): void {
+  let seen: i32 = 0;
   let c00 = f32x4.splat(0), c01 = c00, c02 = c00, c03 = c00;
   let c10 = c00, c11 = c00, c12 = c00, c13 = c00;
   let c20 = c00, c21 = c00, c22 = c00, c23 = c00;
@@ -113,41 +118,47 @@ export function tile_6x16(c: usize, a: usize, b: usize, panel: usize): void {
   const end = b + panel;
   let b2 = end;
   while (b < end) {
-    const w0 = v128.load(b), w1 = v128.load(b, 16), w2 = v128.load(b2), w3 = v128.load(b2, 16);
-    let x = v128.load32_splat(a, 0);
-    c00 = madd(x, w0, c00);
-    c01 = madd(x, w1, c01);
-    c02 = madd(x, w2, c02);
-    c03 = madd(x, w3, c03);
-    x = v128.load32_splat(a, 4);
-    c10 = madd(x, w0, c10);
-    c11 = madd(x, w1, c11);
-    c12 = madd(x, w2, c12);
-    c13 = madd(x, w3, c13);
-    x = v128.load32_splat(a, 8);
-    c20 = madd(x, w0, c20);
-    c21 = madd(x, w1, c21);
-    c22 = madd(x, w2, c22);
-    c23 = madd(x, w3, c23);
-    x = v128.load32_splat(a, 12);
-    c30 = madd(x, w0, c30);
-    c31 = madd(x, w1, c31);
-    c32 = madd(x, w2, c32);
-    c33 = madd(x, w3, c33);
-    x = v128.load32_splat(a, 16);
-    c40 = madd(x, w0, c40);
-    c41 = madd(x, w1, c41);
-    c42 = madd(x, w2, c42);
-    c43 = madd(x, w3, c43);
-    x = v128.load32_splat(a, 20);
-    c50 = madd(x, w0, c50);
-    c51 = madd(x, w1, c51);
-    c52 = madd(x, w2, c52);
-    c53 = madd(x, w3, c53);
-    a += 24;
-    b += 32;
-    b2 += 32;
+    seen |= load<u8>(next);
+    next += step * TOUCH;
+    const stop = min(b + 32 * TOUCH, end);
+    while (b < stop) {
+      const w0 = v128.load(b), w1 = v128.load(b, 16), w2 = v128.load(b2), w3 = v128.load(b2, 16);
+      let x = v128.load32_splat(a, 0);
+      c00 = madd(x, w0, c00);
+      c01 = madd(x, w1, c01);
+      c02 = madd(x, w2, c02);
+      c03 = madd(x, w3, c03);
+      x = v128.load32_splat(a, 4);
+      c10 = madd(x, w0, c10);
+      c11 = madd(x, w1, c11);
+      c12 = madd(x, w2, c12);
+      c13 = madd(x, w3, c13);
+      x = v128.load32_splat(a, 8);
+      c20 = madd(x, w0, c20);
+      c21 = madd(x, w1, c21);
+      c22 = madd(x, w2, c22);
+      c23 = madd(x, w3, c23);
+      x = v128.load32_splat(a, 12);
+      c30 = madd(x, w0, c30);
+      c31 = madd(x, w1, c31);
+      c32 = madd(x, w2, c32);
+      c33 = madd(x, w3, c33);
+      x = v128.load32_splat(a, 16);
+      c40 = madd(x, w0, c40);
+      c41 = madd(x, w1, c41);
+      c42 = madd(x, w2, c42);
+      c43 = madd(x, w3, c43);
+      x = v128.load32_splat(a, 20);
+      c50 = madd(x, w0, c50);
+      c51 = madd(x, w1, c51);
+      c52 = madd(x, w2, c52);
+      c53 = madd(x, w3, c53);
+      a += 24;
+      b += 32;
+      b2 += 32;
+    }
   }
+  store<i32>(c, seen);
   v128.store(c, c00, 0);
   v128.store(c, c01, 16);
   v128.store(c, c02, 32);
@@ -256,7 +267,7 @@ export function last_tile(form: i32, up: i32, c: usize, a: usize, b: usize, K: u
     tile_2x16(c, a, b, K << 5);
     return 16;
   }
-  tile_rows(form, c, a, tile_panel(form, up, c, b, K, 1), K, group_of(rows), 1, b, 0);
+  tile_rows(form, c, a, tile_panel(form, up, c, b, K), K, group_of(rows), 1, b, 0);
   return 8;
 }
 
@@ -282,22 +293,22 @@ export function shares_panels(form: i32, rows: i32, group: i32): bool {
   return rows >= group || unpacks(form, rows);
 }
 
-/** The `panels` panels as tile_rows takes them: themselves, or the one unpacked behind c. */
-export function tile_panel(form: i32, up: i32, c: usize, panel: usize, K: usize, panels: i32): usize {
+/** The panels as tile_rows takes them: themselves, or one unpacked behind c. */
+export function tile_panel(form: i32, up: i32, c: usize, panel: usize, K: usize): usize {
   if (form == F16) return unpack_f16(c + UNPACKED, panel, K, up);
   if (is_compressed(form)) return unpack_q4(c + UNPACKED, panel, blocks_of(K), form, up);
-  if (!touches(form, panels)) fetch(c, panel, <usize>panels * panel_bytes(form, K));
+  if (!touches(form)) fetch(c, panel, panel_bytes(form, K));
   return panel;
 }
 
 /**
- * Whether tiles of `panels` panels touch the next ones while they compute. Those of floats have no room for it without fused
- * multiply-adds, the wide tile has no more registers, and those of q8 gain nothing: their panels are fetched before.
+ * Whether tiles touch the next panel while they compute. Those of floats have no room for it without fused multiply-adds, and those of
+ * q8 none at all: their panels are fetched before.
  */
 // @ts-ignore: decorator
 @inline
-export function touches(form: i32, panels: i32): bool {
-  return panels == 1 && form != Q8 && (ASC_FEATURE_RELAXED_SIMD || is_integer(form));
+export function touches(form: i32): bool {
+  return form != Q8 && (ASC_FEATURE_RELAXED_SIMD || is_integer(form));
 }
 
 /** Brings panels into the cache. */
@@ -329,7 +340,7 @@ export function touch_step(bytes: usize, steps: usize, tiles: usize): usize {
 // @ts-ignore: decorator
 @inline
 export function tile_rows(form: i32, c: usize, a: usize, b: usize, K: usize, group: i32, panels: i32, next: usize, step: usize): void {
-  if (ASC_FEATURE_RELAXED_SIMD && panels > 1) tile_6x16(c, a, b, K << 5);
+  if (ASC_FEATURE_RELAXED_SIMD && panels > 1) tile_6x16(c, a, b, K << 5, next, step);
   else if (is_integer(form)) tile_rows_i8(c, a, b, form == Q8 ? 1 : blocks_of(K), (form == Q8 ? blocks_of(K) << 5 : 32) / STEP, group, form != Q8, next, step);
   else if (group == 6) tile_6x8(c, a, b, K, next, step);
   else tile_4x8(c, a, b, K, next, step);

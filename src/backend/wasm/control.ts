@@ -27,8 +27,11 @@ export const CONTROL_BYTES = HEAD_BYTES + TABLE_NUMBERS * 8;
 
 /** Far below what misses can take LEFT to, and far enough above the smallest number. */
 const QUIT = -(2 ** 30);
-/** How long a thread polls before it sleeps. Waking takes 5-50 us; polling longer takes the core from whoever needs it. */
-const SPIN_MS = 0.05;
+/**
+ * How long a thread polls before it sleeps: longer than what lies between two products (the last call of another thread, checks, packing),
+ * or a worker would sleep before each. Waking takes 5-50 us; polling longer takes the core from whoever needs it.
+ */
+const SPIN_MS = 0.1;
 const POLLS = 32;
 
 export interface Control {

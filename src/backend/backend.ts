@@ -105,7 +105,10 @@ export interface Backend extends AsyncDisposable {
   run<O extends Op>(op: O, io: IoOf<O>, attrs: AttrsOf<O>): void;
   /** Waits for all that was enqueued before it and copies the tensor out. */
   read<D extends DType>(tensor: Tensor<D>, options?: SignalOption): Promise<ArrayOf<D>>;
-  /** Hands enqueued work to the device and lets other tasks of this thread run once. Does not wait for the work. */
+  /**
+   * Hands enqueued work to the device and lets other tasks of this thread run once. Does not wait for the work. On a GPU the kernels
+   * that the work is the first to need are compiled meanwhile, all at once; so they are in a pause.
+   */
   flush(options?: SignalOption): Promise<void>;
   /** Lets other tasks of this thread run once. Unlike `flush` it may keep enqueued work back, to hand it over with more. */
   pause(options?: SignalOption): Promise<void>;
@@ -147,6 +150,8 @@ export interface Driver {
   ): void;
   read(handle: unknown, bytes: number): Promise<ArrayBuffer>;
   flush(): Promise<void>;
+  /** Compiles what enqueued work needs, beside other work. Awaited in every pause. */
+  prepare?(): Promise<void>;
   /** Bytes held from the system. */
   reserved(): number;
   dispose(): Promise<void>;

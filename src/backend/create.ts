@@ -173,6 +173,7 @@ class CheckedBackend implements Backend {
   async pause({ signal }: SignalOption = {}): Promise<void> {
     this.#alive();
     signal?.throwIfAborted();
+    if (this.#driver.prepare) await withAbort(this.#driver.prepare(), signal);
     await yieldToOthers();
     signal?.throwIfAborted();
     this.#alive();

@@ -176,6 +176,69 @@ describe.each(adapters)('the WebGPU driver on %s', (name) => {
     await own[Symbol.asyncDispose]();
   });
 
+  describe('where several kernels can be compiled at once', () => {
+    /** As on a GPU: software adapters compile in turn. */
+    async function openAsGpu() {
+      const device = await (await gpu.requestAdapter())!.requestDevice();
+      const made = { now: 0, beside: 0 };
+      const { createComputePipeline, createComputePipelineAsync } = device;
+      device.createComputePipeline = (descriptor) => {
+        made.now++;
+        return createComputePipeline.call(device, descriptor);
+      };
+      device.createComputePipelineAsync = (descriptor) => {
+        made.beside++;
+        return createComputePipelineAsync.call(device, descriptor);
+      };
+      Object.defineProperty(device, 'adapterInfo', { value: { description: 'a GPU' } });
+      const own = await createWebGpuBackend({ device });
+      const x = own.upload(data);
+      const y = own.empty({ dtype: 'f32', shape: [data.length] });
+      const run = (threads: number) => own.run(scaleOp('test_scale', scaleWith(scaleKernel, threads)), { x, y }, { factor: threads });
+      return { device, own, x, y, run, made };
+    }
+
+    test('a flush and a pause compile all that is missing; else the submit does', async () => {
+      const { device, own, y, run, made } = await openAsGpu();
+      for (const threads of [1, 2, 4, 1]) run(threads);
+      for (let i = 0; i < 600; i++) run(4); // far more than a batch, were nothing missing
+      expect(made).toEqual({ now: 0, beside: 0 });
+      await own.flush();
+      expect(made).toEqual({ now: 0, beside: 3 });
+      for (const threads of [4, 8]) run(threads);
+      await own.pause();
+      expect(made).toEqual({ now: 0, beside: 4 });
+      expect(Array.from(await own.read(y))).toEqual(times(8));
+      run(16);
+      const values = own.read(y);
+      run(4);
+      expect(Array.from(await values)).toEqual(times(16));
+      expect(made).toEqual({ now: 1, beside: 4 });
+      await own[Symbol.asyncDispose]();
+      device.destroy();
+    });
+
+    test('a refused kernel is told as ever', async () => {
+      const { device, own, x, y, run } = await openAsGpu();
+      own.run(broken, { x, y }, { factor: 1 });
+      run(2);
+      await own.pause();
+      await expect(own.read(y)).rejects.toMatchObject({ code: 'backend-failed', op: expect.stringContaining('test-broken') });
+      await own[Symbol.asyncDispose]();
+      device.destroy();
+    });
+
+    test.each(['flush', 'pause'] as const)('a device lost meanwhile ends the %s', async (what) => {
+      const { device, own, run } = await openAsGpu();
+      device.createComputePipelineAsync = () => new Promise(() => {});
+      run(2);
+      const waiting = own[what]();
+      device.destroy();
+      await expect(waiting).rejects.toMatchObject({ code: 'device-lost' });
+      await own[Symbol.asyncDispose]();
+    });
+  });
+
   test('device and buffers of the caller survive', async () => {
     const device = await (await gpu.requestAdapter())!.requestDevice();
     let lost = false;

@@ -32,6 +32,8 @@ export class CommandList {
   readonly #pipelines: PipelineCache;
   readonly #arena: GPUBuffer;
   readonly #params = new DataView(new ArrayBuffer(ARENA_BYTES));
+  /** What the recorded commands need and was not compiled when they were recorded. */
+  readonly missing = new Set<Pipeline>();
   #commands: Command[] = [];
   #timed = false;
 
@@ -64,6 +66,7 @@ export class CommandList {
       at += 4;
     }
     if (command.onTime) this.#timed = true;
+    if (!command.pipeline.compiled) this.missing.add(command.pipeline);
     this.#commands.push(command);
   }
 
@@ -73,7 +76,7 @@ export class CommandList {
     this.#timed = this.#commands.some(({ onTime }) => onTime);
   }
 
-  /** Hands everything to the queue and starts an empty list. */
+  /** Hands everything to the queue and starts an empty list. Nothing may be missing. */
   submit(copy: ReadCopy | undefined): void {
     const commands = this.#commands;
     this.#commands = [];
@@ -95,7 +98,7 @@ export class CommandList {
           timed = onTime;
           current = undefined;
         }
-        if (pipeline !== current) pass.setPipeline(pipeline.pipeline);
+        if (pipeline !== current) pass.setPipeline(pipeline.compiled!);
         current = pipeline;
         pass.setBindGroup(0, this.#pipelines.bindGroup(pipeline, this.#arena, operands), OFFSETS[slot]!);
         pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);

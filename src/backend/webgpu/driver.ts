@@ -13,7 +13,7 @@ import { ARENA_BYTES, ARENA_SLOTS, CommandList, type ReadCopy } from './commands
 import { type DeviceOptions, openDevice, type OpenDevice } from './device.ts';
 import { Faults } from './faults.ts';
 import { packSlice, planSlices } from './pack.ts';
-import { PipelineCache } from './pipelines.ts';
+import { type Pipeline, PipelineCache } from './pipelines.ts';
 import type { OnTime } from './timestamps.ts';
 import { type Tuning, tune } from './tune.ts';
 
@@ -170,7 +170,9 @@ class WebGpuDriver implements Driver {
       this.#scratches = [];
     }
     if (batch === this.#faults.batch && this.#commands.length === start) onTime?.(0); // nothing to do
-    if (this.#commands.length >= (this.#idle ? FIRST_SUBMIT_AT : SUBMIT_AT)) this.#submit();
+    // A submit compiles what is missing, one after the other: the next flush or pause does so beside other work.
+    const enough = this.#idle ? FIRST_SUBMIT_AT : SUBMIT_AT;
+    if (this.#commands.length >= enough && !this.#commands.missing.size) this.#submit();
   }
 
   async read(handle: unknown, bytes: number): Promise<ArrayBuffer> {
@@ -212,7 +214,7 @@ class WebGpuDriver implements Driver {
       tune(
         {
           features: this.features,
-          prepare: (kernel, constants) => this.#pipelines.prepare(kernel, constants),
+          prepare: (kernel, constants) => this.#pipelines.prepare(this.#pipeline(kernel, constants)),
           allocate: (bytes) => this.allocate(bytes),
           free: (operand) => this.free(operand),
           write: (operand, data) => this.write(operand, data),
@@ -240,7 +242,16 @@ class WebGpuDriver implements Driver {
     this.description = `${this.description.split(', tuned: ')[0]}, tuned: ${chosen.join(', ') || 'nothing faster found'}`;
   }
 
+  async prepare(): Promise<void> {
+    const { missing } = this.#commands;
+    // Software adapters compile in turn anyway, and lose up to a third of the time when asked for several at once.
+    if (!missing.size || this.features.has('software-adapter')) return;
+    // Who is refused is told by the submit, which tries again and knows whom it spoils.
+    await this.#orLost(Promise.allSettled(Array.from(missing, (pipeline) => this.#pipelines.prepare(pipeline))));
+  }
+
   async flush(): Promise<void> {
+    await this.prepare();
     this.#submit();
     await yieldToOthers();
     this.#faults.check();
@@ -269,7 +280,7 @@ class WebGpuDriver implements Driver {
   ): void {
     if (x === 0 || y === 0 || z === 0) return;
     if (this.#commands.length >= ARENA_SLOTS) this.#submit();
-    const pipeline = this.#pipelines.get(kernel, constants, (make) => this.#faults.watchSetup(`kernel ${kernel.name}`, make));
+    const pipeline = this.#pipeline(kernel, constants);
     if (operands.length !== pipeline.access.length) {
       throw new SkipVisionError(
         'backend-failed',
@@ -289,6 +300,10 @@ class WebGpuDriver implements Driver {
       if (pipeline.access[i] === 'read_write') this.#faults.wrote(bound[i]!);
     }
     this.#commands.push({ op: this.#op, pipeline, operands: bound, workgroups: this.#fold(x, y, z), onTime: this.#onTime }, params);
+  }
+
+  #pipeline(kernel: GpuKernel, constants: Readonly<Record<string, number>>): Pipeline {
+    return this.#pipelines.get(kernel, constants, (make) => this.#faults.watchSetup(`kernel ${kernel.name}`, make));
   }
 
   /** Spreads x over y where it exceeds the limit: as evenly as possible, so that few workgroups are idle. */
@@ -329,6 +344,11 @@ class WebGpuDriver implements Driver {
   #submit(copy?: ReadCopy): void {
     if (!this.#commands.length && !copy) return;
     this.#idle = false;
+    const { missing } = this.#commands;
+    for (const pipeline of missing) {
+      if (!pipeline.compiled) this.#faults.watchSetup(`kernel ${pipeline.kernel}`, () => this.#pipelines.compile(pipeline));
+    }
+    missing.clear();
     this.#faults.watchBatch(this.#commands.length ? this.#commands.ops : () => 'read', () => this.#commands.submit(copy));
     if (this.#pool.submitted()) this.#pipelines.forgetBindGroups();
   }

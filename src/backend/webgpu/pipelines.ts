@@ -9,7 +9,11 @@ export const PARAMS_BYTES = 256;
 type Constants = Readonly<Record<string, number>>;
 
 export interface Pipeline {
-  readonly pipeline: GPUComputePipeline;
+  readonly kernel: string;
+  readonly descriptor: GPUComputePipelineDescriptor;
+  /** Absent until it is needed, or was compiled beside other work. */
+  compiled?: GPUComputePipeline;
+  compiling?: Promise<void>;
   readonly layout: GPUBindGroupLayout;
   /** Access of storage operand i, which is binding 1 + i. */
   readonly access: readonly ('read' | 'read_write')[];
@@ -32,53 +36,33 @@ export class PipelineCache {
   readonly #modules = new Map<GpuKernel, GPUShaderModule>();
   /** Of each kernel, by its constants: a few, which are compared sooner than a key is made of them. */
   readonly #pipelines = new Map<GpuKernel, { constants: Constants; pipeline: Pipeline }[]>();
-  /** What is being compiled in the background, or was. */
-  readonly #pending = new Map<string, Promise<void>>();
   #bindGroups = 0;
 
   constructor(device: GPUDevice) {
     this.#device = device;
   }
 
-  /** The pipeline of a kernel with these override constants; compiles it the first time, inside `guard`. */
+  /** The pipeline of a kernel with these override constants, compiled or not; makes its module and layout the first time, inside `guard`. */
   get(kernel: GpuKernel, constants: Constants, guard: (make: () => Pipeline) => Pipeline): Pipeline {
-    const found = this.#find(kernel, constants);
-    return (
-      found ??
-      this.#keep(
-        kernel,
-        constants,
-        guard(() => this.#compile(kernel, constants)),
-      )
-    );
-  }
-
-  #find(kernel: GpuKernel, constants: Constants): Pipeline | undefined {
     const variants = this.#pipelines.get(kernel);
     if (variants) for (const variant of variants) if (isEqual(variant.constants, constants)) return variant.pipeline;
-    return undefined;
-  }
-
-  /** Compiles beside other work, so that `get` has nothing left to do. Rejects where the device refuses the kernel. */
-  prepare(kernel: GpuKernel, constants: Constants): Promise<void> {
-    const key = kernel.name + JSON.stringify(constants);
-    const pending = this.#pending.get(key) ?? this.#prepare(kernel, constants);
-    this.#pending.set(key, pending);
-    return pending;
-  }
-
-  async #prepare(kernel: GpuKernel, constants: Constants): Promise<void> {
-    if (this.#find(kernel, constants)) return;
-    const { descriptor, layout, access } = this.#describe(kernel, constants);
-    const pipeline = await this.#device.createComputePipelineAsync(descriptor);
-    this.#keep(kernel, constants, { pipeline, layout, access, groups: new Map() });
-  }
-
-  #keep(kernel: GpuKernel, constants: Constants, pipeline: Pipeline): Pipeline {
-    const variants = this.#pipelines.get(kernel) ?? [];
-    variants.push({ constants: { ...constants }, pipeline });
-    this.#pipelines.set(kernel, variants);
+    const pipeline = guard(() => this.#describe(kernel, constants));
+    if (variants) variants.push({ constants: { ...constants }, pipeline });
+    else this.#pipelines.set(kernel, [{ constants: { ...constants }, pipeline }]);
     return pipeline;
+  }
+
+  /** Compiles now. The device tells later where it refuses the kernel. */
+  compile(pipeline: Pipeline): void {
+    pipeline.compiled ??= this.#device.createComputePipeline(pipeline.descriptor);
+  }
+
+  /** Compiles beside other work, and beside other pipelines. Rejects where the device refuses the kernel. */
+  prepare(pipeline: Pipeline): Promise<void> {
+    pipeline.compiling ??= this.#device.createComputePipelineAsync(pipeline.descriptor).then((compiled) => {
+      pipeline.compiled ??= compiled;
+    });
+    return pipeline.compiling;
   }
 
   /** `params` is the arena; its slot is chosen by the dynamic offset. `operands[i]` is binding 1 + i. */
@@ -101,12 +85,7 @@ export class PipelineCache {
     this.#bindGroups = 0;
   }
 
-  #compile(kernel: GpuKernel, constants: Constants): Pipeline {
-    const { descriptor, layout, access } = this.#describe(kernel, constants);
-    return { pipeline: this.#device.createComputePipeline(descriptor), layout, access, groups: new Map() };
-  }
-
-  #describe(kernel: GpuKernel, constants: Constants) {
+  #describe(kernel: GpuKernel, constants: Constants): Pipeline {
     const { name, code } = kernel;
     const access = storageAccess(name, code);
     const entries: GPUBindGroupLayoutEntry[] = access.map((mode, i) => ({
@@ -126,7 +105,7 @@ export class PipelineCache {
       layout: this.#device.createPipelineLayout({ bindGroupLayouts: [layout] }),
       compute: { module, entryPoint: 'main', constants: { ...constants } },
     };
-    return { descriptor, layout, access };
+    return { kernel: name, descriptor, layout, access, groups: new Map() };
   }
 }
 

@@ -6,7 +6,7 @@ import { Decoder, type DecoderConfig } from '../../src/model/decoder.ts';
 import { KvCache } from '../../src/model/kv-cache.ts';
 import { range } from '../../src/model/sequence.ts';
 import { loadModel } from '../../src/model/vlm.ts';
-import { gatheredFfn } from '../../src/ops/index.ts';
+import { gatheredFfn, rmsNorm } from '../../src/ops/index.ts';
 import { countGpu, type GpuCounts } from '../count-gpu.ts';
 import { nodeGpu } from '../gpu.ts';
 import { Random } from '../random.ts';
@@ -77,6 +77,19 @@ describe.skipIf(!adapter)('dispatches and submits', () => {
     const attrs = { activation: 'silu', norm: 'rms', eps: 1e-5 } as const;
     expect(await counted(() => backend.run(gatheredFfn, { x, rows, normWeight, up, down }, attrs))).toEqual({ dispatches: 2, submits: 1 });
     await backend.read(x);
+  });
+
+  test('a flush submits before it first waits, once its kernels are compiled', async () => {
+    using x = backend.upload(random.normal(32), [2, 16]);
+    using weight = backend.upload(random.normal(16));
+    using y = backend.empty({ dtype: 'f32', shape: [2, 16] });
+    const norm = () => backend.run(rmsNorm, { x, weight, y }, { eps: 1e-5 });
+    await counted(norm); // compiles
+    norm();
+    const { submits } = counts;
+    const flushed = backend.flush();
+    expect(counts.submits - submits).toBe(1);
+    await flushed;
   });
 
   /** A decode step of a decoder of random weights over a prompt. */

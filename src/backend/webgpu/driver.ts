@@ -251,8 +251,8 @@ class WebGpuDriver implements Driver {
   }
 
   async flush(): Promise<void> {
-    await this.prepare();
-    this.#submit();
+    if (this.#commands.missing.size) await this.prepare();
+    this.#submit(); // before the first wait where nothing is missing: the GPU starts at once
     await yieldToOthers();
     this.#faults.check();
   }

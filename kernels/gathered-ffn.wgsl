@@ -25,7 +25,7 @@ struct Params {
 @group(0) @binding(7) var<storage, read> upBias: array<f32>; // [M]
 @group(0) @binding(8) var<storage, read_write> h: array<f32>; // [R][4 * hQuads]
 
-const TM = 4u; // rows per thread: as many as there are accumulators below
+override TM: u32 = 4; // rows per thread, 4 or 8
 const BK = 16u; // the depth to which weights are padded (pack.ts)
 const BK4 = BK / 4u;
 const PITCH = BK4 + 1u; // vec4 per row of a_tile; odd, so that rows lie in different banks
@@ -41,6 +41,11 @@ var<workgroup> b_tile: array<vec4<f32>, BK * WIDTH>; // [BK][PARTS][NX]
 var<workgroup> from_row: array<u32, BM>;
 var<workgroup> row_stats: array<vec2<f32>, BM>; // mean, scale
 var<workgroup> squares: array<f32, BM * BK4>; // [BM][BK4], each element written by one thread only
+
+// c and the products of four inputs of a row with their depths of four columns, in the order of the depths.
+fn depths(a: vec4<f32>, b0: vec4<f32>, b1: vec4<f32>, b2: vec4<f32>, b3: vec4<f32>, c: vec4<f32>) -> vec4<f32> {
+  return fma(vec4(a.w), b3, fma(vec4(a.z), b2, fma(vec4(a.y), b1, fma(vec4(a.x), b0, c))));
+}
 
 @compute @workgroup_size(NX, NY)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
@@ -63,10 +68,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   var g1 = vec4<f32>();
   var g2 = vec4<f32>();
   var g3 = vec4<f32>();
+  var g4 = vec4<f32>();
+  var g5 = vec4<f32>();
+  var g6 = vec4<f32>();
+  var g7 = vec4<f32>();
   var u0 = vec4<f32>();
   var u1 = vec4<f32>();
   var u2 = vec4<f32>();
   var u3 = vec4<f32>();
+  var u4 = vec4<f32>();
+  var u5 = vec4<f32>();
+  var u6 = vec4<f32>();
+  var u7 = vec4<f32>();
   let left = group.x * NX;
   let a0 = local.y * TM * PITCH;
   for (var step = 0u; step < p.steps; step++) {
@@ -99,52 +112,36 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
     workgroupBarrier();
     for (var k = 0u; k < BK4; k++) {
-      let a = a_tile[a0 + k];
-      let b = a_tile[a0 + PITCH + k];
-      let c = a_tile[a0 + 2u * PITCH + k];
-      let d = a_tile[a0 + 3u * PITCH + k];
       let at = 4u * k * WIDTH + local.x;
-      var w = b_tile[at];
-      g0 = fma(vec4(a.x), w, g0);
-      g1 = fma(vec4(b.x), w, g1);
-      g2 = fma(vec4(c.x), w, g2);
-      g3 = fma(vec4(d.x), w, g3);
-      w = b_tile[at + WIDTH];
-      g0 = fma(vec4(a.y), w, g0);
-      g1 = fma(vec4(b.y), w, g1);
-      g2 = fma(vec4(c.y), w, g2);
-      g3 = fma(vec4(d.y), w, g3);
-      w = b_tile[at + 2u * WIDTH];
-      g0 = fma(vec4(a.z), w, g0);
-      g1 = fma(vec4(b.z), w, g1);
-      g2 = fma(vec4(c.z), w, g2);
-      g3 = fma(vec4(d.z), w, g3);
-      w = b_tile[at + 3u * WIDTH];
-      g0 = fma(vec4(a.w), w, g0);
-      g1 = fma(vec4(b.w), w, g1);
-      g2 = fma(vec4(c.w), w, g2);
-      g3 = fma(vec4(d.w), w, g3);
+      var b0 = b_tile[at];
+      var b1 = b_tile[at + WIDTH];
+      var b2 = b_tile[at + 2u * WIDTH];
+      var b3 = b_tile[at + 3u * WIDTH];
+      g0 = depths(a_tile[a0 + k], b0, b1, b2, b3, g0);
+      g1 = depths(a_tile[a0 + PITCH + k], b0, b1, b2, b3, g1);
+      g2 = depths(a_tile[a0 + 2u * PITCH + k], b0, b1, b2, b3, g2);
+      g3 = depths(a_tile[a0 + 3u * PITCH + k], b0, b1, b2, b3, g3);
+      if (TM == 8u) {
+        g4 = depths(a_tile[a0 + 4u * PITCH + k], b0, b1, b2, b3, g4);
+        g5 = depths(a_tile[a0 + 5u * PITCH + k], b0, b1, b2, b3, g5);
+        g6 = depths(a_tile[a0 + 6u * PITCH + k], b0, b1, b2, b3, g6);
+        g7 = depths(a_tile[a0 + 7u * PITCH + k], b0, b1, b2, b3, g7);
+      }
       if (PARTS == 2u) {
-        w = b_tile[at + NX];
-        u0 = fma(vec4(a.x), w, u0);
-        u1 = fma(vec4(b.x), w, u1);
-        u2 = fma(vec4(c.x), w, u2);
-        u3 = fma(vec4(d.x), w, u3);
-        w = b_tile[at + WIDTH + NX];
-        u0 = fma(vec4(a.y), w, u0);
-        u1 = fma(vec4(b.y), w, u1);
-        u2 = fma(vec4(c.y), w, u2);
-        u3 = fma(vec4(d.y), w, u3);
-        w = b_tile[at + 2u * WIDTH + NX];
-        u0 = fma(vec4(a.z), w, u0);
-        u1 = fma(vec4(b.z), w, u1);
-        u2 = fma(vec4(c.z), w, u2);
-        u3 = fma(vec4(d.z), w, u3);
-        w = b_tile[at + 3u * WIDTH + NX];
-        u0 = fma(vec4(a.w), w, u0);
-        u1 = fma(vec4(b.w), w, u1);
-        u2 = fma(vec4(c.w), w, u2);
-        u3 = fma(vec4(d.w), w, u3);
+        b0 = b_tile[at + NX];
+        b1 = b_tile[at + WIDTH + NX];
+        b2 = b_tile[at + 2u * WIDTH + NX];
+        b3 = b_tile[at + 3u * WIDTH + NX];
+        u0 = depths(a_tile[a0 + k], b0, b1, b2, b3, u0);
+        u1 = depths(a_tile[a0 + PITCH + k], b0, b1, b2, b3, u1);
+        u2 = depths(a_tile[a0 + 2u * PITCH + k], b0, b1, b2, b3, u2);
+        u3 = depths(a_tile[a0 + 3u * PITCH + k], b0, b1, b2, b3, u3);
+        if (TM == 8u) {
+          u4 = depths(a_tile[a0 + 4u * PITCH + k], b0, b1, b2, b3, u4);
+          u5 = depths(a_tile[a0 + 5u * PITCH + k], b0, b1, b2, b3, u5);
+          u6 = depths(a_tile[a0 + 6u * PITCH + k], b0, b1, b2, b3, u6);
+          u7 = depths(a_tile[a0 + 7u * PITCH + k], b0, b1, b2, b3, u7);
+        }
       }
     }
   }
@@ -159,6 +156,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
       case 1u: { first = g1; second = u1; }
       case 2u: { first = g2; second = u2; }
       case 3u: { first = g3; second = u3; }
+      case 4u: { first = g4; second = u4; }
+      case 5u: { first = g5; second = u5; }
+      case 6u: { first = g6; second = u6; }
+      case 7u: { first = g7; second = u7; }
       default: {}
     }
     if ((p.flags & 32u) != 0u) {

@@ -25,7 +25,7 @@ struct Params {
 @group(0) @binding(7) var<storage, read> normWeight: array<vec4<f32>>; // [quads]
 @group(0) @binding(8) var<storage, read_write> y: array<f32>; // [U, N]
 
-const TM = 4u; // result rows per thread: as many as there are accumulators below
+override TM: u32 = 4; // result rows per thread, 4 or 8
 const BK = 16u; // the depth to which weights are padded (pack.ts)
 const BK4 = BK / 4u;
 const PITCH = BK4 + 1u; // vec4 per row of a_tile; odd, so that rows lie in different banks
@@ -38,6 +38,11 @@ var<workgroup> a_tile: array<vec4<f32>, BM * PITCH>; // [BM][BK4 (+1)]
 var<workgroup> b_tile: array<vec4<f32>, BK * NX>; // [BK][NX]
 var<workgroup> from_row: array<u32, BM>;
 var<workgroup> squares: array<f32, BM * BK4>; // [BM][BK4], each element written by one thread only
+
+// c and the products of four inputs of a row with their depths of four columns, in the order of the depths.
+fn depths(a: vec4<f32>, b0: vec4<f32>, b1: vec4<f32>, b2: vec4<f32>, b3: vec4<f32>, c: vec4<f32>) -> vec4<f32> {
+  return fma(vec4(a.w), b3, fma(vec4(a.z), b2, fma(vec4(a.y), b1, fma(vec4(a.x), b0, c))));
+}
 
 @compute @workgroup_size(NX, NY)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
@@ -53,6 +58,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   var c1 = vec4<f32>();
   var c2 = vec4<f32>();
   var c3 = vec4<f32>();
+  var c4 = vec4<f32>();
+  var c5 = vec4<f32>();
+  var c6 = vec4<f32>();
+  var c7 = vec4<f32>();
   let left = group.x * NX;
   let a0 = local.y * TM * PITCH;
   for (var step = 0u; step < p.steps; step++) {
@@ -79,30 +88,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
     workgroupBarrier();
     for (var k = 0u; k < BK4; k++) {
-      let u0 = a_tile[a0 + k];
-      let u1 = a_tile[a0 + PITCH + k];
-      let u2 = a_tile[a0 + 2u * PITCH + k];
-      let u3 = a_tile[a0 + 3u * PITCH + k];
-      var b = b_tile[4u * k * NX + local.x];
-      c0 = fma(vec4(u0.x), b, c0);
-      c1 = fma(vec4(u1.x), b, c1);
-      c2 = fma(vec4(u2.x), b, c2);
-      c3 = fma(vec4(u3.x), b, c3);
-      b = b_tile[(4u * k + 1u) * NX + local.x];
-      c0 = fma(vec4(u0.y), b, c0);
-      c1 = fma(vec4(u1.y), b, c1);
-      c2 = fma(vec4(u2.y), b, c2);
-      c3 = fma(vec4(u3.y), b, c3);
-      b = b_tile[(4u * k + 2u) * NX + local.x];
-      c0 = fma(vec4(u0.z), b, c0);
-      c1 = fma(vec4(u1.z), b, c1);
-      c2 = fma(vec4(u2.z), b, c2);
-      c3 = fma(vec4(u3.z), b, c3);
-      b = b_tile[(4u * k + 3u) * NX + local.x];
-      c0 = fma(vec4(u0.w), b, c0);
-      c1 = fma(vec4(u1.w), b, c1);
-      c2 = fma(vec4(u2.w), b, c2);
-      c3 = fma(vec4(u3.w), b, c3);
+      let at = 4u * k * NX + local.x;
+      let b0 = b_tile[at];
+      let b1 = b_tile[at + NX];
+      let b2 = b_tile[at + 2u * NX];
+      let b3 = b_tile[at + 3u * NX];
+      c0 = depths(a_tile[a0 + k], b0, b1, b2, b3, c0);
+      c1 = depths(a_tile[a0 + PITCH + k], b0, b1, b2, b3, c1);
+      c2 = depths(a_tile[a0 + 2u * PITCH + k], b0, b1, b2, b3, c2);
+      c3 = depths(a_tile[a0 + 3u * PITCH + k], b0, b1, b2, b3, c3);
+      if (TM == 8u) {
+        c4 = depths(a_tile[a0 + 4u * PITCH + k], b0, b1, b2, b3, c4);
+        c5 = depths(a_tile[a0 + 5u * PITCH + k], b0, b1, b2, b3, c5);
+        c6 = depths(a_tile[a0 + 6u * PITCH + k], b0, b1, b2, b3, c6);
+        c7 = depths(a_tile[a0 + 7u * PITCH + k], b0, b1, b2, b3, c7);
+      }
     }
   }
   // Loops with bounds unknown to the compiler: unrolled, they would repeat `activate` 16 times and compile for seconds.
@@ -116,6 +116,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
       case 1u: { sum = c1; }
       case 2u: { sum = c2; }
       case 3u: { sum = c3; }
+      case 4u: { sum = c4; }
+      case 5u: { sum = c5; }
+      case 6u: { sum = c6; }
+      case 7u: { sum = c7; }
       default: {}
     }
     if ((p.flags & 32u) != 0u) {

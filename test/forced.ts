@@ -3,11 +3,11 @@ import type { GpuContext } from '../src/backend/webgpu/binding.ts';
 import { gatheredFfn } from '../src/ops/gathered-ffn.ts';
 import { linear } from '../src/ops/linear.ts';
 
-/** Overrides of a product kernel: tiles of NX x NY threads, or for few rows QUADS vec4 of columns shared by THREADS. */
-export type Overrides = Partial<Readonly<Record<'NX' | 'NY' | 'QUADS' | 'THREADS', number>>>;
+/** Overrides of a product kernel: tiles of NX x NY threads of TM rows, or for few rows QUADS vec4 of columns shared by THREADS. */
+export type Overrides = Partial<Readonly<Record<'TM' | 'NX' | 'NY' | 'QUADS' | 'THREADS', number>>>;
 
-/** Result rows of a thread of the tiled kernels; see kernels/linear.wgsl. */
-export const TM = 4;
+/** Result rows of a thread of the tiled kernels for int8 rows; see kernels/int8.tile.wgsl. */
+const INTEGERS_TM = 4;
 
 /** The op as on a GPU, with these overrides where a kernel has them, and as many workgroups as they need. */
 export function forcedLinear(overrides: Overrides): typeof linear {
@@ -32,7 +32,9 @@ function forced(gpu: GpuContext, overrides: Overrides, columns: Readonly<Record<
     const { NX, NY, QUADS, THREADS } = { ...constants, ...overrides };
     if (NX && NY && 'NX' in constants) {
       const rows = params[0] as number;
-      gpu.dispatch(kernel, operands, params, [Math.ceil(quads / NX), Math.ceil(rows / (NY * TM))], { ...constants, NX, NY });
+      const TM = constants.TM && (overrides.TM ?? constants.TM);
+      const workgroups = [Math.ceil(quads / NX), Math.ceil(rows / (NY * (TM ?? INTEGERS_TM)))] as const;
+      gpu.dispatch(kernel, operands, params, workgroups, { ...constants, ...(TM && { TM }), NX, NY });
     } else if (QUADS && 'QUADS' in constants) {
       gpu.dispatch(kernel, operands, params, [Math.ceil(quads / QUADS)], { ...constants, QUADS, ...(THREADS && { THREADS }) });
     } else gpu.dispatch(kernel, operands, params, workgroups, constants);

@@ -12,20 +12,31 @@ import { Random } from '../random.ts';
 
 /** Of choose() in src/backend/webgpu/product.ts. */
 const TILES = [
-  { NX: 16, NY: 16 },
-  { NX: 8, NY: 8 },
-  { NX: 8, NY: 4 },
+  { TM: 4, NX: 16, NY: 16 },
+  { TM: 4, NX: 8, NY: 8 },
+  { TM: 4, NX: 8, NY: 4 },
+  { TM: 8, NX: 16, NY: 8 },
+  { TM: 8, NX: 8, NY: 4 },
 ];
 /** Rows around the edges of the tiles, and of the 16 rows of the direct kernels; from 9 on, as fewer go through other kernels. */
-const ROWS = [9, 15, 16, 17, 23, 24, 25, 33, 65];
+const ROWS = [9, 15, 16, 17, 23, 24, 25, 33, 63, 64, 65];
 const [D, M] = [36, 68];
 
-test.each(TILE_SHAPES)('a tuned tile of $NX x $NY threads is the one that runs, on GPUs and software alike', (shape) => {
+test.each(TILE_SHAPES)('a tuned tile of $NX x $NY threads of $TM rows is the one that runs, on GPUs and software alike', (shape) => {
   for (const features of [new Set<never>(), new Set(['software-adapter'] as const)]) {
-    const { constants } = productChoice({ features, shapes: { some: shape, many: shape } }, 64, 1024);
+    const { constants } = productChoice({ features, vendor: '', shapes: { some: shape, many: shape } }, 64, 1024);
     expect(constants).toEqual(shape);
-    expect(productChoice({ features, shapes: { some: shape, many: shape } }, 512, 1024).constants).toEqual(shape);
+    expect(productChoice({ features, vendor: '', shapes: { some: shape, many: shape } }, 512, 1024).constants).toEqual(shape);
   }
+});
+
+test('an adapter whose threads have many registers takes 8 rows a thread, where there are enough tiles', () => {
+  const chosen = (vendor: string, rows: number) => productChoice({ features: new Set(), vendor, shapes: {} }, rows, 2048);
+  for (const vendor of ['nvidia', String(0x10de)]) {
+    expect(chosen(vendor, 512)).toMatchObject({ constants: { TM: 8, NX: 16, NY: 8 }, workgroups: [32, 8] });
+  }
+  expect(chosen('nvidia', 64)).toMatchObject({ constants: { TM: 4, NX: 8, NY: 8 }, workgroups: [64, 2] });
+  expect(chosen('intel', 512)).toMatchObject({ constants: { TM: 4, NX: 16, NY: 16 }, workgroups: [32, 8] });
 });
 
 /** Without subgroups software adapters take other kernels. */
@@ -56,7 +67,7 @@ describe.each(DEVICES)('tiles on $adapter, subgroups: $subgroups', ({ adapter, s
 
   const vector = (length: number) => backend.upload(random.normal(length));
 
-  test.each(TILES)('linear, $NX x $NY threads', async (tile) => {
+  test.each(TILES)('linear, $NX x $NY threads of $TM rows', async (tile) => {
     const op = forcedLinear(tile);
     for (const R of ROWS) {
       using x = backend.upload(random.normal((R + 3) * M), [R + 3, M]);
@@ -80,7 +91,7 @@ describe.each(DEVICES)('tiles on $adapter, subgroups: $subgroups', ({ adapter, s
       { ...tile, norm: 'none' as const, gated: true },
       { ...tile, norm: 'rms' as const, gated: false },
     ]),
-  )('gathered_ffn, $norm norm, gated: $gated, $NX x $NY threads', async ({ norm, gated, ...tile }) => {
+  )('gathered_ffn, $norm norm, gated: $gated, $NX x $NY threads of $TM rows', async ({ norm, gated, ...tile }) => {
     const op = forcedFfn(tile);
     const attrs: GatheredFfnAttrs = { activation: 'silu', norm, eps: 1e-5 };
     for (const R of ROWS) {

@@ -49,6 +49,8 @@ export type Shapes = Readonly<Partial<Record<'few' | 'some' | 'many', Readonly<R
 /** What an op's WebGPU binding may use besides its operands. */
 export interface GpuContext {
   readonly features: ReadonlySet<Feature>;
+  /** Of the adapter, in lower case: nvidia, amd, intel, apple, ..., or its PCI id. Empty where it does not tell. */
+  readonly vendor: string;
   readonly shapes: Shapes;
   /**
    * Enqueues one dispatch. In the kernel `@group(0) @binding(0)` is the uniform `Params` struct made of `params` in

@@ -32,6 +32,8 @@ export interface OpenDevice {
   /** True when we made the device and may destroy it. */
   owned: boolean;
   description: string;
+  /** In lower case; empty where the adapter does not tell. */
+  vendor: string;
   features: ReadonlySet<Feature>;
   limits: Limits;
   /**
@@ -104,7 +106,7 @@ function describe(
   if (isFallback || /swiftshader|llvmpipe|lavapipe/i.test(description)) features.add('software-adapter');
   const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
   const limits = { maxBufferBytes: Math.floor(Math.min(maxBufferSize, maxStorageBufferBindingSize) / 256) * 256 };
-  return { device, owned, description, features, limits, keepAlive };
+  return { device, owned, description, vendor: info?.vendor?.toLowerCase() ?? '', features, limits, keepAlive };
 }
 
 function unavailable(reason: string, cause?: unknown): SkipVisionError {

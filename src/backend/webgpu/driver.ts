@@ -57,7 +57,7 @@ class WebGpuDriver implements Driver {
   /** Stand-ins for absent operands: one that is read, and one for each operand index that is written. */
   #dummies = new Map<number, GpuMemory>();
 
-  constructor({ device, owned, description, features, limits, keepAlive }: OpenDevice) {
+  constructor({ device, owned, description, vendor, features, limits, keepAlive }: OpenDevice) {
     this.#device = device;
     this.#ownsDevice = owned;
     this.description = description;
@@ -81,6 +81,7 @@ class WebGpuDriver implements Driver {
     this.#commands = new CommandList(device, this.#pipelines, this.#arena);
     this.#context = {
       features,
+      vendor,
       shapes: {},
       dispatch: (...call) => this.#dispatch(...call),
       scratch: (bytes) => this.#scratch(bytes, false),
@@ -214,6 +215,7 @@ class WebGpuDriver implements Driver {
       tune(
         {
           features: this.features,
+          vendor: context.vendor,
           prepare: (kernel, constants) => this.#pipelines.prepare(this.#pipeline(kernel, constants)),
           allocate: (bytes) => this.allocate(bytes),
           free: (operand) => this.free(operand),

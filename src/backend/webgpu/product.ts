@@ -69,17 +69,29 @@ const quantize: GpuKernel = { name: 'linear.quantize', code: rowStatsCode + int8
 
 /** Up to this many rows the product is bound by reading the weights. */
 const FEW_ROWS = 8;
-/** Rows of results per thread in the other kernels. */
-const TM = 4;
 /** Workgroups that keep an adapter busy: smaller tiles are taken until there are as many. A guess, not measured on GPUs. */
 const BUSY = 128;
 const BUSY_SOFTWARE = 4;
-/** Tiles by threads across and down, largest first: 64 x 64, 32 x 32, 32 x 16 results. */
-const TILES = [
-  [16, 16],
-  [8, 8],
-  [8, 4],
-] as const;
+/** The tile of a workgroup: NX threads across, a vec4 of columns each, and NY down, TM rows each (4 or 8). */
+type Tile = Readonly<Record<'TM' | 'NX' | 'NY', number>>;
+/** Largest first: 64 x 64, 32 x 32, 32 x 16 results. */
+const TILES: readonly Tile[] = [
+  { TM: 4, NX: 16, NY: 16 },
+  { TM: 4, NX: 8, NY: 8 },
+  { TM: 4, NX: 8, NY: 4 },
+];
+/**
+ * Where threads have many registers, 8 rows of each read the workgroup's memory less often: 8 x 8 results of the inner layer of a
+ * gated FFN. A start, by what is published about such adapters and not measured here: `tune` measures.
+ */
+const WIDE_TILES: readonly Tile[] = [{ TM: 8, NX: 16, NY: 8 }, ...TILES.slice(1)];
+const TILES_BY_VENDOR: Readonly<Record<string, readonly Tile[]>> = {
+  nvidia: WIDE_TILES,
+  amd: WIDE_TILES,
+  // wgpu tells the PCI ids.
+  4318: WIDE_TILES,
+  4098: WIDE_TILES,
+};
 /** vec4 of columns of a workgroup of the direct kernels, its rows, and their most rows. */
 const DIRECT_QUADS = 16;
 const DIRECT_TM = 16;
@@ -90,7 +102,7 @@ const ROWS_AT_ONCE = [1, 4, 8] as const;
 /** What tuning may take instead: see `choose`. All keep to the default limits of WebGPU. */
 export const productKernels = { tiled: LINEAR.tiles.f32, few: LINEAR.few.f32 } as const;
 export const FEW_SHAPES = [64, 128, 256].flatMap((THREADS) => [4, 8, 16].map((QUADS) => ({ QUADS, THREADS })));
-export const TILE_SHAPES = [...TILES, [16, 8], [8, 16]].map(([NX, NY]) => ({ NX: NX!, NY: NY! }));
+export const TILE_SHAPES = [...TILES, WIDE_TILES[0]!, { TM: 8, NX: 8, NY: 8 }, { TM: 4, NX: 16, NY: 8 }, { TM: 4, NX: 8, NY: 16 }];
 /** Up to this many rows there are few tiles to spread over the device. */
 const SOME_ROWS = 64;
 
@@ -281,7 +293,7 @@ export function productChoice(gpu: Chooser, count: number, N: number): Choice {
   return choose(gpu, LINEAR, false, { dtype: 'f32', zeros: false, parts: 1 }, count, quadsOf(N));
 }
 
-type Chooser = Pick<GpuContext, 'features' | 'shapes'>;
+type Chooser = Pick<GpuContext, 'features' | 'vendor' | 'shapes'>;
 
 /** The tile changes no result, nor do the direct kernels: products are added up in one order. Few rows do, they split the inputs. */
 function choose(
@@ -308,8 +320,10 @@ function choose(
     const direct = gpu.features.has('subgroups') ? family.directSubgroups : family.direct;
     return { kernel: direct[dtype], workgroups, constants: norm ? { ...form, NORM: 1 } : form };
   }
-  const groups = ([NX, NY]: readonly [number, number]) => [Math.ceil(quads / NX), Math.ceil(count / (NY * TM))] as const;
-  const usual = TILES.find((size) => groups(size)[0] * groups(size)[1] >= busy) ?? TILES[TILES.length - 1]!;
-  const [NX, NY] = tuned ? ([tuned.NX!, tuned.NY!] as const) : usual;
-  return { kernel: family[integers ? 'integers' : 'tiles'][dtype], workgroups: groups([NX, NY]), constants: { ...form, NX, NY } };
+  const groups = ({ TM, NX, NY }: Tile) => [Math.ceil(quads / NX), Math.ceil(count / (NY * TM))] as const;
+  const tiles = (!integers && TILES_BY_VENDOR[gpu.vendor]) || TILES;
+  const usual = tiles.find((tile) => groups(tile)[0] * groups(tile)[1] >= busy) ?? tiles.at(-1)!;
+  if (integers) return { kernel: family.integers[dtype], workgroups: groups(usual), constants: { ...form, NX: usual.NX, NY: usual.NY } };
+  const tile = { ...usual, ...tuned };
+  return { kernel: family.tiles[dtype], workgroups: groups(tile), constants: { ...form, ...tile } };
 }

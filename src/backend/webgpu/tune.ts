@@ -26,6 +26,7 @@ export interface Tuning {
 /** What tuning needs of the driver. */
 export interface Bench {
   readonly features: GpuContext['features'];
+  readonly vendor: GpuContext['vendor'];
   /** Compiles in the background. */
   prepare(kernel: GpuKernel, constants: Readonly<Record<string, number>>): Promise<void>;
   allocate(bytes: number): GpuOperand;
@@ -44,7 +45,7 @@ export async function tune(bench: Bench, budgetMs: number): Promise<Tuning> {
   const reasons: string[] = [];
   using trial = new Trial(bench, budgetMs);
   for (const [name, count] of CLASSES) {
-    const { kernel, constants } = productChoice({ features: bench.features, shapes: {} }, count, SIZE);
+    const { kernel, constants } = productChoice({ features: bench.features, vendor: bench.vendor, shapes: {} }, count, SIZE);
     const base = await trial.time(name, count, undefined, kernel, constants);
     if (typeof base === 'string') {
       reasons.push(`${name} rows: ${base}`);

@@ -5,7 +5,7 @@
 import { parseArgs } from 'node:util';
 import { openDevice } from '../../../src/backend/webgpu/device.ts';
 import { createWebGpuBackend } from '../../../src/backend/webgpu/driver.ts';
-import { forcedFfn, type Overrides, TM } from '../../forced.ts';
+import { forcedFfn, type Overrides } from '../../forced.ts';
 import { nodeGpu } from '../../gpu.ts';
 import { difference, type FfnData, type FfnShape, ffnData, ffnFlops, giga } from '../data.ts';
 import { measureInTurn } from '../measure.ts';
@@ -99,9 +99,9 @@ async function sweep(data: FfnData): Promise<void> {
 
 function overridesFor(tokens: number): Overrides[] {
   const { maxComputeInvocationsPerWorkgroup: threads, maxComputeWorkgroupStorageSize: bytes } = device.limits;
-  const tiles = SIZES.flatMap((NX) => SIZES.map((NY) => ({ NX, NY }))).filter(
-    ({ NX, NY }) => NX * NY >= 4 && NX * NY <= threads && (NY * TM * (BK / 4 + 1) + BK * NX * 2) * 16 + NY * TM * 12 <= bytes,
-  );
+  const tiles = [4, 8]
+    .flatMap((TM) => SIZES.flatMap((NX) => SIZES.map((NY) => ({ TM, NX, NY }))))
+    .filter(({ TM, NX, NY }) => NX * NY >= 4 && NX * NY <= threads && (NY * TM * (BK / 4 + 1) + BK * NX * 2) * 16 + NY * TM * 12 <= bytes);
   const few = [4, 8, 16, 32].flatMap((QUADS) => [32, 64, 128, 256].map((THREADS) => ({ QUADS, THREADS })));
   const fitting = few.filter(({ QUADS, THREADS }) => THREADS >= 4 * QUADS && THREADS <= threads);
   const all: Overrides[] = tokens <= 8 ? fitting : tiles;

@@ -30,6 +30,12 @@ export const compaction: Table = {
     { what: 'random rows, out of place, vs memory.copy', column: 'vs copy', atLeast: 0.6, where: (row) => row.kept === 'random' },
     { what: 'random rows, in place, vs memory.copy', column: 'in place vs copy', atLeast: 0.6, where: (row) => row.kept === 'random' },
     {
+      what: 'runs of 16, out of place, the kernel vs memory.copy',
+      column: 'kernel vs copy',
+      atLeast: 0.9,
+      where: (row) => row.kept !== 'random',
+    },
+    {
       kind: 'stretch',
       what: 'runs of 16, out of place, vs memory.copy',
       column: 'vs copy',

@@ -12,29 +12,49 @@ export const BLOCK: i32 = 128;
 // @ts-ignore: decorator
 @inline
 export function dots_2x4(a0: usize, a1: usize, b0: usize, b1: usize, b2: usize, b3: usize, n: i32, out0: usize, out1: usize): void {
+  dots(a0, a1, b0, b1, b2, b3, n, out0, out1, true);
+}
+
+/** dots_2x4 for one row, to the bit. */
+// @ts-ignore: decorator
+@inline
+export function dots_1x4(a: usize, b0: usize, b1: usize, b2: usize, b3: usize, n: i32, out: usize): void {
+  dots(a, 0, b0, b1, b2, b3, n, out, 0, false);
+}
+
+// @ts-ignore: decorator
+@inline
+function dots(
+  a0: usize, a1: usize, b0: usize, b1: usize, b2: usize, b3: usize, n: i32, out0: usize, out1: usize, both: bool,
+): void {
   let c00 = f32x4.splat(0), c01 = c00, c02 = c00, c03 = c00, c10 = c00, c11 = c00, c12 = c00, c13 = c00;
   const bytes = n << 2, whole = bytes & ~15;
   for (let i = 0; i < whole; i += 16) {
-    const x = v128.load(a0 + i), y = v128.load(a1 + i);
+    const x = v128.load(a0 + i), y = both ? v128.load(a1 + i) : x;
     let b = v128.load(b0 + i);
-    c00 = madd(x, b, c00), c10 = madd(y, b, c10);
+    c00 = madd(x, b, c00);
+    if (both) c10 = madd(y, b, c10);
     b = v128.load(b1 + i);
-    c01 = madd(x, b, c01), c11 = madd(y, b, c11);
+    c01 = madd(x, b, c01);
+    if (both) c11 = madd(y, b, c11);
     b = v128.load(b2 + i);
-    c02 = madd(x, b, c02), c12 = madd(y, b, c12);
+    c02 = madd(x, b, c02);
+    if (both) c12 = madd(y, b, c12);
     b = v128.load(b3 + i);
-    c03 = madd(x, b, c03), c13 = madd(y, b, c13);
+    c03 = madd(x, b, c03);
+    if (both) c13 = madd(y, b, c13);
   }
-  let r0 = add_across(c00, c01, c02, c03), r1 = add_across(c10, c11, c12, c13);
+  let r0 = add_across(c00, c01, c02, c03), r1 = both ? add_across(c10, c11, c12, c13) : r0;
   for (let i = whole; i < bytes; i += 4) {
     let b = f32x4.splat(load<f32>(b0 + i));
     b = f32x4.replace_lane(b, 1, load<f32>(b1 + i));
     b = f32x4.replace_lane(b, 2, load<f32>(b2 + i));
     b = f32x4.replace_lane(b, 3, load<f32>(b3 + i));
-    r0 = madd(v128.load32_splat(a0 + i), b, r0), r1 = madd(v128.load32_splat(a1 + i), b, r1);
+    r0 = madd(v128.load32_splat(a0 + i), b, r0);
+    if (both) r1 = madd(v128.load32_splat(a1 + i), b, r1);
   }
   v128.store(out0, r0);
-  v128.store(out1, r1);
+  if (both) v128.store(out1, r1);
 }
 
 /** The lane sums of four vectors. */

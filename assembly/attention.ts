@@ -1,4 +1,4 @@
-import { BLOCK, count_below, dots_2x4, scale_query, softmax } from './attention-scores';
+import { BLOCK, count_below, dots_1x4, dots_2x4, scale_query, softmax } from './attention-scores';
 import { dots_1x4_f16, weigh_1_f16, widen_f16 } from './f16-rows';
 import { add_row, weigh_1, weigh_2 } from './weighted-sum';
 
@@ -32,20 +32,22 @@ function hide(row: usize, n: i32, position: u32, ranges: usize, count: i32): i32
 }
 
 /**
- * o = softmax(scale * q . k + bias) v for `rows` query rows that share the key/value head kv: row i is query
- * (first + i) / group in head kv * group + (first + i) % group. The result of a row does not depend on the other rows.
+ * o = softmax(scale * q . k + bias) v for `rows` query rows that share a key/value head, and for as many of each of the `heads`
+ * key/value heads from kv on, whose keys are read together: row i of one is query (first + i) / group in its head
+ * (first + i) % group. The result of a row does not depend on the other rows.
  * q, o [T, H, dh]; k, v [S, Hkv, dh]; qPositions [T]; kPositions, bias (or 0) [S]; hidden [hiddenCount] of (start, end, from).
  * With `half` k and v are f16, widened as they are needed.
- * scratch: rows * (S rounded up to 4, dh and 4) + 2 * (dh rounded up to 4) + 3 * hiddenCount numbers, with `half` 128 * dh more.
+ * scratch: heads * rows * (S rounded up to 4, dh and 4) + 2 * (dh rounded up to 4) + 3 * hiddenCount numbers, with `half` 128 * dh
+ * more; there heads <= 124.
  */
 export function attention(
   o: usize, q: usize, k: usize, v: usize, qPositions: usize, kPositions: usize, bias: usize, hidden: usize, hiddenCount: i32,
-  kv: i32, first: i32, rows: i32, S: i32, H: i32, Hkv: i32, dh: i32, scale: f32, causal: i32, half: i32, scratch: usize,
+  kv: i32, heads: i32, first: i32, rows: i32, S: i32, H: i32, Hkv: i32, dh: i32, scale: f32, causal: i32, half: i32, scratch: usize,
 ): void {
   const group = H / Hkv, bytes = dh << 2, width = half ? dh << 1 : bytes, stride = width * Hkv, pitch = ((S + 3) & ~3) << 2;
-  const parts = scratch + rows * pitch, partBytes = (bytes + 15) & ~15, queries = parts + 2 * partBytes;
-  const table = queries + rows * bytes; // per row: visible prefix, position, whether all visible weights are positive, place in q and o
-  const ranges = table + (rows << 4), panel = ranges + hiddenCount * 12;
+  const all = heads * rows, parts = scratch + all * pitch, partBytes = (bytes + 15) & ~15, queries = parts + 2 * partBytes;
+  const table = queries + all * bytes; // per row: visible prefix, position, whether all visible weights are positive, place in q and o
+  const ranges = table + (all << 4), panel = ranges + hiddenCount * 12;
   let direct = half && rows == 1 && !(dh & 31); // else f16 are widened, which pays where rows share it
   const step = half ? bytes : stride; // between the rows of v as they are read
   k += kv * width, v += kv * width;
@@ -55,17 +57,17 @@ export function attention(
     store<u32>(ranges + i, load<u32>(hidden + i, 8), 8);
   }
   let reach = 0;
-  for (let r = 0; r < rows; r++) {
-    const entry = table + (r << 4), t = (first + r) / group, position = load<u32>(qPositions + (t << 2));
+  for (let r = 0; r < all; r++) {
+    const i = first + r % rows, entry = table + (r << 4), t = i / group, position = load<u32>(qPositions + (t << 2));
     const prefix = causal ? count_below(kPositions, S, <u64>position + 1) : S;
-    const place = (t * H + kv * group + (first + r) % group) * bytes;
+    const place = (t * H + (kv + r / rows) * group + i % group) * bytes;
     store<i32>(entry, prefix), store<u32>(entry, position, 4), store<i32>(entry, place, 12);
     memory.fill(o + place, 0, bytes);
     scale_query(queries + r * bytes, q + place, dh, scale);
     reach = max(reach, prefix);
   }
-  const large = panel + bytes * 4; // the query times 2^48
-  if (direct) scale_query(large, queries, dh, 281474976710656);
+  const large = panel + bytes * 4; // the queries times 2^48
+  if (direct) scale_query(large, queries, all * dh, 281474976710656);
   for (let s = 0; s < reach; s += 4) {
     const skip = hidden_until(s, load<u32>(table, 4), ranges, hiddenCount); // positions ascend: hidden from row 0 is hidden from all
     if (skip > s + 3) {
@@ -73,19 +75,22 @@ export function attention(
       continue;
     }
     const last = min(3, S - 1 - s); // past the end the last key serves as filler
-    let k0 = k + s * stride;
-    let k1 = k0 + min(1, last) * stride, k2 = k0 + min(2, last) * stride, k3 = k0 + last * stride;
-    if (direct && dots_1x4_f16(scratch + (s << 2), large, k0, k1, k2, k3, dh)) continue;
-    if (half) {
-      widen_f16(panel, k0, last + 1, stride, dh);
-      k0 = panel, k1 = k0 + min(1, last) * bytes, k2 = k0 + min(2, last) * bytes, k3 = k0 + last * bytes;
-    }
-    for (let r = 0; r < rows; r += 2) {
-      const r1 = min(r + 1, rows - 1), row = scratch + (s << 2);
-      dots_2x4(queries + r * bytes, queries + r1 * bytes, k0, k1, k2, k3, dh, row + r * pitch, row + r1 * pitch);
+    for (let h = 0, row = scratch + (s << 2), query = queries; h < heads; h++, row += rows * pitch, query += rows * bytes) {
+      let k0 = k + s * stride + h * width;
+      let k1 = k0 + min(1, last) * stride, k2 = k0 + min(2, last) * stride, k3 = k0 + last * stride;
+      if (direct && dots_1x4_f16(row, large + h * bytes, k0, k1, k2, k3, dh)) continue;
+      if (half) {
+        widen_f16(panel, k0, last + 1, stride, dh);
+        k0 = panel, k1 = k0 + min(1, last) * bytes, k2 = k0 + min(2, last) * bytes, k3 = k0 + last * bytes;
+      }
+      let a = query, out = row;
+      for (const end = query + (rows - 1) * bytes; a < end; a += bytes << 1, out += pitch << 1) {
+        dots_2x4(a, a + bytes, k0, k1, k2, k3, dh, out, out + pitch);
+      }
+      if (rows & 1) dots_1x4(a, k0, k1, k2, k3, dh, out);
     }
   }
-  for (let r = 0; r < rows; r++) {
+  for (let r = 0; r < all; r++) {
     const entry = table + (r << 4), row = scratch + r * pitch, prefix = load<i32>(entry);
     if (bias) add_row(row, bias, prefix);
     const visible = hide(row, prefix, load<u32>(entry, 4), ranges, hiddenCount);
@@ -94,34 +99,37 @@ export function attention(
   }
   for (let block = 0; block < reach; block += BLOCK) {
     const stop = min(block + BLOCK, reach);
-    if (half && !direct) widen_f16(panel, v + block * stride, stop - block, stride, dh);
-    for (let r = 0; r < rows; r += 2) {
-      const a = table + (r << 4), b = table + (min(r + 1, rows - 1) << 4), p = scratch + r * pitch;
-      const prefix0 = load<i32>(a), prefix1 = r + 1 < rows ? load<i32>(b) : 0, clean = load<i32>(a, 8) & load<i32>(b, 8);
-      memory.fill(parts, 0, 2 * partBytes);
-      for (let s = block; s < stop; ) {
-        let next = next_border(s, stop, ranges, hiddenCount);
-        if (s < prefix0) next = min(next, prefix0);
-        if (s < prefix1) next = min(next, prefix1);
-        const sees0 = s < prefix0 && !hidden_until(s, load<u32>(a, 4), ranges, hiddenCount);
-        const sees1 = s < prefix1 && !hidden_until(s, load<u32>(b, 4), ranges, hiddenCount);
-        const from = p + (s << 2), to = p + (next << 2), values = half ? panel + (s - block) * bytes : v + s * stride;
-        if (sees0 && sees1 && clean) weigh_2(parts, parts + partBytes, from, to, pitch, values, step, dh);
-        else if (direct) {
-          if (sees0 && !weigh_1_f16(parts, from, to, v + s * stride, stride, dh, panel)) {
-            direct = false, s = block; // once more
-            memory.fill(parts, 0, partBytes);
-            widen_f16(panel, v + block * stride, stop - block, stride, dh);
-            continue;
+    for (let h = 0; h < heads; h++) {
+      const base = v + block * stride + h * width, end = (h + 1) * rows;
+      if (half && !direct) widen_f16(panel, base, stop - block, stride, dh);
+      for (let r = end - rows; r < end; r += 2) {
+        const a = table + (r << 4), b = table + (min(r + 1, end - 1) << 4), p = scratch + r * pitch;
+        const prefix0 = load<i32>(a), prefix1 = r + 1 < end ? load<i32>(b) : 0, clean = load<i32>(a, 8) & load<i32>(b, 8);
+        memory.fill(parts, 0, 2 * partBytes);
+        for (let s = block; s < stop; ) {
+          let next = next_border(s, stop, ranges, hiddenCount);
+          if (s < prefix0) next = min(next, prefix0);
+          if (s < prefix1) next = min(next, prefix1);
+          const sees0 = s < prefix0 && !hidden_until(s, load<u32>(a, 4), ranges, hiddenCount);
+          const sees1 = s < prefix1 && !hidden_until(s, load<u32>(b, 4), ranges, hiddenCount);
+          const from = p + (s << 2), to = p + (next << 2), values = half ? panel + (s - block) * bytes : base + (s - block) * stride;
+          if (sees0 && sees1 && clean) weigh_2(parts, parts + partBytes, from, to, pitch, values, step, dh);
+          else if (direct) {
+            if (sees0 && !weigh_1_f16(parts, from, to, base + (s - block) * stride, stride, dh, panel)) {
+              direct = false, s = block; // once more
+              memory.fill(parts, 0, partBytes);
+              widen_f16(panel, base, stop - block, stride, dh);
+              continue;
+            }
+          } else {
+            if (sees0) weigh_1(parts, from, to, values, step, dh);
+            if (sees1) weigh_1(parts + partBytes, from + pitch, to + pitch, values, step, dh);
           }
-        } else {
-          if (sees0) weigh_1(parts, from, to, values, step, dh);
-          if (sees1) weigh_1(parts + partBytes, from + pitch, to + pitch, values, step, dh);
+          s = next;
         }
-        s = next;
+        add_row(o + load<i32>(a, 12), parts, dh);
+        if (prefix1) add_row(o + load<i32>(b, 12), parts + partBytes, dh);
       }
-      add_row(o + load<i32>(a, 12), parts, dh);
-      if (prefix1) add_row(o + load<i32>(b, 12), parts + partBytes, dh);
     }
   }
 }

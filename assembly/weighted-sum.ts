@@ -4,24 +4,29 @@ import { madd } from './simd';
 // @ts-ignore: decorator
 @inline
 function columns_1(o: usize, p: usize, end: usize, v: usize, stride: usize, vectors: i32): void {
-  let a0 = v128.load(o), a1 = a0, a2 = a0, a3 = a0;
+  let a0 = v128.load(o), a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, a6 = a0, a7 = a0;
   if (vectors > 1) a1 = v128.load(o, 16);
   if (vectors > 2) a2 = v128.load(o, 32), a3 = v128.load(o, 48);
+  if (vectors > 4) a4 = v128.load(o, 64), a5 = v128.load(o, 80), a6 = v128.load(o, 96), a7 = v128.load(o, 112);
   for (; p < end; p += 4, v += stride) {
     if (load<f32>(p) == 0) continue; // 0 * infinity must not count
     const x = v128.load32_splat(p);
     a0 = madd(x, v128.load(v), a0);
     if (vectors > 1) a1 = madd(x, v128.load(v, 16), a1);
     if (vectors > 2) a2 = madd(x, v128.load(v, 32), a2), a3 = madd(x, v128.load(v, 48), a3);
+    if (vectors > 4) a4 = madd(x, v128.load(v, 64), a4), a5 = madd(x, v128.load(v, 80), a5);
+    if (vectors > 4) a6 = madd(x, v128.load(v, 96), a6), a7 = madd(x, v128.load(v, 112), a7);
   }
   v128.store(o, a0);
   if (vectors > 1) v128.store(o, a1, 16);
   if (vectors > 2) v128.store(o, a2, 32), v128.store(o, a3, 48);
+  if (vectors > 4) v128.store(o, a4, 64), v128.store(o, a5, 80), v128.store(o, a6, 96), v128.store(o, a7, 112);
 }
 
 /** o[0..n) += sum over keys of p[key] * v[key], in order of the keys. Those with p = 0 are skipped, whatever v holds. */
 export function weigh_1(o: usize, p: usize, end: usize, v: usize, stride: usize, n: i32): void {
   const stop = o + (n << 2);
+  for (; o + 128 <= stop; o += 128, v += 128) columns_1(o, p, end, v, stride, 8);
   for (; o + 64 <= stop; o += 64, v += 64) columns_1(o, p, end, v, stride, 4);
   for (; o + 32 <= stop; o += 32, v += 32) columns_1(o, p, end, v, stride, 2);
   for (; o + 16 <= stop; o += 16, v += 16) columns_1(o, p, end, v, stride, 1);

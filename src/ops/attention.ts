@@ -48,6 +48,11 @@ const signature = {
 
 /** Query rows of one Wasm call: they share a pass over K and V, and their logits stay in the second-level cache. */
 const WASM_ROWS = 16;
+/**
+ * Numbers of a key whose heads one Wasm call of a single query reads together, as they lie side by side: a head alone is a few cache
+ * lines of each row, which no prefetcher foresees. 128 of the values, which are read by columns, stay in the second-level cache.
+ */
+const WASM_WIDTH = 1024;
 
 /**
  * Softmax attention with grouped key/value heads and explicit positions: query head h reads key/value head
@@ -92,24 +97,26 @@ export const attention = defineOp<AttentionAttrs>()({
       }
     }
   },
-  wasm({ u32, ownScratch, share }, io, { T, H, dh, Hkv, S, E }, { scale, causal, hiddenKeys = [] }) {
+  wasm({ u32, ownScratch, share, threads }, io, { T, H, dh, Hkv, S, E }, { scale, causal, hiddenKeys = [] }) {
     const { q, k, v, qPositions, kPositions, keyBias, o } = io;
     const hidden = u32(hiddenKeys.flat().map((position) => Math.min(position, 0xffffffff))); // positions are u32
     const count = hiddenKeys.length;
     const operands = [o, q, k, v, qPositions, kPositions, keyBias, hidden, count];
     const half = Number(E === 2);
-    const space = ownScratch(4 * (WASM_ROWS * (S + 3 + dh + 4) + 2 * (dh + 3) + 3 * count + half * 128 * dh));
     const total = (T * H) / Hkv; // query rows that share a key/value head
     const blocks = Math.ceil(total / WASM_ROWS);
+    const heads = T === 1 ? Math.max(1, Math.min(Math.ceil(Hkv / threads), Math.floor(WASM_WIDTH / dh))) : 1;
+    const space = ownScratch(4 * (Math.max(WASM_ROWS, heads * total) * (S + 3 + dh + 4) + 2 * (dh + 3) + 3 * count + half * 128 * dh));
     share({
       kernel: 'attention',
-      calls: Hkv * blocks,
+      calls: Math.ceil(Hkv / heads) * blocks,
       work: 2 * T * H * S * dh,
-      own: { ...space, argument: 19 },
+      own: { ...space, argument: 20 },
       args(call) {
         const first = (call % blocks) * WASM_ROWS;
         const rows = Math.min(WASM_ROWS, total - first);
-        return [...operands, Math.floor(call / blocks), first, rows, S, H, Hkv, dh, scale, Number(causal), half, space.pointer];
+        const kv = Math.floor(call / blocks) * heads;
+        return [...operands, kv, Math.min(heads, Hkv - kv), first, rows, S, H, Hkv, dh, scale, Number(causal), half, space.pointer];
       },
     });
   },

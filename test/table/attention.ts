@@ -55,6 +55,19 @@ export const attentionRow: OpRow = {
       const attrs: AttentionAttrs = { scale: 1 / Math.sqrt(sizes.dh || 1), causal: sizes.T % 2 > 0 };
       yield { title: `f16, ${title}`, values: storedAsF16(operands(random, sizes)), attrs, sums: sizes.dh + sizes.S };
     }
+    // One query, whose key/value heads wasm reads together: all of them, the last one alone, in several passes.
+    for (const [Hkv, group, dh] of [
+      [3, 3, 64],
+      [9, 1, 128],
+      [4, 1, 32],
+      [5, 2, 260],
+    ] as const) {
+      const attrs: AttentionAttrs = { scale: dh ** -0.5, causal: true, hiddenKeys: [[20, 40, 0]] };
+      const title = `one query, Hkv = ${Hkv}, group = ${group}, dh = ${dh}`;
+      const values = operands(random, { ...BASE, T: 1, S: 140, spare: 1, Hkv, group, dh });
+      yield { title, values, attrs, sums: dh + 140 };
+      yield { title: `f16, ${title}`, values: storedAsF16(values), attrs, sums: dh + 140 };
+    }
     // A long cache in several passes, and numbers so small that f16 has few bits for them.
     const long = operands(random, { ...BASE, T: 1, S: 700, dh: 8 });
     yield { title: 'f16, S = 700', values: storedAsF16(long), attrs: { scale: 0.3, causal: true }, sums: 708 };

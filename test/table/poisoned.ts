@@ -35,6 +35,7 @@ function casesOf(title: string, poison: number): PoisonedCase[] {
   const heads = { q: clean(5, 2, 4), k: clean(5, 1, 4), v: clean(5, 1, 4), qPositions: positions, kPositions: positions, o: out(5, 2, 4) };
   const last = { qPositions: u32(Uint32Array.of(4)), kPositions: positions };
   const single = { q: clean(1, 1, 32), k: clean(5, 1, 32), v: clean(5, 1, 32), ...last, o: out(1, 1, 32) };
+  const several = { q: clean(1, 3, 32), k: clean(5, 3, 32), v: clean(5, 3, 32), ...last, o: out(1, 3, 32) };
   const ffn = { up: pair(random.normal(24), random.normal(24), 6, 4), down: matrix(random.normal(24), 4, 6) };
   const causal = { scale: 0.5, causal: true };
   const cases: [Op, string, Values, object][] = [
@@ -49,6 +50,8 @@ function casesOf(title: string, poison: number): PoisonedCase[] {
     [ops.attention, `${title} in a value of f16`, storedAsF16({ ...heads, v: poisoned(poison, 5, 1, 4) }), causal],
     [ops.attention, `${title} in a key of f16, one query`, storedAsF16({ ...single, k: poisoned(poison, 5, 1, 32) }), causal],
     [ops.attention, `${title} in a value of f16, one query`, storedAsF16({ ...single, v: poisoned(poison, 5, 1, 32) }), causal],
+    [ops.attention, `${title} in a key of f16, one query of 3 heads`, storedAsF16({ ...several, k: poisoned(poison, 5, 3, 32) }), causal],
+    [ops.attention, `${title} in a value of f16, one query of 3 heads`, storedAsF16({ ...several, v: poisoned(poison, 5, 3, 32) }), causal],
     [ops.attention, `${title} in a query to f16`, storedAsF16({ ...single, q: poisoned(poison, 1, 1, 32) }), causal],
     [ops.attention, `${title} in the key bias`, { ...heads, keyBias: poisoned(poison, 5) }, causal],
     [

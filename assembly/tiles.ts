@@ -336,7 +336,7 @@ export function touch_step(bytes: usize, steps: usize, tiles: usize): usize {
   return steps ? min((bytes + steps * tiles - 1) / (steps * tiles), bytes / steps) : 0;
 }
 
-/** A panel of 8 columns, or two of f32, for a group of 4 or 6 rows. Its k steps touch the bytes next, next + step, ... */
+/** A panel of 8 columns, or two of f32, for a group of 4 or 6 rows. Its k steps, of the wide tile every 16th, touch the bytes next, next + step, ... */
 // @ts-ignore: decorator
 @inline
 export function tile_rows(form: i32, c: usize, a: usize, b: usize, K: usize, group: i32, panels: i32, next: usize, step: usize): void {

@@ -105,7 +105,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
       }
     }
   }
-  // Loops with bounds unknown to the compiler: unrolled, they would repeat `activate` 16 times and compile for seconds.
+  // Loops with bounds unknown to the compiler: unrolled, they would repeat `activate` 4 TM times and compile for seconds.
   let quad = left + local.x;
   let i0 = top + local.y * TM;
   let columns = min(4u, p.count - min(4u * quad, p.count));

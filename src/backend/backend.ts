@@ -107,7 +107,7 @@ export interface Backend extends AsyncDisposable {
   read<D extends DType>(tensor: Tensor<D>, options?: SignalOption): Promise<ArrayOf<D>>;
   /**
    * Hands enqueued work to the device and lets other tasks of this thread run once. Does not wait for the work. On a GPU the kernels
-   * that the work is the first to need are compiled meanwhile, all at once; so they are in a pause.
+   * that the work is the first to need are compiled before, all at once and beside other tasks; so they are in a pause.
    */
   flush(options?: SignalOption): Promise<void>;
   /** Lets other tasks of this thread run once. Unlike `flush` it may keep enqueued work back, to hand it over with more. */

@@ -158,7 +158,7 @@ class CheckedBackend implements Backend {
     options.signal?.throwIfAborted();
     if (!(tensor instanceof Tensor)) throw invalidArgument('read', 'tensor', Object.prototype.toString.call(tensor), 'a Tensor');
     checkHeld(this, 'read', 'tensor', tensor);
-    const buffer = await withAbort(this.#driver.read(tensor.storage.handle, tensor.bytes), options.signal);
+    const buffer = await this.#whileAlive(withAbort(this.#driver.read(tensor.storage.handle, tensor.bytes), options.signal));
     this.#alive();
     return new ARRAYS[tensor.dtype](buffer) as ArrayOf<D>;
   }
@@ -166,14 +166,14 @@ class CheckedBackend implements Backend {
   async flush(options: SignalOption = {}): Promise<void> {
     this.#alive();
     options.signal?.throwIfAborted();
-    await withAbort(this.#driver.flush(), options.signal);
+    await this.#whileAlive(withAbort(this.#driver.flush(), options.signal));
     this.#alive();
   }
 
   async pause({ signal }: SignalOption = {}): Promise<void> {
     this.#alive();
     signal?.throwIfAborted();
-    if (this.#driver.prepare) await withAbort(this.#driver.prepare(), signal);
+    if (this.#driver.prepare) await this.#whileAlive(withAbort(this.#driver.prepare(), signal));
     await yieldToOthers();
     signal?.throwIfAborted();
     this.#alive();
@@ -225,6 +225,16 @@ class CheckedBackend implements Backend {
       this.#tensorBytes -= bytes;
       this.#driver.free(storage.handle);
     });
+  }
+
+  /** A disposal is told as such, not as what it did to work under way. */
+  async #whileAlive<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      if (this.#disposed) this.#alive();
+      throw error;
+    }
   }
 
   #alive(): void {

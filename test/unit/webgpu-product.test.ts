@@ -30,6 +30,11 @@ test.each(TILE_SHAPES)('a tuned tile of $NX x $NY threads of $TM rows is the one
   }
 });
 
+test('a tile that was tuned when all had 4 rows a thread keeps them', () => {
+  const many = { NX: 16, NY: 16 };
+  expect(productChoice({ features: new Set(), vendor: 'nvidia', shapes: { many } }, 512, 2048).constants).toEqual({ TM: 4, ...many });
+});
+
 test('an adapter whose threads have many registers takes 8 rows a thread, where there are enough tiles', () => {
   const chosen = (vendor: string, rows: number) => productChoice({ features: new Set(), vendor, shapes: {} }, rows, 2048);
   for (const vendor of ['nvidia', String(0x10de)]) {

@@ -16,7 +16,7 @@ export interface BinaryOptions {
   variant?: WasmVariant | 'auto';
   /** A compiled kernel binary of this package, for hosts that forbid compiling at run time. Decides the variant. */
   wasmModule?: WebAssembly.Module;
-  /** 'auto' times both tiles once per process (some milliseconds) where relaxed SIMD is used. Results are the same to the bit. */
+  /** 'auto' times both tiles once per process (some 20 to 60 ms) where relaxed SIMD is used. Results are the same to the bit. */
   tileRows?: TileRows | 'auto';
   /**
    * Products of f32 weights on 256-bit vectors where they are to be had (Node 24 on x86-64): nearly twice as fast, the same to the

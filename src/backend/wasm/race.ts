@@ -8,6 +8,7 @@ const [ROWS, K, N] = [12, 256, 32];
 /** Long beside the 0.1 ms to which browsers round their clock. */
 const SLICE_MS = 1;
 const CALLS = 4;
+const MOST_MS = 300;
 
 /** A tile, as the product kernel is told to use it. */
 export interface Runner {
@@ -18,7 +19,8 @@ export interface Runner {
 
 /**
  * Calls per millisecond of each runner, turn by turn. The best slice counts: the engine optimises the tiles in the background
- * meanwhile, and other threads may take the core. Ends early when `decided` says so.
+ * meanwhile, and other threads may take the core. Ends early when `decided`
+ * says so, and past the least rounds when `MOST_MS` are over, as a clock may be coarse.
  */
 export async function race(
   linear: LinearMemory,
@@ -31,8 +33,9 @@ export async function race(
   const b = a + ROWS * K * 4;
   const y = b + N * K * 4;
   const rates = runners.map(() => 0);
+  const end = performance.now() + MOST_MS;
   try {
-    for (let round = 0; round < rounds.least || (round < rounds.most && !decided(rates)); round++) {
+    for (let round = 0; round < rounds.least || (round < rounds.most && performance.now() < end && !decided(rates)); round++) {
       for (const [i, { kernels, group, form = FORM.f32 }] of runners.entries()) {
         kernels.fill_f32!(pointer, (y - pointer) / 4, 1);
         const start = performance.now();

@@ -74,6 +74,8 @@ export class CommandList {
   truncate(length: number): void {
     this.#commands.length = length;
     this.#timed = this.#commands.some(({ onTime }) => onTime);
+    for (const pipeline of this.missing)
+      if (!this.#commands.some((command) => command.pipeline === pipeline)) this.missing.delete(pipeline);
   }
 
   /** Hands everything to the queue and starts an empty list. Nothing may be missing. */

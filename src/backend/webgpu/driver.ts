@@ -21,9 +21,13 @@ export type { DeviceOptions, GpuDeviceLike, GpuLike } from './device.ts';
 export type { Shapes } from './binding.ts';
 export type { Tuning } from './tune.ts';
 
-/** Dispatches after which a batch is submitted: soon while the GPU has nothing to do, then seldom, as a submit costs as much as ten. */
+/**
+ * Dispatches after which a batch is submitted: soon while the GPU has nothing to do and the kernels are compiled, then seldom, as a
+ * submit costs as much as ten.
+ */
 const FIRST_SUBMIT_AT = 64;
 const SUBMIT_AT = 512;
+const NONE: Pipeline[] = [];
 /** Bytes from which a write may exhaust memory: WebGPU copies what it is given. */
 const LARGE_UPLOAD = 2 ** 20;
 
@@ -49,6 +53,7 @@ class WebGpuDriver implements Driver {
   /** Rejectors of reads that wait for the device. */
   readonly #waiting = new Set<(error: SkipVisionError) => void>();
   #settleLost!: (info: LossInfo) => void;
+  #lossError: SkipVisionError | undefined;
   /** Whether all that was submitted is known to be done. */
   #idle = true;
   #op = '';
@@ -171,9 +176,9 @@ class WebGpuDriver implements Driver {
       this.#scratches = [];
     }
     if (batch === this.#faults.batch && this.#commands.length === start) onTime?.(0); // nothing to do
-    // A submit compiles what is missing, one after the other: the next flush or pause does so beside other work.
-    const enough = this.#idle ? FIRST_SUBMIT_AT : SUBMIT_AT;
-    if (this.#commands.length >= enough && !this.#commands.missing.size) this.#submit();
+    // A submit compiles what is missing, one after the other: a flush or a pause does so beside other work, so wait for one a while.
+    const enough = this.#idle && !this.#toPrepare().length ? FIRST_SUBMIT_AT : SUBMIT_AT;
+    if (this.#commands.length >= enough) this.#submit();
   }
 
   async read(handle: unknown, bytes: number): Promise<ArrayBuffer> {
@@ -183,7 +188,7 @@ class WebGpuDriver implements Driver {
       throw new SkipVisionError('invalid-argument', 'read: the borrowed buffer lacks usage COPY_SRC', { op: 'read', argument: 'tensor' });
     }
     const staging = bytes === 0 ? undefined : this.#staging.acquire(bytes, 0, false);
-    this.#submit(staging && { source, staging, bytes });
+    const submitted = this.#submit(staging && { source, staging, bytes });
     const { batch } = this.#faults;
     const mapped = staging?.buffer.mapAsync(MAP_READ, 0, bytes).then(
       () => undefined,
@@ -202,6 +207,8 @@ class WebGpuDriver implements Driver {
       const copy = staging ? staging.buffer.getMappedRange(0, bytes).slice(0) : new ArrayBuffer(0);
       staging?.buffer.unmap();
       if (staging) this.#staging.release(staging, 0);
+      // The work of others was refused, for a reason that was told before, and the copy with it.
+      if (submitted?.failed) return await this.read(source, bytes);
       return copy;
     } catch (error) {
       if (staging) this.#staging.destroy(staging, 0);
@@ -216,7 +223,9 @@ class WebGpuDriver implements Driver {
         {
           features: this.features,
           vendor: context.vendor,
-          prepare: (kernel, constants) => this.#pipelines.prepare(this.#pipeline(kernel, constants)),
+          // A kernel that is refused is no candidate, and nobody's fault.
+          prepare: (kernel, constants) =>
+            this.#pipelines.prepare(this.#pipelines.get(kernel, constants, (make) => this.#faults.watch('tune', make, () => {}))),
           allocate: (bytes) => this.allocate(bytes),
           free: (operand) => this.free(operand),
           write: (operand, data) => this.write(operand, data),
@@ -245,15 +254,14 @@ class WebGpuDriver implements Driver {
   }
 
   async prepare(): Promise<void> {
-    const { missing } = this.#commands;
-    // Software adapters compile in turn anyway, and lose up to a third of the time when asked for several at once.
-    if (!missing.size || this.features.has('software-adapter')) return;
+    const pipelines = this.#toPrepare();
+    if (!pipelines.length) return;
     // Who is refused is told by the submit, which tries again and knows whom it spoils.
-    await this.#orLost(Promise.allSettled(Array.from(missing, (pipeline) => this.#pipelines.prepare(pipeline))));
+    await this.#orLost(Promise.allSettled(pipelines.map((pipeline) => this.#pipelines.prepare(pipeline))));
   }
 
   async flush(): Promise<void> {
-    if (this.#commands.missing.size) await this.prepare();
+    if (this.#toPrepare().length) await this.prepare();
     this.#submit(); // before the first wait where nothing is missing: the GPU starts at once
     await yieldToOthers();
     this.#faults.check();
@@ -343,16 +351,32 @@ class WebGpuDriver implements Driver {
     return memory;
   }
 
-  #submit(copy?: ReadCopy): void {
-    if (!this.#commands.length && !copy) return;
-    this.#idle = false;
+  /** What recorded work needs and can be compiled beside it. Software adapters compile in turn, and lose time when asked for several. */
+  #toPrepare(): Pipeline[] {
     const { missing } = this.#commands;
-    for (const pipeline of missing) {
-      if (!pipeline.compiled) this.#faults.watchSetup(`kernel ${pipeline.kernel}`, () => this.#pipelines.compile(pipeline));
-    }
-    missing.clear();
-    this.#faults.watchBatch(this.#commands.length ? this.#commands.ops : () => 'read', () => this.#commands.submit(copy));
+    if (!missing.size || this.features.has('software-adapter')) return NONE;
+    return Array.from(missing).filter(({ compiled }) => !compiled);
+  }
+
+  #submit(copy?: ReadCopy): { failed: boolean } | undefined {
+    if (!this.#commands.length && !copy) return undefined;
+    this.#idle = false;
+    for (const pipeline of this.#commands.missing) this.#compile(pipeline);
+    this.#commands.missing.clear();
+    const outcome = this.#faults.watchBatch(this.#commands.length ? this.#commands.ops : () => 'read', () => this.#commands.submit(copy));
     if (this.#pool.submitted()) this.#pipelines.forgetBindGroups();
+    return outcome;
+  }
+
+  /** Where the device throws instead of refusing, what is recorded cannot be handed over. */
+  #compile(pipeline: Pipeline): void {
+    try {
+      this.#faults.watchSetup(`kernel ${pipeline.kernel}`, () => this.#pipelines.compile(pipeline));
+    } catch (cause) {
+      const op = `kernel ${pipeline.kernel}`;
+      this.#faults.spoil(new SkipVisionError('backend-failed', `WebGPU: ${op}: ${String(cause)}`, { op, cause }));
+      this.#commands.truncate(0);
+    }
   }
 
   /** Throws what is known to be wrong with the memory, or with anything since the last call. */
@@ -364,6 +388,7 @@ class WebGpuDriver implements Driver {
   /** Rejects when the device is lost first. Not a race with `lost`, which would hold every read's closures for ever. */
   #orLost<T>(work: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
+      if (this.#lossError) reject(this.#lossError);
       this.#waiting.add(reject);
       void work.then(resolve, reject).finally(() => this.#waiting.delete(reject));
     });
@@ -371,8 +396,8 @@ class WebGpuDriver implements Driver {
 
   #lose(info: LossInfo): void {
     this.#settleLost(info);
-    const error = new SkipVisionError('device-lost', `the webgpu device was lost (${info.reason}): ${info.message}`);
-    for (const reject of this.#waiting) reject(error);
+    this.#lossError = new SkipVisionError('device-lost', `the webgpu device was lost (${info.reason}): ${info.message}`);
+    for (const reject of this.#waiting) reject(this.#lossError);
     this.#waiting.clear();
   }
 }

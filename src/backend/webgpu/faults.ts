@@ -79,14 +79,27 @@ export class Faults {
     return this.watch(what, work, (failure) => this.#fail(serial, failure));
   }
 
-  /** `submit` hands the recorded batch to the queue; afterwards a new batch begins. */
-  watchBatch(what: () => string, submit: () => void): void {
+  /** Spoils the batch that is being recorded. */
+  spoil(failure: SkipVisionError): void {
+    this.#fail(this.batch, failure);
+  }
+
+  /**
+   * `submit` hands the recorded batch to the queue; afterwards a new batch begins. The outcome tells once all is settled whether the
+   * device refused what was handed over, also where the reason was told before.
+   */
+  watchBatch(what: () => string, submit: () => void): { failed: boolean } {
     const batch = this.#current;
+    const outcome = { failed: false };
     this.#batches.push({ serial: batch.serial + 1, written: new Set(), failed: false });
-    this.watch(what, submit, (failure) => this.#fail(batch.serial, failure));
+    this.watch(what, submit, (failure) => {
+      outcome.failed = failure !== undefined;
+      this.#fail(batch.serial, failure);
+    });
     void Promise.all(this.#pending).then(() => {
       this.#batches = this.#batches.filter(({ serial }) => serial > batch.serial);
     });
+    return outcome;
   }
 
   /** What became of a new buffer. */

@@ -58,11 +58,12 @@ export class PipelineCache {
   }
 
   /** Compiles beside other work, and beside other pipelines. Rejects where the device refuses the kernel. */
-  prepare(pipeline: Pipeline): Promise<void> {
+  async prepare(pipeline: Pipeline): Promise<void> {
+    if (pipeline.compiled) return;
     pipeline.compiling ??= this.#device.createComputePipelineAsync(pipeline.descriptor).then((compiled) => {
       pipeline.compiled ??= compiled;
     });
-    return pipeline.compiling;
+    await pipeline.compiling;
   }
 
   /** `params` is the arena; its slot is chosen by the dynamic offset. `operands[i]` is binding 1 + i. */

@@ -324,6 +324,6 @@ function choose(
   const tiles = (!integers && TILES_BY_VENDOR[gpu.vendor]) || TILES;
   const usual = tiles.find((tile) => groups(tile)[0] * groups(tile)[1] >= busy) ?? tiles.at(-1)!;
   if (integers) return { kernel: family.integers[dtype], workgroups: groups(usual), constants: { ...form, NX: usual.NX, NY: usual.NY } };
-  const tile = { ...usual, ...tuned };
+  const tile = tuned ? { ...usual, TM: TILES[0]!.TM, ...tuned } : usual; // what was tuned before there were others has 4
   return { kernel: family.tiles[dtype], workgroups: groups(tile), constants: { ...form, ...tile } };
 }

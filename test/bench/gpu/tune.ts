@@ -101,7 +101,7 @@ function overridesFor(tokens: number): Overrides[] {
   const { maxComputeInvocationsPerWorkgroup: threads, maxComputeWorkgroupStorageSize: bytes } = device.limits;
   const tiles = [4, 8]
     .flatMap((TM) => SIZES.flatMap((NX) => SIZES.map((NY) => ({ TM, NX, NY }))))
-    .filter(({ TM, NX, NY }) => NX * NY >= 4 && NX * NY <= threads && (NY * TM * (BK / 4 + 1) + BK * NX * 2) * 16 + NY * TM * 12 <= bytes);
+    .filter(({ TM, NX, NY }) => NX * NY >= 4 && NX * NY <= threads && (NY * TM * (BK / 4 + 1) + BK * NX * 2) * 16 + NY * TM * 28 <= bytes);
   const few = [4, 8, 16, 32].flatMap((QUADS) => [32, 64, 128, 256].map((THREADS) => ({ QUADS, THREADS })));
   const fitting = few.filter(({ QUADS, THREADS }) => THREADS >= 4 * QUADS && THREADS <= threads);
   const all: Overrides[] = tokens <= 8 ? fitting : tiles;

@@ -158,7 +158,7 @@ class CheckedBackend implements Backend {
     options.signal?.throwIfAborted();
     if (!(tensor instanceof Tensor)) throw invalidArgument('read', 'tensor', Object.prototype.toString.call(tensor), 'a Tensor');
     checkHeld(this, 'read', 'tensor', tensor);
-    const buffer = await this.#whileAlive(withAbort(this.#driver.read(tensor.storage.handle, tensor.bytes), options.signal));
+    const buffer = await withAbort(this.#whileAlive(this.#driver.read(tensor.storage.handle, tensor.bytes)), options.signal);
     this.#alive();
     return new ARRAYS[tensor.dtype](buffer) as ArrayOf<D>;
   }
@@ -166,14 +166,14 @@ class CheckedBackend implements Backend {
   async flush(options: SignalOption = {}): Promise<void> {
     this.#alive();
     options.signal?.throwIfAborted();
-    await this.#whileAlive(withAbort(this.#driver.flush(), options.signal));
+    await withAbort(this.#whileAlive(this.#driver.flush()), options.signal);
     this.#alive();
   }
 
   async pause({ signal }: SignalOption = {}): Promise<void> {
     this.#alive();
     signal?.throwIfAborted();
-    if (this.#driver.prepare) await this.#whileAlive(withAbort(this.#driver.prepare(), signal));
+    if (this.#driver.prepare) await withAbort(this.#whileAlive(this.#driver.prepare()), signal);
     await yieldToOthers();
     signal?.throwIfAborted();
     this.#alive();

@@ -106,7 +106,9 @@ export const attention = defineOp<AttentionAttrs>()({
     const total = (T * H) / Hkv; // query rows that share a key/value head
     const blocks = Math.ceil(total / WASM_ROWS);
     const heads = T === 1 ? Math.max(1, Math.min(Math.ceil(Hkv / threads), Math.floor(WASM_WIDTH / dh))) : 1;
-    const space = ownScratch(4 * (Math.max(WASM_ROWS, heads * total) * (S + 3 + dh + 4) + 2 * (dh + 3) + 3 * count + half * 128 * dh));
+    const space = ownScratch(
+      4 * (Math.max(WASM_ROWS, heads * Math.min(total, WASM_ROWS)) * (S + 3 + dh + 4) + 2 * (dh + 3) + 3 * count + half * 128 * dh),
+    );
     share({
       kernel: 'attention',
       calls: Math.ceil(Hkv / heads) * blocks,

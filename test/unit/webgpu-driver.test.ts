@@ -244,8 +244,33 @@ describe.each(adapters)('the WebGPU driver on %s', (name) => {
       await own.pause();
       await expect(own.read(y)).rejects.toMatchObject({ code: 'backend-failed' });
       own.run(broken, { x, y: own.empty({ dtype: 'f32', shape: [data.length] }) }, { factor: 1 });
-      expect(Array.from(await own.read(innocent))).toEqual(times(1));
+      const values = own.read(innocent);
+      innocent.dispose();
+      own.upload(data.map(() => 42));
+      expect(Array.from(await values)).toEqual(times(1));
       await own[Symbol.asyncDispose]();
+      device.destroy();
+    });
+
+    test('a copy that is refused again and again is told each time', async () => {
+      const { device, own } = await openAsGpu();
+      const buffer = device.createBuffer({ size: data.byteLength, usage: 0x80 | 0x4 | 0x8 });
+      const gone = own.borrow(buffer, { dtype: 'f32', shape: [data.length] });
+      buffer.destroy();
+      for (let i = 0; i < 3; i++) await expect(own.read(gone)).rejects.toMatchObject({ code: 'backend-failed' });
+      await own[Symbol.asyncDispose]();
+      device.destroy();
+    });
+
+    test('an abort is told with its reason, though a disposal follows', async () => {
+      const { device, own, run } = await openAsGpu();
+      device.createComputePipelineAsync = () => new Promise(() => {});
+      run(2);
+      const controller = new AbortController();
+      const waiting = expect(own.flush({ signal: controller.signal })).rejects.toThrow('enough');
+      controller.abort(new Error('enough'));
+      await own[Symbol.asyncDispose]();
+      await waiting;
       device.destroy();
     });
 

@@ -11,7 +11,7 @@ import type { GpuContext, GpuIo, GpuKernel, GpuOperand, GpuParam, GpuWeight, Sha
 import { BufferPool, borrowBuffer, COPY_DST, COPY_SRC, type GpuMemory, MAP_READ, STORAGE, UNIFORM } from './buffers.ts';
 import { ARENA_BYTES, ARENA_SLOTS, CommandList, type ReadCopy } from './commands.ts';
 import { type DeviceOptions, openDevice, type OpenDevice } from './device.ts';
-import { Faults } from './faults.ts';
+import { Faults, type Outcome } from './faults.ts';
 import { packSlice, planSlices } from './pack.ts';
 import { type Pipeline, PipelineCache } from './pipelines.ts';
 import type { OnTime } from './timestamps.ts';
@@ -188,6 +188,7 @@ class WebGpuDriver implements Driver {
       throw new SkipVisionError('invalid-argument', 'read: the borrowed buffer lacks usage COPY_SRC', { op: 'read', argument: 'tensor' });
     }
     const staging = bytes === 0 ? undefined : this.#staging.acquire(bytes, 0, false);
+    if (this.#faults.isSpoilt) this.#submit(); // or the copy would be refused with it
     const submitted = this.#submit(staging && { source, staging, bytes });
     const { batch } = this.#faults;
     const mapped = staging?.buffer.mapAsync(MAP_READ, 0, bytes).then(
@@ -198,6 +199,7 @@ class WebGpuDriver implements Driver {
       const refusal = await this.#orLost(Promise.resolve(mapped));
       await this.#orLost(this.#faults.settle());
       this.#trust(source);
+      if (submitted?.failure) throw submitted.failure; // also where somebody else was told of it
       this.#idle ||= batch === this.#faults.batch;
       if (refusal)
         throw new SkipVisionError('backend-failed', `read: the result could not be mapped: ${String(refusal)}`, {
@@ -207,8 +209,6 @@ class WebGpuDriver implements Driver {
       const copy = staging ? staging.buffer.getMappedRange(0, bytes).slice(0) : new ArrayBuffer(0);
       staging?.buffer.unmap();
       if (staging) this.#staging.release(staging, 0);
-      // The work of others was refused, for a reason that was told before, and the copy with it.
-      if (submitted?.failed) return await this.read(source, bytes);
       return copy;
     } catch (error) {
       if (staging) this.#staging.destroy(staging, 0);
@@ -358,10 +358,10 @@ class WebGpuDriver implements Driver {
     return Array.from(missing).filter(({ compiled }) => !compiled);
   }
 
-  #submit(copy?: ReadCopy): { failed: boolean } | undefined {
+  #submit(copy?: ReadCopy): Outcome | undefined {
     if (!this.#commands.length && !copy) return undefined;
     this.#idle = false;
-    for (const pipeline of this.#commands.missing) this.#compile(pipeline);
+    for (const pipeline of this.#commands.missing) if (!pipeline.compiled) this.#compile(pipeline);
     this.#commands.missing.clear();
     const outcome = this.#faults.watchBatch(this.#commands.length ? this.#commands.ops : () => 'read', () => this.#commands.submit(copy));
     if (this.#pool.submitted()) this.#pipelines.forgetBindGroups();

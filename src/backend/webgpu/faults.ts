@@ -10,6 +10,11 @@ interface Batch {
   failed: boolean;
 }
 
+/** Of a submit, once all is settled. */
+export interface Outcome {
+  failure?: SkipVisionError | undefined;
+}
+
 /**
  * A failed batch poisons what it wrote, and so does every later batch known when the failure arrives, as it may have
  * read that. The failure is thrown once at the next call, and again whenever poisoned memory is used.
@@ -79,6 +84,11 @@ export class Faults {
     return this.watch(what, work, (failure) => this.#fail(serial, failure));
   }
 
+  /** Whether the batch that is being recorded is known to fail. */
+  get isSpoilt(): boolean {
+    return this.#current.failed;
+  }
+
   /** Spoils the batch that is being recorded. */
   spoil(failure: SkipVisionError): void {
     this.#fail(this.batch, failure);
@@ -88,12 +98,12 @@ export class Faults {
    * `submit` hands the recorded batch to the queue; afterwards a new batch begins. The outcome tells once all is settled whether the
    * device refused what was handed over, also where the reason was told before.
    */
-  watchBatch(what: () => string, submit: () => void): { failed: boolean } {
+  watchBatch(what: () => string, submit: () => void): Outcome {
     const batch = this.#current;
-    const outcome = { failed: false };
+    const outcome: Outcome = {};
     this.#batches.push({ serial: batch.serial + 1, written: new Set(), failed: false });
     this.watch(what, submit, (failure) => {
-      outcome.failed = failure !== undefined;
+      outcome.failure = failure;
       this.#fail(batch.serial, failure);
     });
     void Promise.all(this.#pending).then(() => {

@@ -66,7 +66,11 @@ const entries = {
 };
 
 /** Each op in a file of its own, so that a bundler drops the ops nobody imports. These are no subpaths and need no types. */
-const ops = Object.fromEntries(readdirSync('src/ops').map((file) => [`ops/${file.replace(/\.ts$/, '')}`, `src/ops/${file}`]));
+const ops = Object.fromEntries(
+  readdirSync('src/ops')
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => [`ops/${file.replace(/\.ts$/, '')}`, `src/ops/${file}`]),
+);
 
 export default defineConfig({
   ...everywhere,

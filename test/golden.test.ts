@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { toImage } from '../src/model/image.ts';
+import { toImage } from '../src/model/image/image.ts';
 import { loadModel } from '../src/model/vlm.ts';
 import { checkFullAnswer, checkSkipAnswer } from './golden/answers.ts';
 import { checkScene, type GoldenCheck, readGolden } from './golden/golden.ts';

@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { METHOD_NAMES, methodByName } from '../src/methods/index.ts';
-import { toImage } from '../src/model/image.ts';
+import { toImage } from '../src/model/image/image.ts';
 import { loadModel } from '../src/model/vlm.ts';
 import { readQuestions } from './eval/questions.ts';
 import { nodeBackends } from './node-backends.ts';

@@ -1,6 +1,6 @@
 import { unknownName } from '../backend/errors.ts';
-import type { LlavaConfig } from '../model/config.ts';
-import type { Method } from '../model/method.ts';
+import type { LlavaConfig } from '../model/families/llava-config.ts';
+import type { Method } from '../model/stack/method.ts';
 import { none } from './none.ts';
 import { type SkipVisionOptions, skipVision } from './skip-vision.ts';
 

@@ -1,4 +1,4 @@
-import type { Method } from '../model/method.ts';
+import type { Method } from '../model/stack/method.ts';
 
 /** The model as it is: every patch enters the sequence, every row runs everything. */
 export function none(): Method {

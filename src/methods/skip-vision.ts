@@ -1,9 +1,9 @@
 import type { Backend } from '../backend/backend.ts';
 import { invalidArgument, SkipVisionError } from '../backend/errors.ts';
 import type { Tensor } from '../backend/tensor.ts';
-import type { ComposeContext, ImageFeatures, LayerPlan, Method } from '../model/method.ts';
-import { produce } from '../model/produce.ts';
-import { copyRows, type Part, range, type Segment, type Sequence } from '../model/sequence.ts';
+import type { ComposeContext, ImageFeatures, LayerPlan, Method } from '../model/stack/method.ts';
+import { produce } from '../model/stack/produce.ts';
+import { copyRows, type Part, range, type Segment, type Sequence } from '../model/stack/sequence.ts';
 import { merge } from '../ops/merge.ts';
 import { summary } from '../ops/summary.ts';
 import { topKRows } from '../ops/top-k-rows.ts';

@@ -2,11 +2,11 @@ import type { Backend, SignalOption } from '../backend/backend.ts';
 import { invalidArgument, SkipVisionError } from '../backend/errors.ts';
 import { bytesOf, type FloatDType, type Tensor } from '../backend/tensor.ts';
 import { argmax } from '../ops/argmax.ts';
-import type { ImageInput } from './image.ts';
-import { KvCache, rowsOutside } from './kv-cache.ts';
-import type { Method } from './method.ts';
-import { makeSampler, type Sampler, type SamplingOptions } from './sampling.ts';
-import { assemble, type Part, range, type Sequence } from './sequence.ts';
+import type { ImageInput } from './image/image.ts';
+import { KvCache, rowsOutside } from './stack/kv-cache.ts';
+import type { Method } from './stack/method.ts';
+import { makeSampler, type Sampler, type SamplingOptions } from './text/sampling.ts';
+import { assemble, type Part, range, type Sequence } from './stack/sequence.ts';
 import type { EncodedImage, Vlm } from './vlm.ts';
 
 export interface GenerateOptions extends SignalOption, SamplingOptions {

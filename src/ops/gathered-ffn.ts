@@ -1,16 +1,7 @@
 import statsCode from '../../kernels/gathered-ffn.stats.wgsl';
 import rowStatsCode from '../../kernels/row-stats.wgsl';
 import { anyWeight, defineOp, inout, input, optional, rowList, weight } from '../backend/op.ts';
-import {
-  innerColumns,
-  innerProduct,
-  isInteger,
-  packedBytes,
-  packRows,
-  product,
-  productScratch,
-  rowBlocks,
-} from '../backend/wasm/product.ts';
+import { innerColumns, innerProduct, isInteger, packedBytes, packRows, product, productScratch, rowBlocks } from './product/wasm.ts';
 import { f32, type GpuKernel, type GpuOperand } from '../backend/webgpu/binding.ts';
 import {
   innerProduct as gpuInnerProduct,
@@ -20,7 +11,7 @@ import {
   scratchRows,
   takesIntegers,
   wholeQuads,
-} from '../backend/webgpu/product.ts';
+} from './product/webgpu.ts';
 import { type Activation, activate, activationCode } from './activation.ts';
 import { checkActivation } from './linear.ts';
 import { checkEps, normalize } from './rms-norm.ts';

@@ -1,6 +1,6 @@
 import { defineOp, input, optional, output, rowList, weight } from '../backend/op.ts';
-import { packRows, product, productScratch, rowBlocks } from '../backend/wasm/product.ts';
-import { product as gpuProduct, wholeQuads } from '../backend/webgpu/product.ts';
+import { packRows, product, productScratch, rowBlocks } from './product/wasm.ts';
+import { product as gpuProduct, wholeQuads } from './product/webgpu.ts';
 import { ACTIVATIONS, type Activation, activate, activationCode } from './activation.ts';
 import { dot } from './dot.ts';
 import { checkEps, normalize } from './rms-norm.ts';

@@ -1,8 +1,8 @@
 import code from '../../kernels/patch-embedding.wgsl';
 import { defineOp, input, optional, output, weight } from '../backend/op.ts';
-import { isInteger, packedBytes, packRows, product, productScratch, rowBlocks } from '../backend/wasm/product.ts';
+import { isInteger, packedBytes, packRows, product, productScratch, rowBlocks } from './product/wasm.ts';
 import type { GpuKernel } from '../backend/webgpu/binding.ts';
-import { product as gpuProduct, quadsOf } from '../backend/webgpu/product.ts';
+import { product as gpuProduct, quadsOf } from './product/webgpu.ts';
 import { dot } from './dot.ts';
 
 const kernel: GpuKernel = { name: 'patch-embedding', code };

@@ -1,11 +1,11 @@
 /** One method on one decoder: what its prompts and tokens took, layer by layer and op by op. */
 import type { Backend, TraceEvent } from '../../src/backend/backend.ts';
 import type { Tensor } from '../../src/backend/tensor.ts';
-import type { Decoder } from '../../src/model/decoder.ts';
-import { KvCache, rowsOutside } from '../../src/model/kv-cache.ts';
-import type { TensorSource } from '../../src/model/loader.ts';
-import type { Method } from '../../src/model/method.ts';
-import { assemble, type Part } from '../../src/model/sequence.ts';
+import type { Decoder } from '../../src/model/stack/decoder.ts';
+import { KvCache, rowsOutside } from '../../src/model/stack/kv-cache.ts';
+import type { TensorSource } from '../../src/model/stack/loader.ts';
+import type { Method } from '../../src/model/stack/method.ts';
+import { assemble, type Part } from '../../src/model/stack/sequence.ts';
 import { Random } from '../random.ts';
 import type { Turn } from './turns.ts';
 import { uniform } from './data.ts';

@@ -1,5 +1,5 @@
 /** A conformance case: inputs, attributes, expected outputs and tolerances of one op, in one safetensors file. */
-import { parseSafetensors, type SafeTensor } from '../../src/model/safetensors.ts';
+import { parseSafetensors, type SafeTensor } from '../../src/model/files/safetensors.ts';
 import type { Tolerance } from '../harness.ts';
 
 export interface Array32 {

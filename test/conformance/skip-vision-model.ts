@@ -2,11 +2,11 @@
 import { flopsRatio, kvBytes, macsPerRow, prefillFlops, publishedFlopsRatio } from '../../src/cost/skip-vision.ts';
 import { none } from '../../src/methods/none.ts';
 import { layOut, skipVision } from '../../src/methods/skip-vision.ts';
-import { Decoder, type DecoderConfig } from '../../src/model/decoder.ts';
-import { KvCache, rowsOutside } from '../../src/model/kv-cache.ts';
-import type { TensorSource } from '../../src/model/loader.ts';
-import type { Method } from '../../src/model/method.ts';
-import { assemble, copyRows, range, type Segment, type Sequence } from '../../src/model/sequence.ts';
+import { Decoder, type DecoderConfig } from '../../src/model/stack/decoder.ts';
+import { KvCache, rowsOutside } from '../../src/model/stack/kv-cache.ts';
+import type { TensorSource } from '../../src/model/stack/loader.ts';
+import type { Method } from '../../src/model/stack/method.ts';
+import { assemble, copyRows, range, type Segment, type Sequence } from '../../src/model/stack/sequence.ts';
 import type { Array32, Arrays } from './case.ts';
 import type { CaseInputs } from './inputs.ts';
 import type { Attrs, CaseFunction } from './ops.ts';

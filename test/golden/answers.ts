@@ -1,9 +1,9 @@
 /** The golden tensors of an answer: prompt, hidden states, caches, logits and ids. */
 import { methodByName, none, skipVision } from '../../src/methods/index.ts';
-import type { Image } from '../../src/model/image.ts';
-import { KvCache } from '../../src/model/kv-cache.ts';
-import type { Method } from '../../src/model/method.ts';
-import { assemble, type Part, range, type Sequence } from '../../src/model/sequence.ts';
+import type { Image } from '../../src/model/image/image.ts';
+import { KvCache } from '../../src/model/stack/kv-cache.ts';
+import type { Method } from '../../src/model/stack/method.ts';
+import { assemble, type Part, range, type Sequence } from '../../src/model/stack/sequence.ts';
 import type { Vlm } from '../../src/model/vlm.ts';
 import { BOUNDS, type Golden, GoldenCheck } from './golden.ts';
 

@@ -6,13 +6,13 @@
 import type { Backend } from '../../src/backend/backend.ts';
 import { methodByName } from '../../src/methods/index.ts';
 import { selectByCls } from '../../src/methods/skip-vision.ts';
-import { openCheckpoint } from '../../src/model/checkpoint.ts';
-import type { Image } from '../../src/model/image.ts';
-import { Loader } from '../../src/model/loader.ts';
-import { parseSafetensors } from '../../src/model/safetensors.ts';
-import { copyRows, range } from '../../src/model/sequence.ts';
-import { type ModelSource, openSource } from '../../src/model/source.ts';
-import { VisionEncoder } from '../../src/model/vision-encoder.ts';
+import { openCheckpoint } from '../../src/model/files/checkpoint.ts';
+import type { Image } from '../../src/model/image/image.ts';
+import { Loader } from '../../src/model/stack/loader.ts';
+import { parseSafetensors } from '../../src/model/files/safetensors.ts';
+import { copyRows, range } from '../../src/model/stack/sequence.ts';
+import { type ModelSource, openSource } from '../../src/model/files/source.ts';
+import { VisionEncoder } from '../../src/model/stack/vision-encoder.ts';
 import type { Vlm } from '../../src/model/vlm.ts';
 import { layerNorm, linear, merge } from '../../src/ops/index.ts';
 

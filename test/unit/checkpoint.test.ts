@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { openCheckpoint } from '../../src/model/checkpoint.ts';
-import { parseSafetensors, toFloat32 } from '../../src/model/safetensors.ts';
-import { type LoadProgress, openSource } from '../../src/model/source.ts';
+import { openCheckpoint } from '../../src/model/files/checkpoint.ts';
+import { parseSafetensors, toFloat32 } from '../../src/model/files/safetensors.ts';
+import { type LoadProgress, openSource } from '../../src/model/files/source.ts';
 import { f32, rawFile, safetensorsFile } from './safetensors-file.ts';
 
 const TINY = 'examples/tiny-vlm/skip';

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
-import { parseConfig } from '../../src/model/config.ts';
-import { parsePreprocessorConfig } from '../../src/model/preprocess.ts';
+import { parseConfig } from '../../src/model/families/llava-config.ts';
+import { parsePreprocessorConfig } from '../../src/model/image/preprocess.ts';
 
 async function json(path: string): Promise<Record<string, object>> {
   return JSON.parse(await readFile(path, 'utf8')) as Record<string, object>;

@@ -1,7 +1,7 @@
 /** `generate`: what an answer holds, and what it leaves behind when it is aborted or fails. */
 import { describe, expect, test } from 'vitest';
 import { skipVision } from '../../src/methods/index.ts';
-import type { Method } from '../../src/model/method.ts';
+import type { Method } from '../../src/model/stack/method.ts';
 import { COMMA, describeGenerate, PICTURES, refusal, WHAT } from './scene.ts';
 
 describeGenerate((scene) => {

@@ -1,7 +1,7 @@
 /** `generate`: one picture, several and bad ones; prompts in one chunk and in several. */
 import { describe, expect, test } from 'vitest';
 import { none, skipVision } from '../../src/methods/index.ts';
-import type { Method } from '../../src/model/method.ts';
+import type { Method } from '../../src/model/stack/method.ts';
 import type { EncodedImage, Vlm } from '../../src/model/vlm.ts';
 import { readQuestions } from '../eval/questions.ts';
 import { describeGenerate, PICTURES, refusal } from './scene.ts';

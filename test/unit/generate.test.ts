@@ -1,7 +1,7 @@
 /** `generate`: answers, sampling and prompts. */
 import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
-import { toImage } from '../../src/model/image.ts';
+import { toImage } from '../../src/model/image/image.ts';
 import { COMMA, DESCRIBE, describeGenerate, EOS, PICTURES, refusal, WHAT } from './scene.ts';
 
 describeGenerate((scene) => {

@@ -3,8 +3,8 @@ import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { encode as encodeJpeg } from 'jpeg-js';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { decodeImage } from '../../src/model/decode-image.ts';
-import { type ImageInput, imageFromBitmap, toImage } from '../../src/model/image.ts';
+import { decodeImage } from '../../src/model/image/decode.ts';
+import { type ImageInput, imageFromBitmap, toImage } from '../../src/model/image/image.ts';
 import { GREY, GREY_ALPHA, PALETTE, pngFile, RGB, RGBA } from './png-file.ts';
 
 const PICTURE = 'examples/tiny-vlm/eval/028.png';

@@ -4,8 +4,8 @@ import { widened } from '../../src/backend/f16.ts';
 import { createReferenceBackend } from '../../src/backend/reference/driver.ts';
 import type { FloatDType, Tensor } from '../../src/backend/tensor.ts';
 import { createWasmBackend } from '../../src/backend/wasm/driver.ts';
-import { KvCache, rowsOutside } from '../../src/model/kv-cache.ts';
-import { range } from '../../src/model/sequence.ts';
+import { KvCache, rowsOutside } from '../../src/model/stack/kv-cache.ts';
+import { range } from '../../src/model/stack/sequence.ts';
 
 const [LAYERS, HEADS, HEAD_DIM, CAPACITY] = [2, 2, 4, 10];
 const WIDTH = HEADS * HEAD_DIM;

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
-import { type Image, toImage } from '../../src/model/image.ts';
-import { parsePreprocessorConfig, preprocess } from '../../src/model/preprocess.ts';
-import { type Resample, resize } from '../../src/model/resample.ts';
+import { type Image, toImage } from '../../src/model/image/image.ts';
+import { parsePreprocessorConfig, preprocess } from '../../src/model/image/preprocess.ts';
+import { type Resample, resize } from '../../src/model/image/resample.ts';
 
 const PICTURE = 'examples/tiny-vlm/eval/028.png';
 const invalid = expect.objectContaining({ code: 'invalid-image', argument: 'image' });

@@ -4,8 +4,8 @@ import type { Backend } from '../../src/backend/backend.ts';
 import { createReferenceBackend } from '../../src/backend/reference/driver.ts';
 import { createWasmBackend } from '../../src/backend/wasm/driver.ts';
 import { skipVision, trainedMethod } from '../../src/methods/index.ts';
-import { KvCache } from '../../src/model/kv-cache.ts';
-import { makeSampler } from '../../src/model/sampling.ts';
+import { KvCache } from '../../src/model/stack/kv-cache.ts';
+import { makeSampler } from '../../src/model/text/sampling.ts';
 import { loadModel, type Vlm } from '../../src/model/vlm.ts';
 
 const IMAGE = 'examples/tiny-vlm/eval/028.png';

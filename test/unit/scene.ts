@@ -5,9 +5,9 @@ import type { ErrorCode } from '../../src/backend/errors.ts';
 import { createReferenceBackend } from '../../src/backend/reference/driver.ts';
 import { createWasmBackend } from '../../src/backend/wasm/driver.ts';
 import { methodByName } from '../../src/methods/index.ts';
-import { KvCache } from '../../src/model/kv-cache.ts';
-import type { Method } from '../../src/model/method.ts';
-import { assemble, type Part, type Sequence } from '../../src/model/sequence.ts';
+import { KvCache } from '../../src/model/stack/kv-cache.ts';
+import type { Method } from '../../src/model/stack/method.ts';
+import { assemble, type Part, type Sequence } from '../../src/model/stack/sequence.ts';
 import { type EncodedImage, loadModel, type Vlm } from '../../src/model/vlm.ts';
 
 export const PICTURES = 'examples/tiny-vlm/eval';

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { Tokenizer } from '../../src/model/tokenizer.ts';
+import { Tokenizer } from '../../src/model/text/tokenizer.ts';
 
 const TINY = 'examples/tiny-vlm';
 

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { TileRows, WasmVariant } from '../../src/backend/wasm/binary.ts';
 import { createWasmBackend } from '../../src/backend/wasm/driver.ts';
-import { packedBytes, rowBlocks } from '../../src/backend/wasm/product.ts';
+import { packedBytes, rowBlocks } from '../../src/ops/product/wasm.ts';
 import { gatheredFfn } from '../../src/ops/gathered-ffn.ts';
 import { linear } from '../../src/ops/linear.ts';
 import { Random } from '../random.ts';

@@ -7,7 +7,7 @@ import { loadBinary } from '../../src/backend/wasm/binary.ts';
 import { createWasmBackend, type WasmBackendOptions } from '../../src/backend/wasm/driver.ts';
 import { LinearMemory } from '../../src/backend/wasm/memory.ts';
 import { Pool } from '../../src/backend/wasm/pool.ts';
-import { callStarts } from '../../src/backend/wasm/product.ts';
+import { callStarts } from '../../src/ops/product/wasm.ts';
 import { linear } from '../../src/ops/linear.ts';
 import { Random } from '../random.ts';
 

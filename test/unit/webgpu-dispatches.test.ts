@@ -2,9 +2,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Backend } from '../../src/backend/backend.ts';
 import { createWebGpuBackend } from '../../src/backend/webgpu/driver.ts';
-import { Decoder, type DecoderConfig } from '../../src/model/decoder.ts';
-import { KvCache } from '../../src/model/kv-cache.ts';
-import { range } from '../../src/model/sequence.ts';
+import { Decoder, type DecoderConfig } from '../../src/model/stack/decoder.ts';
+import { KvCache } from '../../src/model/stack/kv-cache.ts';
+import { range } from '../../src/model/stack/sequence.ts';
 import { loadModel } from '../../src/model/vlm.ts';
 import { gatheredFfn, rmsNorm } from '../../src/ops/index.ts';
 import { countGpu, type GpuCounts } from '../count-gpu.ts';

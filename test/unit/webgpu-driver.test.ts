@@ -5,7 +5,7 @@ import { defineOp, inout, input, output } from '../../src/backend/op.ts';
 import type { GpuBinding, GpuKernel } from '../../src/backend/webgpu/binding.ts';
 import { createReferenceBackend } from '../../src/backend/reference/driver.ts';
 import { createWebGpuBackend, tuneWebGpu } from '../../src/backend/webgpu/driver.ts';
-import { FEW_SHAPES, TILE_SHAPES } from '../../src/backend/webgpu/product.ts';
+import { FEW_SHAPES, TILE_SHAPES } from '../../src/ops/product/webgpu.ts';
 import { dot } from '../../src/ops/dot.ts';
 import { linear } from '../../src/ops/linear.ts';
 import { driverIsChosen, installedAdapters, nodeGpu } from '../gpu.ts';

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Backend } from '../../src/backend/backend.ts';
 import { createWebGpuBackend } from '../../src/backend/webgpu/driver.ts';
-import { productChoice, TILE_SHAPES } from '../../src/backend/webgpu/product.ts';
+import { productChoice, TILE_SHAPES } from '../../src/ops/product/webgpu.ts';
 import type { Weight } from '../../src/backend/weight.ts';
 import { type GatheredFfnAttrs, gatheredFfn } from '../../src/ops/gathered-ffn.ts';
 import { linear } from '../../src/ops/linear.ts';
@@ -10,7 +10,7 @@ import { forcedFfn, forcedLinear } from '../forced.ts';
 import { installedAdapters, nodeGpu } from '../gpu.ts';
 import { Random } from '../random.ts';
 
-/** Of choose() in src/backend/webgpu/product.ts. */
+/** Of choose() in src/ops/product/webgpu.ts. */
 const TILES = [
   { TM: 4, NX: 16, NY: 16 },
   { TM: 4, NX: 8, NY: 8 },

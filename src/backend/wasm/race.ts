@@ -2,7 +2,7 @@
 import { yieldToOthers } from '../yield.ts';
 import { FORM, type WasmKernels } from './binding.ts';
 import type { LinearMemory } from './memory.ts';
-import { TILE_BYTES } from './product.ts';
+import { TILE_BYTES } from '../../ops/product/wasm.ts';
 
 const [ROWS, K, N] = [12, 256, 32];
 /** Long beside the 0.1 ms to which browsers round their clock. */

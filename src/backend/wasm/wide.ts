@@ -6,7 +6,7 @@
 import { yieldToOthers } from '../yield.ts';
 import { FORM, WIDE, type WasmKernels } from './binding.ts';
 import type { LinearMemory } from './memory.ts';
-import { TILE_BYTES } from './product.ts';
+import { TILE_BYTES } from '../../ops/product/wasm.ts';
 import { race } from './race.ts';
 
 const FLAG = 'experimental-wasm-revectorize';

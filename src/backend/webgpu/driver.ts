@@ -15,11 +15,11 @@ import { Faults, type Outcome } from './faults.ts';
 import { packSlice, planSlices } from './pack.ts';
 import { type Pipeline, PipelineCache } from './pipelines.ts';
 import type { OnTime } from './timestamps.ts';
-import { type Tuning, tune } from './tune.ts';
+import { type Tuning, tune } from '../../ops/product/tune-webgpu.ts';
 
 export type { DeviceOptions, GpuDeviceLike, GpuLike } from './device.ts';
 export type { Shapes } from './binding.ts';
-export type { Tuning } from './tune.ts';
+export type { Tuning } from '../../ops/product/tune-webgpu.ts';
 
 /**
  * Dispatches after which a batch is submitted: soon while the GPU has nothing to do and the kernels are compiled, then seldom, as a

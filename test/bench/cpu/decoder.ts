@@ -1,7 +1,7 @@
 /** Whole decoders with random weights: a plain prompt against one of Skip-Vision, time beside counted FLOPs. */
 import { skipVision } from '../../../src/methods/skip-vision.ts';
 import { none } from '../../../src/methods/none.ts';
-import { Decoder, type DecoderConfig } from '../../../src/model/decoder.ts';
+import { Decoder, type DecoderConfig } from '../../../src/model/stack/decoder.ts';
 import { median } from '../measure.ts';
 import { inTurns } from '../turns.ts';
 import { Meter, randomSource, Run } from '../decoder-run.ts';

@@ -1,7 +1,7 @@
 /** Dispatches of the ops and of a whole decoder layer: what a GPU waits for between kernels. No times. */
 import { none } from '../../../src/methods/none.ts';
 import { skipVision } from '../../../src/methods/skip-vision.ts';
-import { Decoder } from '../../../src/model/decoder.ts';
+import { Decoder } from '../../../src/model/stack/decoder.ts';
 import { attention } from '../../../src/ops/attention.ts';
 import { compactKv } from '../../../src/ops/compact-kv.ts';
 import { ffnData } from '../data.ts';

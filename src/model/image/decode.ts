@@ -1,6 +1,6 @@
 /** PNG and JPEG to RGB. The decoders are loaded when the first picture of their kind arrives. */
 import type { DecodedPng } from 'fast-png';
-import { SkipVisionError } from '../backend/errors.ts';
+import { SkipVisionError } from '../../backend/errors.ts';
 import type { Image } from './image.ts';
 
 export interface DecodeOptions {

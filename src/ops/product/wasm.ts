@@ -1,5 +1,5 @@
 /** Calls of the matrix product kernels: row blocks that bound the scratch memory, column chunks that bound a call. */
-import { FORM, RAISED, SPECIAL, type ThreadScratch, WIDE, type WasmContext, type WasmWeight } from './binding.ts';
+import { FORM, RAISED, SPECIAL, type ThreadScratch, WIDE, type WasmContext, type WasmWeight } from '../../backend/wasm/binding.ts';
 
 /** Packed A holds at most this many rows at a time; a multiple of both groups. More rows mean fewer passes over the weights. */
 const BLOCK_ROWS = 264;

@@ -1,8 +1,8 @@
-import type { Backend } from '../backend/backend.ts';
-import { invalidArgument, SkipVisionError } from '../backend/errors.ts';
-import { bytesOf, type FloatDType, type Tensor } from '../backend/tensor.ts';
-import { appendKv } from '../ops/append-kv.ts';
-import { compactKv } from '../ops/compact-kv.ts';
+import type { Backend } from '../../backend/backend.ts';
+import { invalidArgument, SkipVisionError } from '../../backend/errors.ts';
+import { bytesOf, type FloatDType, type Tensor } from '../../backend/tensor.ts';
+import { appendKv } from '../../ops/append-kv.ts';
+import { compactKv } from '../../ops/compact-kv.ts';
 import { range } from './sequence.ts';
 
 export interface KvCacheConfig {

@@ -1,7 +1,7 @@
 /** Hugging Face's CLIPImageProcessor: picture to the vision tower's input. */
-import { SkipVisionError } from '../backend/errors.ts';
+import { SkipVisionError } from '../../backend/errors.ts';
 import type { Image } from './image.ts';
-import { Fields } from './json.ts';
+import { Fields } from '../files/json.ts';
 import { type Resample, resize } from './resample.ts';
 
 export interface PreprocessorConfig {

@@ -1,7 +1,7 @@
 /** Pictures as plain RGB bytes, from whatever an application has. */
-import { SkipVisionError } from '../backend/errors.ts';
-import { type DecodeOptions, decodeImage } from './decode-image.ts';
-import { locate, readLocation } from './source.ts';
+import { SkipVisionError } from '../../backend/errors.ts';
+import { type DecodeOptions, decodeImage } from './decode.ts';
+import { locate, readLocation } from '../files/source.ts';
 
 export interface Image {
   readonly width: number;

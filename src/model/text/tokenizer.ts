@@ -1,6 +1,6 @@
 import { Tokenizer as Library } from '@huggingface/tokenizers';
-import { SkipVisionError } from '../backend/errors.ts';
-import { invalidCheckpoint, isObject } from './json.ts';
+import { SkipVisionError } from '../../backend/errors.ts';
+import { invalidCheckpoint, isObject } from '../files/json.ts';
 
 /** Text to token ids and back, as the model's `tokenizer.json` says. */
 export class Tokenizer {

@@ -1,6 +1,6 @@
-import type { Backend, SignalOption } from '../backend/backend.ts';
-import type { Tensor } from '../backend/tensor.ts';
-import type { Matrix, Weight, WeightDType, WeightSource } from '../backend/weight.ts';
+import type { Backend, SignalOption } from '../../backend/backend.ts';
+import type { Tensor } from '../../backend/tensor.ts';
+import type { Matrix, Weight, WeightDType, WeightSource } from '../../backend/weight.ts';
 
 /** Named float tensors with a prefix to their names: a checkpoint, or tensors in memory. */
 export interface TensorSource {

@@ -1,6 +1,6 @@
 /** Picks the shapes of the product kernels by timing them on the device. */
-import type { GpuContext, GpuKernel, GpuOperand, GpuWeight, Shapes } from './binding.ts';
-import { FEW_SHAPES, product, productChoice, productKernels, TILE_SHAPES } from './product.ts';
+import type { GpuContext, GpuKernel, GpuOperand, GpuWeight, Shapes } from '../../backend/webgpu/binding.ts';
+import { FEW_SHAPES, product, productChoice, productKernels, TILE_SHAPES } from './webgpu.ts';
 
 /** Work per timing: shorter ones say more about the clock. */
 const LEAST_MS = 2;

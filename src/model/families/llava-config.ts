@@ -1,7 +1,7 @@
 /** The Hugging Face `config.json` of a LLaVA model, checked and with its defaults filled in. */
-import { SkipVisionError } from '../backend/errors.ts';
-import type { Activation } from '../ops/activation.ts';
-import { Fields, type JsonObject } from './json.ts';
+import { SkipVisionError } from '../../backend/errors.ts';
+import type { Activation } from '../../ops/activation.ts';
+import { Fields, type JsonObject } from '../files/json.ts';
 
 export interface VisionConfig {
   hiddenSize: number;

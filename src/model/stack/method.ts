@@ -1,7 +1,7 @@
 /** What a method may change between the pixels and the answer. Every hook is optional; no hook, no work. */
-import type { Backend } from '../backend/backend.ts';
-import type { Tensor } from '../backend/tensor.ts';
-import type { HiddenKeys } from '../ops/attention.ts';
+import type { Backend } from '../../backend/backend.ts';
+import type { Tensor } from '../../backend/tensor.ts';
+import type { HiddenKeys } from '../../ops/attention.ts';
 import type { Part, Sequence } from './sequence.ts';
 
 /** What the vision encoder and the projector made of one image. */

@@ -1,4 +1,4 @@
-import { invalidArgument } from '../backend/errors.ts';
+import { invalidArgument } from '../../backend/errors.ts';
 
 export interface SamplingOptions {
   /** 0 (default) takes the likeliest token. */

@@ -1,9 +1,9 @@
-import type { Backend } from '../backend/backend.ts';
-import type { Tensor } from '../backend/tensor.ts';
-import type { Activation } from '../ops/activation.ts';
-import { linear } from '../ops/linear.ts';
-import { produce } from './produce.ts';
-import { Loader, type LoaderOptions, type Projection, type TensorSource } from './loader.ts';
+import type { Backend } from '../../backend/backend.ts';
+import type { Tensor } from '../../backend/tensor.ts';
+import type { Activation } from '../../ops/activation.ts';
+import { linear } from '../../ops/linear.ts';
+import { produce } from '../stack/produce.ts';
+import { Loader, type LoaderOptions, type Projection, type TensorSource } from '../stack/loader.ts';
 
 /** LLaVA's mlp2x projector: vision features into the decoder's embedding space. (LLaVA-1.5, arXiv 2310.03744) */
 export class Projector implements Disposable {

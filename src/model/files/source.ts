@@ -1,5 +1,5 @@
 /** Where the files of a model come from. Nothing here knows what is in them. */
-import { SkipVisionError } from '../backend/errors.ts';
+import { SkipVisionError } from '../../backend/errors.ts';
 
 /**
  * A model folder: a directory path or `file:` URL (Node, Deno, Bun), the http(s) URL of a folder, or file name -> bytes.

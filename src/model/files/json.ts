@@ -1,4 +1,4 @@
-import { SkipVisionError } from '../backend/errors.ts';
+import { SkipVisionError } from '../../backend/errors.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 

@@ -21,10 +21,10 @@ import f32Code from '../../../kernels/weight.f32.wgsl';
 import fourCode from '../../../kernels/weight.four.wgsl';
 import q4Code from '../../../kernels/weight.q4.wgsl';
 import q8Code from '../../../kernels/weight.q8.wgsl';
-import { BLOCK, blocksOf } from '../quantize.ts';
-import { WEIGHT_DTYPES, type WeightDType } from '../weight.ts';
-import { f32, type GpuContext, type GpuKernel, type GpuOperand, type GpuWeight } from './binding.ts';
-import { roundUp, WEIGHT_COLUMNS, WEIGHT_DEPTH } from './pack.ts';
+import { BLOCK, blocksOf } from '../../backend/quantize.ts';
+import { WEIGHT_DTYPES, type WeightDType } from '../../backend/weight.ts';
+import { f32, type GpuContext, type GpuKernel, type GpuOperand, type GpuWeight } from '../../backend/webgpu/binding.ts';
+import { roundUp, WEIGHT_COLUMNS, WEIGHT_DEPTH } from '../../backend/webgpu/pack.ts';
 
 /** How a kernel reads its weight: put in front of it. */
 const READING: Readonly<Record<WeightDType, string>> = {

@@ -1,6 +1,6 @@
-import type { Backend } from '../backend/backend.ts';
-import type { Tensor } from '../backend/tensor.ts';
-import { embedding } from '../ops/embedding.ts';
+import type { Backend } from '../../backend/backend.ts';
+import type { Tensor } from '../../backend/tensor.ts';
+import { embedding } from '../../ops/embedding.ts';
 import { produce } from './produce.ts';
 
 export type SegmentKind = 'text' | 'image' | 'retained' | 'skipped' | 'summary';

@@ -11,24 +11,13 @@
  * 5. Nothing is written to the console, and nothing falls back silently.
  * 6. `flush` and `pause` give the caller's thread back once and honour their signal: long work calls one between layers.
  */
-import type { AttrsOf, IoOf, Op } from './op.ts';
+import * as field from './fields.ts';
+import type { BackendName, Feature } from './features.ts';
+import type { AttrsOf, IoOf } from './op.ts';
+import type { Op } from './bound-op.ts';
 import type { ArrayOf, DType, Tensor, TensorDesc, TypedArray } from './tensor.ts';
 import type { PackOptions, Weight, WeightDType, WeightSource } from './weight.ts';
-import type { MatrixReader } from './weight-source.ts';
-
-export type BackendName = 'reference' | 'wasm' | 'webgpu';
-export const BACKEND_NAMES: readonly BackendName[] = ['webgpu', 'wasm', 'reference'];
-
-export type Feature =
-  | 'simd'
-  | 'relaxed-simd'
-  | 'wide-simd'
-  | 'threads'
-  | 'shader-f16'
-  | 'subgroups'
-  | 'timestamp-query'
-  | 'integer-dot-product'
-  | 'software-adapter';
+import type { MatrixReader } from './quantize.ts';
 
 export interface Limits {
   /** Largest tensor or packed weight, in bytes. */
@@ -101,8 +90,11 @@ export interface Backend extends AsyncDisposable {
   borrow<D extends DType>(handle: unknown, desc: TensorDesc<D>): Tensor<D>;
   /** Packs a matrix once, at load, slice by slice; the thread is given back in between. */
   pack(source: WeightSource, options?: PackOptions): Promise<Weight>;
-  /** Checks the operands and enqueues the op. */
-  run<O extends Op>(op: O, io: IoOf<O>, attrs: AttrsOf<O>): void;
+  /**
+   * Checks the operands and enqueues the op. Returns the extents of its dims, which its `cost` takes.
+   * @throws `unsupported` for an op without a binding for this backend.
+   */
+  run<O extends Op>(op: O, io: IoOf<O>, attrs: AttrsOf<O>): Readonly<Record<string, number>>;
   /** Waits for all that was enqueued before it and copies the tensor out. */
   read<D extends DType>(tensor: Tensor<D>, options?: SignalOption): Promise<ArrayOf<D>>;
   /**
@@ -113,9 +105,19 @@ export interface Backend extends AsyncDisposable {
   /** Lets other tasks of this thread run once. Unlike `flush` it may keep enqueued work back, to hand it over with more. */
   pause(options?: SignalOption): Promise<void>;
   memory(): MemoryInfo;
-  /** Reports every op run until disposed. */
+  /** Reports every op run until disposed. A sink that throws is told no more; the next read, flush or pause throws its error. */
   trace(sink: (event: TraceEvent) => void, options?: TraceOptions): Disposable;
 }
+
+const REJECTION = field.record<Rejection>({ name: field.oneOf('reference', 'wasm', 'webgpu'), reason: field.text });
+/** What `selectBackend` hands to the backend it takes. */
+export const REJECTED_OPTION = { rejected: field.optional(field.list(REJECTION)) };
+export const SIGNAL_OPTION: field.Fields<SignalOption> = { signal: field.optional(field.signal) };
+/** By structure, as a caller may wrap one. */
+export const BACKEND: field.Required<Backend> = field.anything(
+  'a Backend, e.g. of selectBackend',
+  (value) => typeof (value as Partial<Backend> | null)?.run === 'function',
+);
 
 /** Called between slices of long work with the rows that were done since the last call. */
 export type Pause = (rows: number) => Promise<void>;
@@ -148,7 +150,8 @@ export interface Driver {
     attrs: object,
     onTime?: (milliseconds: number) => void,
   ): void;
-  read(handle: unknown, bytes: number): Promise<ArrayBuffer>;
+  /** A multiple of four bytes, from one on. */
+  read(handle: unknown, byteOffset: number, bytes: number): Promise<ArrayBuffer>;
   flush(): Promise<void>;
   /** Compiles what enqueued work needs, beside other work. Awaited in every pause. */
   prepare?(): Promise<void>;

@@ -1,18 +1,20 @@
 /** The checks above the backends: an op's signature against the operands it was given. */
 import type { Backend } from './backend.ts';
-import { invalidArgument, SkipVisionError } from './errors.ts';
-import { type IoOf, listsOf, type Op, type Operand, type SignatureLists, type TensorOperand } from './op.ts';
-import { ARRAYS, type Storage, Tensor } from './tensor.ts';
+import { invalidArgument, show, SkipVisionError } from './errors.ts';
+import { checkFields } from './fields.ts';
+import { type AnyDefinition, listsOf, type Io, type Operand, type Signature, type SignatureLists, type TensorOperand } from './op.ts';
+import { ARRAYS, offsetOf, type Storage, storageOf, Tensor } from './tensor.ts';
 import { Weight } from './weight.ts';
 
 type Operands = Readonly<Record<string, Tensor | Weight | undefined>>;
 type Dims = Record<string, number>;
 
 /** Throws the first fault found; returns the extents of the signature's dims. Changes nothing. */
-export function checkOperands(backend: Backend, op: Op, io: Operands, attrs: object): Dims {
-  checkNames(op, 'io', io);
-  checkNames(op, 'attrs', attrs);
-  const { operands, dims: dimNames } = listsOf(op.io);
+export function checkOperands(backend: Backend, op: AnyDefinition, io: Operands, attrs: object): Dims {
+  checkNames(op, io);
+  checkFields(op.name, attrs, op.attrs, 'attrs');
+  const lists = listsOf(op.io);
+  const { operands, dims: dimNames } = lists;
   const extents = dimNames.map(() => -1);
   let elementBytes: number | undefined; // of operands that may be f32 or f16
   for (const { name, operand, axes } of operands) {
@@ -27,46 +29,36 @@ export function checkOperands(backend: Backend, op: Op, io: Operands, attrs: obj
   }
   const dims: Dims = elementBytes ? { E: elementBytes } : {};
   for (let i = 0; i < extents.length; i++) if (extents[i]! >= 0) dims[dimNames[i]!] = extents[i]!;
-  for (const { name, operand } of operands) {
+  for (const { name, operand } of lists.indices) {
     const value = io[name];
-    if (value instanceof Tensor && operand.kind === 'tensor' && operand.index) checkIndexList(op, name, operand, value, dims);
+    if (value) checkIndexList(op, name, operand as TensorOperand, value as Tensor, dims);
   }
-  checkAliases(op, operands, io);
+  checkAliases(op, lists, io);
   op.check?.({
-    io: io as IoOf<Op>,
+    io: io as Io<Signature>,
     dims,
     attrs,
     fail: (argument: string, got: unknown, expected: string) => {
-      throw invalidArgument(op.name, argument, String(got), expected);
+      throw invalidArgument(op.name, argument, typeof got === 'string' ? got : show(got), expected);
     },
   });
   return dims;
 }
 
-/** Operands and attributes by their right names: a misspelt one would be ignored. */
-function checkNames(op: Op, argument: 'io' | 'attrs', given: object): void {
-  if (typeof given !== 'object' || given === null) throw invalidArgument(op.name, argument, String(given), 'an object');
-  for (const name in given) {
-    const isKnown = argument === 'io' ? Object.hasOwn(op.io, name) : op.attrs.includes(name);
-    if (!isKnown && Object.hasOwn(given, name)) throw unknownName(op, argument, name);
+/** Operands by their right names: a misspelt one would be ignored. */
+function checkNames(op: AnyDefinition, io: Operands): void {
+  if (typeof io !== 'object' || io === null) throw invalidArgument(op.name, 'io', show(io), 'an object');
+  for (const name in io) {
+    if (!Object.hasOwn(op.io, name) && Object.hasOwn(io, name)) {
+      throw invalidArgument(op.name, name, 'not an operand', `one of ${Object.keys(op.io).join(', ')}`);
+    }
   }
 }
 
-function unknownName(op: Op, argument: 'io' | 'attrs', name: string): SkipVisionError {
-  const known = argument === 'io' ? Object.keys(op.io) : op.attrs;
-  const expected = known.length > 0 ? `one of ${known.join(', ')}` : 'none: the op has no attributes';
-  return invalidArgument(op.name, name, argument === 'io' ? 'not an operand' : 'not an attribute', expected);
-}
-
-function checkValue(backend: Backend, op: Op, name: string, operand: Operand, value: unknown): void {
+function checkValue(backend: Backend, op: AnyDefinition, name: string, operand: Operand, value: unknown): void {
   const isRightKind = operand.kind === 'weight' ? value instanceof Weight : value instanceof Tensor;
   if (!isRightKind) {
-    throw invalidArgument(
-      op.name,
-      name,
-      `a ${value === null ? 'null' : typeof value}`,
-      operand.kind === 'weight' ? 'a Weight made by pack' : 'a Tensor',
-    );
+    throw invalidArgument(op.name, name, show(value), operand.kind === 'weight' ? 'a Weight made by pack' : 'a Tensor');
   }
   const held = value as Tensor | Weight;
   checkHeld(backend, op.name, name, held);
@@ -78,25 +70,18 @@ function checkValue(backend: Backend, op: Op, name: string, operand: Operand, va
 /** Live memory of this backend. */
 export function checkHeld(backend: Backend, op: string, name: string, held: Tensor | Weight): void {
   if (held.disposed) {
-    throw new SkipVisionError('disposed', `${op}: ${name} was disposed`, {
-      op,
-      argument: name,
-      got: 'disposed',
-      expected: 'live memory',
-    });
+    const details = { op, argument: name, got: 'disposed', expected: 'live memory' };
+    throw new SkipVisionError('disposed', `${op}: ${name} was disposed`, details);
   }
   if (held.backend !== backend) {
-    throw new SkipVisionError('wrong-backend', `${op}: ${name} belongs to another backend (${held.backend.name})`, {
-      op,
-      argument: name,
-      got: `memory of a ${held.backend.name} backend`,
-      expected: `memory of this ${backend.name} backend`,
-    });
+    const [got, expected] = [`memory of a ${held.backend.name} backend`, `memory of this ${backend.name} backend`];
+    const message = `${op}: ${name} belongs to another backend (${held.backend.name})`;
+    throw new SkipVisionError('wrong-backend', message, { op, argument: name, got, expected });
   }
 }
 
-/** The dtype of the signature; where that leaves a choice, the first operand makes it for all: returns the bytes of its elements. */
-function checkDType(op: Op, name: string, { dtype, orF16 }: TensorOperand, tensor: Tensor, chosen?: number): number | undefined {
+/** Refuses other dtypes. All operands declared `orF16` have one in a call: returns the bytes of its elements, which the first of them sets. */
+function checkDType(op: AnyDefinition, name: string, { dtype, orF16 }: TensorOperand, tensor: Tensor, chosen?: number): number | undefined {
   if (tensor.dtype !== dtype && !(orF16 && tensor.dtype === 'f16')) {
     throw invalidArgument(op.name, name, tensor.dtype, orF16 ? 'f32 or f16' : dtype);
   }
@@ -107,7 +92,7 @@ function checkDType(op: Op, name: string, { dtype, orF16 }: TensorOperand, tenso
   return bytes;
 }
 
-/** Whether a shape has the extents that are known of its axes; those not known (-1) are as it has them. */
+/** Whether a shape has the known extents of its axes. Those not known yet (-1) are taken from it. */
 function bindDims(axes: readonly number[], shape: readonly number[], extents: number[]): boolean {
   if (axes[0] === -1) return true; // any shape
   if (shape.length !== axes.length) return false;
@@ -120,7 +105,7 @@ function bindDims(axes: readonly number[], shape: readonly number[], extents: nu
 }
 
 /** `f32 [T, D] with D = 4 (from x)`: what operand `name` must be, by the axes that were bound before one did not fit. */
-function describe(op: Op, name: string, io: Operands): string {
+function describe(op: AnyDefinition, name: string, io: Operands): string {
   const { operands, dims } = listsOf(op.io);
   const extents = dims.map(() => -1);
   const origin: Record<string, string> = {};
@@ -135,43 +120,67 @@ function describe(op: Op, name: string, io: Operands): string {
   return `${kind} [${operand.dims.join(', ')}]${known.length ? ` with ${known.join(', ')}` : ''}`;
 }
 
-function checkIndexList(op: Op, name: string, operand: TensorOperand, { storage, size }: Tensor, dims: Dims): void {
-  const { host, scanned } = storage;
-  if (!host)
-    throw invalidArgument(
-      op.name,
-      name,
-      'an index list that was computed on the device',
-      'one made by upload, so that it can be checked: read it and upload it',
-    );
+function checkIndexList(op: AnyDefinition, name: string, operand: TensorOperand, list: Tensor, dims: Dims): void {
+  const storage = storageOf(list);
+  const start = offsetOf(list);
+  const end = start + list.size;
   const limit = operand.below === undefined ? Number.POSITIVE_INFINITY : dims[operand.below]!;
   const anyOrder = operand.index === 'ids';
-  if (scanned && size === scanned.size && scanned.most < limit && (anyOrder || scanned.ascending)) return;
+  const { host, known } = storage;
+  const isKnown = known && known.start <= start && end <= known.end;
+  if (isKnown && known.below <= limit && (anyOrder || known.ascending)) return;
+  if (!host) {
+    const what = isKnown ? `${known.ascending ? 'ascending' : 'in any order'} and below ${known.below}` : 'of unknown contents';
+    const bound = operand.below === undefined ? '' : ` below ${operand.below} = ${limit}`;
+    const expected = `${anyOrder ? 'a list' : 'an ascending list'}${bound}, uploaded or promised by the op that wrote it`;
+    throw invalidArgument(op.name, name, `a list computed on the device, ${what}`, expected);
+  }
   let most = -1;
-  for (let i = 0; i < size; i++) {
+  for (let i = start; i < end; i++) {
     const index = host[i]!;
-    if (index >= limit) throw invalidArgument(op.name, name, `${index} at index ${i}`, `below ${operand.below} = ${limit}`);
-    if (!anyOrder && i > 0 && index <= host[i - 1]!) {
-      throw invalidArgument(op.name, name, `${host[i - 1]} followed by ${index} at index ${i}`, 'a strictly ascending list');
+    if (index >= limit) throw invalidArgument(op.name, name, `${index} at index ${i - start}`, `below ${operand.below} = ${limit}`);
+    if (!anyOrder && i > start && index <= host[i - 1]!) {
+      throw invalidArgument(op.name, name, `${host[i - 1]} followed by ${index} at index ${i - start}`, 'a strictly ascending list');
     }
     most = Math.max(most, index);
   }
-  storage.scanned = { size, ascending: !anyOrder, most };
+  storage.known = { start, end, ascending: !anyOrder, below: most + 1 };
+}
+
+/** Before an op runs: what it writes is no longer what was known of it. */
+export function forgetWritten({ io: signature }: AnyDefinition, io: Operands): void {
+  for (const { name } of listsOf(signature).written) {
+    const value = io[name];
+    if (!value) continue;
+    const storage = storageOf(value as Tensor);
+    storage.host = undefined;
+    storage.known = undefined;
+  }
+}
+
+/** After it ran: what its signature promises of the lists it wrote. Not of borrowed memory, which the caller may write at any time. */
+export function keepPromises({ io: signature }: AnyDefinition, io: Operands, dims: Dims): void {
+  for (const { name, operand } of listsOf(signature).written) {
+    const { index, below } = operand as TensorOperand;
+    const value = index && (io[name] as Tensor | undefined);
+    if (!value || storageOf(value).borrowed) continue;
+    const start = offsetOf(value);
+    const limit = below === undefined ? Number.POSITIVE_INFINITY : dims[below]!;
+    storageOf(value).known = { start, end: start + value.size, ascending: index !== 'ids', below: limit };
+  }
 }
 
 /** No output may share memory with another operand: GPU bindings forbid it, and results would depend on the backend. */
-function checkAliases(op: Op, operands: SignatureLists['operands'], io: Operands): void {
-  const storages = operands.map(({ name }) => {
-    const value = io[name];
-    return value instanceof Tensor ? value.storage : undefined;
-  });
-  for (let i = 0; i < operands.length; i++) {
-    const storage = storages[i];
-    if (!storage || !operands[i]!.isWritten) continue;
-    for (let j = 0; j < operands.length; j++) {
-      const other = storages[j];
-      if (i !== j && other && (storage === other || overlaps(storage, other)))
-        throw invalidArgument(op.name, operands[i]!.name, `the same memory as ${operands[j]!.name}`, 'memory of its own');
+function checkAliases(op: AnyDefinition, { operands, written }: SignatureLists, io: Operands): void {
+  for (const { name } of written) {
+    const output = io[name];
+    if (!output) continue;
+    const storage = storageOf(output as Tensor);
+    for (const { name: other } of operands) {
+      const value = io[other];
+      if (name === other || !(value instanceof Tensor)) continue;
+      if (storageOf(value) === storage || overlaps(storageOf(value), storage))
+        throw invalidArgument(op.name, name, `the same memory as ${other}`, 'memory of its own');
     }
   }
 }

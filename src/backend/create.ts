@@ -1,33 +1,55 @@
 /** Makes a Backend of a Driver: checks, ownership, accounting and tracing, once for all backends. */
 import type { Backend, Driver, MemoryInfo, Rejection, SignalOption, TraceEvent, TraceOptions } from './backend.ts';
-import { checkHeld, checkOperands } from './check.ts';
-import { invalidArgument, SkipVisionError } from './errors.ts';
-import { type AttrsOf, type IoOf, listsOf, type Op } from './op.ts';
+import { SIGNAL_OPTION } from './backend.ts';
+import type { Op } from './bound-op.ts';
+import { checkHeld, checkOperands, forgetWritten, keepPromises } from './check.ts';
+import { invalidArgument, show, SkipVisionError } from './errors.ts';
+import type { BackendName } from './features.ts';
+import * as field from './fields.ts';
+import type { AttrsOf, Io, IoOf, Signature } from './op.ts';
 import {
   type ArrayOf,
   ARRAYS,
+  byteOffsetOf,
   bytesOf,
   checkedElementCount,
   type DType,
   type Storage,
+  storageOf,
   Tensor,
   type TensorDesc,
   type TypedArray,
 } from './tensor.ts';
-import { checkWeightDType, matricesOf, type PackOptions, Weight, type WeightSource } from './weight.ts';
+import { checkWeightDType, type PackOptions, Weight, type WeightDType, type WeightSource } from './weight.ts';
 import { readerOf } from './weight-source.ts';
 import { yieldToOthers } from './yield.ts';
 
 const DTYPES = Object.keys(ARRAYS) as readonly DType[];
 
+/** Which dtypes there are depends on the backend. */
+export const PACK_OPTIONS: field.Fields<PackOptions> = {
+  ...SIGNAL_OPTION,
+  dtype: field.optional(field.anything<WeightDType>('a dtype')),
+  onProgress: field.optional(field.callback<NonNullable<PackOptions['onProgress']>>()),
+};
+const SINK = field.callback<(event: TraceEvent) => void>();
+export const TRACE_OPTIONS: field.Fields<TraceOptions> = { gpu: field.optional(field.boolean) };
+
 export function createBackend(driver: Driver, rejected: readonly Rejection[] = []): Backend {
   return new CheckedBackend(driver, rejected);
+}
+
+interface Sink {
+  sink(event: TraceEvent): void;
+  gpu: boolean;
+  failed: boolean;
 }
 
 class CheckedBackend implements Backend {
   readonly #driver: Driver;
   readonly rejected: readonly Rejection[];
-  readonly #sinks = new Set<{ sink: (event: TraceEvent) => void; gpu: boolean }>();
+  readonly #sinks = new Set<Sink>();
+  readonly #sinkErrors: unknown[] = [];
   #tensorBytes = 0;
   #weightBytes = 0;
   #disposed = false;
@@ -67,28 +89,27 @@ class CheckedBackend implements Backend {
   upload(data: Float32Array, shape?: readonly number[]): Tensor<'f32'>;
   upload(data: Uint32Array, shape?: readonly number[]): Tensor<'u32'>;
   upload(data: Uint16Array, shape?: readonly number[]): Tensor<'f16'>;
-  upload(data: TypedArray, shape: readonly number[] = [data.length]): Tensor {
+  upload(data: TypedArray, shape?: readonly number[]): Tensor {
     this.#alive();
     const dtype = DTYPES.find((each) => data instanceof ARRAYS[each]);
-    if (!dtype) throw invalidArgument('upload', 'data', Object.prototype.toString.call(data), 'a Float32Array, Uint32Array or Uint16Array');
-    if (checkedElementCount({ dtype, shape }, 'upload') !== data.length) {
+    if (!dtype) throw invalidArgument('upload', 'data', show(data), 'a Float32Array, Uint32Array or Uint16Array');
+    const desc = { dtype, shape: shape === undefined ? [data.length] : shape };
+    if (checkedElementCount(desc, 'upload') !== data.length) {
       throw invalidArgument('upload', 'shape', `[${shape}] for ${data.length} elements`, 'a shape with as many elements as data');
     }
-    const tensor = this.#make('upload', { dtype, shape }, data instanceof Uint32Array ? data.slice() : undefined);
-    this.#driver.write(tensor.storage.handle, data);
-    return tensor;
+    const tensor = this.#make('upload', desc, data instanceof Uint32Array ? data.slice() : undefined);
+    return disposedIfThrown(tensor, () => this.#driver.write(storageOf(tensor).handle, data));
   }
 
   empty<D extends DType>(desc: TensorDesc<D>): Tensor<D> {
     this.#alive();
-    checkDType('empty', desc);
+    checkDesc('empty', desc);
     return this.#make('empty', desc);
   }
 
   borrow<D extends DType>(handle: unknown, desc: TensorDesc<D>): Tensor<D> {
     this.#alive();
-    checkDType('borrow', desc);
-    checkedElementCount(desc, 'borrow');
+    checkDesc('borrow', desc);
     const bytes = bytesOf(desc);
     const storage: Storage = {
       handle: this.#driver.adopt(handle, desc),
@@ -97,16 +118,20 @@ class CheckedBackend implements Backend {
       source: sourceOf(handle, bytes),
       disposed: false,
     };
-    return new Tensor(this, desc, storage, () => {
+    return new Tensor(this, desc, storage, 0, () => {
       storage.disposed = true;
     });
   }
 
-  async pack(source: WeightSource, { dtype = 'f32', signal, onProgress }: PackOptions = {}): Promise<Weight> {
+  async pack(source: WeightSource, options: PackOptions = {}): Promise<Weight> {
     this.#alive();
+    field.checkFields('pack', options, PACK_OPTIONS);
+    const { dtype = 'f32', signal, onProgress } = options;
     signal?.throwIfAborted();
     checkWeightDType(this, 'pack', dtype);
-    const matrices = (typeof source === 'object' && source !== null ? matricesOf(source) : [source]).map(readerOf);
+    const isPair = typeof source === 'object' && source !== null && 'gate' in source;
+    const matrices = await Promise.all((isPair ? [source.gate, source.up] : [source]).map(readerOf));
+    this.#alive();
     const [N, K] = matrices[0]!.shape;
     for (const { shape } of matrices) {
       if (shape[0] !== N || shape[1] !== K) throw invalidArgument('pack', 'up', `[${shape}]`, `the shape of gate, [${N},${K}]`);
@@ -120,62 +145,80 @@ class CheckedBackend implements Backend {
       onProgress?.(done / (N * matrices.length));
     };
     const { handle, bytes } = await this.#driver.pack(matrices, dtype, pause);
-    onProgress?.(1);
     this.#weightBytes += bytes;
-    return new Weight(this, { dtype, shape: [N, K], parts: matrices.length as 1 | 2, bytes }, handle, () => {
+    const weight = new Weight(this, { dtype, shape: [N, K], parts: matrices.length as 1 | 2, bytes }, handle, () => {
       this.#weightBytes -= bytes;
       this.#driver.freeWeight(handle);
     });
+    return disposedIfThrown(weight, () => onProgress?.(1));
   }
 
-  run<O extends Op>(op: O, io: IoOf<O>, attrs: AttrsOf<O>): void {
+  run<O extends Op>(op: O, io: IoOf<O>, attrs: AttrsOf<O>): Readonly<Record<string, number>> {
     this.#alive();
+    const definition = op?.definition;
+    if (!definition?.io) throw invalidArgument('run', 'op', show(op), 'an op of skip-vision/ops');
+    if (!op[this.#driver.name]) throw noBinding(definition.name, this.#driver.name);
     const operands = io as Readonly<Record<string, Tensor | Weight | undefined>>;
-    const dims = checkOperands(this, op, operands, attrs);
-    // what an op writes is no longer what was uploaded
-    for (const { name, isWritten } of listsOf(op.io).operands) {
-      const value = operands[name];
-      if (isWritten && value) (value as Tensor).storage.host = undefined;
-    }
-    if (this.#sinks.size === 0) {
-      this.#driver.run(op, operands, dims, attrs);
-      return;
-    }
-    const cost = op.cost(dims, attrs, io);
+    const dims = checkOperands(this, definition, operands, attrs);
+    forgetWritten(definition, operands);
+    if (this.#sinks.size === 0) this.#driver.run(op, operands, dims, attrs);
+    else this.#runTraced(op, operands, dims, attrs);
+    keepPromises(definition, operands, dims);
+    return dims;
+  }
+
+  #runTraced(op: Op, operands: Readonly<Record<string, Tensor | Weight | undefined>>, dims: Record<string, number>, attrs: object): void {
+    const { definition } = op;
+    const cost = definition.cost(dims, attrs, operands as Io<Signature>);
+    const event: TraceEvent = { op: definition.name, dims, ...cost, milliseconds: 0 };
     const onDevice = [...this.#sinks].filter(({ gpu }) => gpu);
-    const event: TraceEvent = { op: op.name, dims, ...cost, milliseconds: 0 };
     const onTime = (gpuMilliseconds: number) => {
-      for (const { sink } of onDevice) sink({ ...event, gpuMilliseconds });
+      for (const entry of onDevice) this.#tell(entry, { ...event, gpuMilliseconds });
     };
     const start = performance.now();
     this.#driver.run(op, operands, dims, attrs, onDevice.length ? onTime : undefined);
     event.milliseconds = performance.now() - start;
-    for (const { sink, gpu } of this.#sinks) if (!gpu) sink(event);
+    for (const entry of this.#sinks) if (!entry.gpu) this.#tell(entry, event);
+  }
+
+  /** A sink that throws is told no more. The op has run, so the error is thrown by the next call that is awaited, not by `run`. */
+  #tell(entry: Sink, event: TraceEvent): void {
+    if (entry.failed) return; // times of the device arrive after `run`
+    try {
+      entry.sink(event);
+    } catch (error) {
+      entry.failed = true;
+      this.#sinks.delete(entry);
+      this.#sinkErrors.push(error);
+    }
+  }
+
+  /** What every call that is awaited begins with. */
+  #start(op: string, options: SignalOption): void {
+    this.#alive();
+    field.checkFields(op, options, SIGNAL_OPTION);
+    options.signal?.throwIfAborted();
+    if (this.#sinkErrors.length) throw this.#sinkErrors.shift();
   }
 
   async read<D extends DType>(tensor: Tensor<D>, options: SignalOption = {}): Promise<ArrayOf<D>> {
-    this.#alive();
-    options.signal?.throwIfAborted();
-    if (!(tensor instanceof Tensor)) throw invalidArgument('read', 'tensor', Object.prototype.toString.call(tensor), 'a Tensor');
+    this.#start('read', options);
+    if (!(tensor instanceof Tensor)) throw invalidArgument('read', 'tensor', show(tensor), 'a Tensor');
     checkHeld(this, 'read', 'tensor', tensor);
-    const buffer = await withAbort(this.#whileAlive(this.#driver.read(tensor.storage.handle, tensor.bytes)), options.signal);
-    this.#alive();
+    const buffer = await this.#finish(this.#driver.read(storageOf(tensor).handle, byteOffsetOf(tensor), tensor.bytes), options);
     return new ARRAYS[tensor.dtype](buffer) as ArrayOf<D>;
   }
 
   async flush(options: SignalOption = {}): Promise<void> {
-    this.#alive();
-    options.signal?.throwIfAborted();
-    await withAbort(this.#whileAlive(this.#driver.flush()), options.signal);
-    this.#alive();
+    this.#start('flush', options);
+    await this.#finish(this.#driver.flush(), options);
   }
 
-  async pause({ signal }: SignalOption = {}): Promise<void> {
-    this.#alive();
-    signal?.throwIfAborted();
-    if (this.#driver.prepare) await withAbort(this.#whileAlive(this.#driver.prepare()), signal);
+  async pause(options: SignalOption = {}): Promise<void> {
+    this.#start('pause', options);
+    if (this.#driver.prepare) await this.#finish(this.#driver.prepare(), options);
     await yieldToOthers();
-    signal?.throwIfAborted();
+    options.signal?.throwIfAborted();
     this.#alive();
   }
 
@@ -183,12 +226,16 @@ class CheckedBackend implements Backend {
     return { tensors: this.#tensorBytes, weights: this.#weightBytes, reserved: this.#driver.reserved() };
   }
 
-  trace(sink: (event: TraceEvent) => void, { gpu = false }: TraceOptions = {}): Disposable {
+  trace(sink: (event: TraceEvent) => void, options: TraceOptions = {}): Disposable {
+    this.#alive();
+    field.checkFields('trace', { sink }, { sink: SINK });
+    field.checkFields('trace', options, TRACE_OPTIONS);
+    const { gpu = false } = options;
     if (gpu && !this.features.has('timestamp-query')) {
       const message = `trace: this ${this.name} backend (${this.description}) has no timestamps of the device`;
       throw new SkipVisionError('unsupported', message, { op: 'trace', argument: 'gpu' });
     }
-    const entry = { sink, gpu };
+    const entry = { sink, gpu, failed: false };
     this.#sinks.add(entry);
     return {
       [Symbol.dispose]: () => {
@@ -204,37 +251,31 @@ class CheckedBackend implements Backend {
   }
 
   #make<D extends DType>(op: string, desc: TensorDesc<D>, host?: Uint32Array): Tensor<D> {
-    checkedElementCount(desc, op);
     const bytes = bytesOf(desc);
-    if (bytes > this.limits.maxBufferBytes) {
-      throw new SkipVisionError(
-        'out-of-memory',
-        `a tensor [${desc.shape}] needs ${bytes} bytes, this ${this.name} backend takes at most ${this.limits.maxBufferBytes}`,
-        {
-          op,
-          argument: 'shape',
-          got: `${bytes} bytes`,
-          expected: `at most ${this.limits.maxBufferBytes} bytes`,
-        },
-      );
+    const most = this.limits.maxBufferBytes;
+    if (bytes > most) {
+      const message = `a tensor [${desc.shape}] needs ${bytes} bytes, this ${this.name} backend takes at most ${most}`;
+      const details = { op, argument: 'shape', got: `${bytes} bytes`, expected: `at most ${most} bytes` };
+      throw new SkipVisionError('out-of-memory', message, details);
     }
     const storage: Storage = { handle: this.#driver.allocate(bytes), bytes, borrowed: false, host, disposed: false };
     this.#tensorBytes += bytes;
-    return new Tensor(this, desc, storage, () => {
+    return new Tensor(this, desc, storage, 0, () => {
       storage.disposed = true;
       this.#tensorBytes -= bytes;
       this.#driver.free(storage.handle);
     });
   }
 
-  /** A disposal is told as such, not as what it did to work under way. */
-  async #whileAlive<T>(work: Promise<T>): Promise<T> {
-    try {
-      return await work;
-    } catch (error) {
+  /** Waits for work or an abort. Work that a disposal of the backend interrupts rejects with 'disposed', not with what the driver makes of it. */
+  async #finish<T>(work: Promise<T>, { signal }: SignalOption): Promise<T> {
+    const whileAlive = work.catch((error: unknown) => {
       if (this.#disposed) this.#alive();
       throw error;
-    }
+    });
+    const result = await withAbort(whileAlive, signal);
+    this.#alive();
+    return result;
   }
 
   #alive(): void {
@@ -243,8 +284,27 @@ class CheckedBackend implements Backend {
   }
 }
 
-function checkDType(op: string, { dtype }: TensorDesc): void {
-  if (!DTYPES.includes(dtype)) throw invalidArgument(op, 'dtype', `"${dtype}"`, DTYPES.join(', '));
+/** Returns `made` after a last step, and frees it if that fails: the caller does not own it yet. */
+function disposedIfThrown<T extends Disposable>(made: T, finish: () => void): T {
+  try {
+    finish();
+    return made;
+  } catch (error) {
+    made[Symbol.dispose]();
+    throw error;
+  }
+}
+
+function noBinding(op: string, backend: BackendName): SkipVisionError {
+  const entry = backend === 'reference' ? 'skip-vision/ops' : `skip-vision/ops or skip-vision/ops/${backend}`;
+  const message = `${op}: this op has no ${backend} binding, import it from ${entry}`;
+  return new SkipVisionError('unsupported', message, { op, argument: 'op', got: `no ${backend} binding`, expected: `the op of ${entry}` });
+}
+
+function checkDesc(op: string, desc: TensorDesc): void {
+  if (typeof desc !== 'object' || desc === null) throw invalidArgument(op, 'desc', show(desc), 'an object { dtype, shape }');
+  if (!DTYPES.includes(desc.dtype)) throw invalidArgument(op, 'dtype', show(desc.dtype), DTYPES.join(', '));
+  checkedElementCount(desc, op);
 }
 
 /** Where borrowed memory lies: in what backs a typed array, at an address of a linear memory, or in a GPUBuffer. */

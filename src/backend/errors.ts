@@ -45,22 +45,32 @@ export class SkipVisionError extends Error {
   }
 }
 
+/** A value as a part of a message. Whatever it is, it takes few characters and no error of its own comes out. */
+export function show(value: unknown, depth = 0): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}...` : value);
+  if (typeof value === 'bigint') return `${String(value).slice(0, 60)}n`;
+  if (typeof value === 'function') return 'a function';
+  if (typeof value !== 'object' || value === null) return String(value);
+  try {
+    if (!Array.isArray(value)) return Object.prototype.toString.call(value);
+    if (depth > 1) return '[...]';
+    return `[${value
+      .slice(0, 8)
+      .map((element) => show(element, depth + 1))
+      .join(', ')}${value.length > 8 ? ', ...' : ''}]`;
+  } catch {
+    return 'an object'; // a proxy or a getter that throws
+  }
+}
+
 /** The error for a bad operand or attribute: `rms_norm: weight is f32 [5], expected f32 [D] with D = 4`. */
 export function invalidArgument(op: string, argument: string, got: string, expected: string): SkipVisionError {
-  return new SkipVisionError('invalid-argument', `${op}: ${argument} is ${got}, expected ${expected}`, {
-    op,
-    argument,
-    got,
-    expected,
-  });
+  const message = `${op}: ${argument} is ${got}, expected ${expected}`;
+  return new SkipVisionError('invalid-argument', message, { op, argument, got, expected });
 }
 
 /** The error for a name nobody knows; lists the known ones. */
 export function unknownName(kind: string, got: string, known: readonly string[]): SkipVisionError {
   const expected = known.join(', ');
-  return new SkipVisionError('unknown-name', `unknown ${kind} "${got}"; known: ${expected}`, {
-    argument: kind,
-    got,
-    expected,
-  });
+  return new SkipVisionError('unknown-name', `unknown ${kind} "${got}"; known: ${expected}`, { argument: kind, got, expected });
 }

@@ -1,7 +1,9 @@
 /** Half-precision numbers as their bits: typed arrays of them exist only in the newest engines. */
 
-const float = new Float32Array(1);
-const bits = new Uint32Array(float.buffer);
+// Marked, as bundlers load a file first whose top level may do something.
+const shared = /* @__PURE__ */ new ArrayBuffer(4);
+const float = /* @__PURE__ */ new Float32Array(shared);
+const bits = /* @__PURE__ */ new Uint32Array(shared);
 
 /** The f16 nearest to an f32, ties to even; infinity from 65520 on; NaN stays NaN. */
 export function toF16Bits(value: number): number {

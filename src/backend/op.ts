@@ -1,13 +1,12 @@
 /**
- * What an op declaration is: a frozen value with a signature, checks, a cost and one binding per backend. There is no
- * registry, so a bundler drops the ops nobody imports.
+ * What an op is: a definition (signature, checks, cost) and a binding for each backend that can run it. There is no registry, and the
+ * parts are values of their own, so a bundler drops the ops and the bindings that nobody imports.
  */
-import type { GpuBinding } from './webgpu/binding.ts';
-import type { WasmBinding } from './wasm/binding.ts';
+import type { Fields } from './fields.ts';
 import type { ArrayOf, DType, FloatDType, Tensor } from './tensor.ts';
 import type { Weight } from './weight.ts';
 
-/** How a u32 operand is checked: `rows` strictly ascending, `positions` likewise but unbounded, `ids` in any order. */
+/** What a u32 operand must be or, where the op writes it, is: `rows` and `positions` ascend strictly, `ids` have any order. */
 export type IndexKind = 'rows' | 'positions' | 'ids';
 
 export interface TensorOperand<Dim extends string = string, T extends DType = DType, Optional extends boolean = boolean> {
@@ -20,7 +19,7 @@ export interface TensorOperand<Dim extends string = string, T extends DType = DT
   access: 'in' | 'out' | 'inout';
   optional: Optional;
   index?: IndexKind;
-  /** Name of the dim that every entry of an index list must stay below. */
+  /** Name of the dim that every entry of an index list is below. */
   below?: string;
 }
 
@@ -42,15 +41,23 @@ export function input<const D extends readonly string[]>(...dims: D): TensorOper
 export function output<const D extends readonly string[]>(...dims: D): TensorOperand<D[number], 'f32', false> {
   return { kind: 'tensor', dtype: 'f32', dims, access: 'out', optional: false };
 }
-/** A u32 output. */
-export function indexOutput<const D extends readonly string[]>(...dims: D): TensorOperand<D[number], 'u32', false> {
-  return { kind: 'tensor', dtype: 'u32', dims, access: 'out', optional: false };
+/** A row list as a result: the op promises that it ascends strictly below the dim `below`, so that other ops take it unread. */
+export function rowOutput<const D extends string>(dim: D, below: string): TensorOperand<D, 'u32', false> {
+  return { ...rowList(dim, below), access: 'out' };
+}
+/** Positions as a result: the op promises that they ascend strictly. */
+export function positionOutput<const D extends string>(dim: D): TensorOperand<D, 'u32', false> {
+  return { ...positionList(dim), access: 'out' };
+}
+/** Indices as a result: the op promises that they are below the dim `below`. */
+export function idOutput<const D extends string>(dim: D, below: string): TensorOperand<D, 'u32', false> {
+  return { ...idList(dim, below), access: 'out' };
 }
 /** An f32 operand that is changed in place. */
 export function inout<const D extends readonly string[]>(...dims: D): TensorOperand<D[number], 'f32', false> {
   return { kind: 'tensor', dtype: 'f32', dims, access: 'inout', optional: false };
 }
-/** A row list: strictly ascending rows below `below`. Must come from `upload`, so that it can be checked. */
+/** A row list: strictly ascending rows below `below`. From `upload`, so that it can be checked, or from an op that promises them. */
 export function rowList<const D extends string>(dim: D, below: string): TensorOperand<D, 'u32', false> {
   return { kind: 'tensor', dtype: 'u32', dims: [dim], access: 'in', optional: false, index: 'rows', below };
 }
@@ -81,14 +88,24 @@ export function optional<D extends string, T extends DType>(operand: TensorOpera
   return { ...operand, optional: true };
 }
 
-/** A signature as lists, in order. */
-export interface SignatureLists {
-  operands: readonly { name: string; operand: Operand; isWritten: boolean; axes: readonly number[] }[];
-  /** The names that the `axes` of the operands are indices of; none for '...'. */
-  dims: readonly string[];
+/** An operand with its name. `axes`: for each axis the index of its name in `dims` of the lists, -1 for '...'. */
+interface NamedOperand {
+  readonly name: string;
+  readonly operand: Operand;
+  readonly axes: readonly number[];
 }
 
-const lists = new WeakMap<Signature, SignatureLists>();
+/** A signature as lists, in order. */
+export interface SignatureLists {
+  readonly operands: readonly NamedOperand[];
+  /** Those that the op writes. */
+  readonly written: readonly NamedOperand[];
+  /** Lists of indices that it reads. */
+  readonly indices: readonly NamedOperand[];
+  readonly dims: readonly string[];
+}
+
+const lists = /* @__PURE__ */ new WeakMap<Signature, SignatureLists>();
 
 /** Made once for a signature, as `run` needs it every time. */
 export function listsOf(signature: Signature): SignatureLists {
@@ -96,10 +113,11 @@ export function listsOf(signature: Signature): SignatureLists {
   if (!made) {
     const dims = [...new Set(Object.values(signature).flatMap((operand) => operand.dims))].filter((dim) => dim !== '...');
     const operands = Object.entries(signature).map(([name, operand]) => {
-      const isWritten = operand.kind === 'tensor' && operand.access !== 'in';
-      return { name, operand, isWritten, axes: operand.dims.map((dim) => dims.indexOf(dim)) };
+      return { name, operand, axes: operand.dims.map((dim) => dims.indexOf(dim)) };
     });
-    made = { operands, dims };
+    const isWritten = ({ operand }: NamedOperand) => operand.kind === 'tensor' && operand.access !== 'in';
+    const isRead = ({ operand }: NamedOperand) => operand.kind === 'tensor' && operand.access === 'in' && operand.index !== undefined;
+    made = { operands, written: operands.filter(isWritten), indices: operands.filter(isRead), dims };
     lists.set(signature, made);
   }
   return made;
@@ -145,21 +163,22 @@ export interface OpDefinition<S extends Signature, A extends object> {
   /** snake_case, the name the conformance cases use. */
   name: string;
   io: S;
-  /** Names of the attributes; others are refused. */
-  attrs: readonly (keyof A & string)[];
-  /** What the signature cannot say. Runs after the signature's own checks. */
+  /** What each attribute must be; others are refused. @internal */
+  attrs: Fields<A>;
+  /** What signature and attributes cannot say one by one. Runs after their own checks. @internal */
   check?(context: CheckContext<S, A>): void;
   cost(dims: DimsOf<S>, attrs: A, io: Io<S>): Cost;
-  /** Plain loops with f64 accumulation: the specification of the op. */
-  reference(io: ReferenceIo<S>, dims: DimsOf<S>, attrs: A): void;
-  wasm: WasmBinding<S, A>;
-  webgpu: GpuBinding<S, A>;
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: an Op of unknown signature and attributes.
-export type Op = OpDefinition<any, any>;
-export type IoOf<O> = O extends OpDefinition<infer S, infer _A> ? Io<S> : never;
-export type AttrsOf<O> = O extends OpDefinition<infer _S, infer A> ? A : never;
+// biome-ignore lint/suspicious/noExplicitAny: of unknown signature and attributes.
+export type AnyDefinition = OpDefinition<any, any>;
+
+/** Plain loops with f64 accumulation: the specification of the op. */
+export type ReferenceBinding<D extends AnyDefinition> =
+  D extends OpDefinition<infer S, infer A> ? (io: ReferenceIo<S>, dims: DimsOf<S>, attrs: A) => void : never;
+
+export type IoOf<O> = O extends { definition: OpDefinition<infer S, infer _A> } ? Io<S> : never;
+export type AttrsOf<O> = O extends { definition: OpDefinition<infer _S, infer A> } ? A : never;
 
 /** `defineOp<Attrs>()({ ... })`: attributes are named, the signature is inferred. */
 export function defineOp<A extends object = Record<never, never>>() {

@@ -19,6 +19,16 @@ export interface Q4Rows {
   zeros: Uint8Array<ArrayBuffer>;
 }
 
+/** A checked matrix. What a call returns may be a view of the source. */
+export interface MatrixReader {
+  readonly shape: readonly [N: number, K: number];
+  /** Whether 4-bit codes of this matrix have zeros other than 8. */
+  readonly hasZeros: boolean;
+  rows(first: number, count: number): Float32Array;
+  /** Of a matrix that is stored so; see `q4Of`. */
+  q4?(first: number, count: number): Q4Rows;
+}
+
 export interface Q8Rows {
   codes: Int8Array<ArrayBuffer>;
   /** One for each row. */
@@ -54,6 +64,11 @@ export function quantizeQ4(rows: Float32Array, count: number, K: number): Q4Rows
     }
   }
   return result;
+}
+
+/** Rows of any matrix as 4-bit codes. */
+export function q4Of(matrix: MatrixReader, first: number, count: number): Q4Rows {
+  return matrix.q4?.(first, count) ?? quantizeQ4(matrix.rows(first, count), count, matrix.shape[1]);
 }
 
 /** `count` rows of K floats; rows of codes padded to whole blocks. */

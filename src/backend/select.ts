@@ -1,7 +1,9 @@
-import { BACKEND_NAMES, type Backend, type BackendName, type Rejection, type SignalOption } from './backend.ts';
+import type { Backend, Rejection, SignalOption } from './backend.ts';
+import { BACKEND_NAMES, type BackendName } from './features.ts';
 import { invalidArgument, SkipVisionError, unknownName } from './errors.ts';
-import { checkThreads } from './wasm/thread-count.ts';
-import type { GpuDeviceLike, GpuLike } from './webgpu/device.ts';
+import * as field from './fields.ts';
+import { THREADS, WORKER_URL } from './wasm/options.ts';
+import { DEVICE, GPU_ENTRY, type GpuDeviceLike, type GpuLike } from './webgpu/device.ts';
 
 export interface SelectOptions extends SignalOption {
   /** Backends to try, in this order; the others are not tried. Default: webgpu, wasm, reference. */
@@ -22,6 +24,25 @@ export interface SelectOptions extends SignalOption {
   onFallback?(rejection: Rejection): void;
 }
 
+const NAME = field.anything<BackendName>(`one of ${BACKEND_NAMES.join(', ')}`, (value) => typeof value === 'string'); // which: told by 'unknown-name'
+const NAMES = field.list(NAME);
+export const SELECT_FIELDS: field.Fields<SelectOptions> = {
+  prefer: field.optional(
+    field.anything<NonNullable<SelectOptions['prefer']>>(
+      'a name of a backend or a list of names',
+      (value) => NAME.accepts(value) || NAMES.accepts(value),
+    ),
+  ),
+  device: field.optional(DEVICE),
+  gpu: field.optional(GPU_ENTRY),
+  integerDot: field.optional(field.boolean),
+  threads: field.optional(THREADS),
+  wide: field.optional(field.boolean),
+  workerUrl: field.optional(WORKER_URL),
+  onFallback: field.optional(field.callback()),
+  signal: field.optional(field.signal),
+};
+
 /**
  * The first backend that works here. Without `prefer`, WebGPU on a software adapter is passed over, because the wasm
  * backend is faster than a GPU that a CPU imitates; name 'webgpu' or give a device to have it all the same.
@@ -29,12 +50,12 @@ export interface SelectOptions extends SignalOption {
  * @throws `no-backend` with all reasons when none works, `unknown-name` for a name nobody knows.
  */
 export async function selectBackend(options: SelectOptions = {}): Promise<Backend> {
-  const { prefer, device, gpu, integerDot, threads, workerUrl, wide, onFallback, signal } = options;
-  const names = prefer === undefined || prefer === null ? BACKEND_NAMES : typeof prefer === 'string' ? [prefer] : prefer;
+  field.checkFields('selectBackend', options, SELECT_FIELDS);
+  const { prefer, device, onFallback, signal } = options;
+  const names = prefer === undefined ? BACKEND_NAMES : typeof prefer === 'string' ? [prefer] : prefer;
   for (const name of names) if (!BACKEND_NAMES.includes(name)) throw unknownName('backend', name, BACKEND_NAMES);
   if (device !== undefined && !names.includes('webgpu'))
     throw invalidArgument('selectBackend', 'device', 'given', `absent with prefer ${names}`);
-  if (threads !== undefined) checkThreads('selectBackend', threads);
   const takesSoftware = prefer !== undefined || device !== undefined;
   const rejected: Rejection[] = [];
   const reject = (name: BackendName, reason: string) => {
@@ -43,17 +64,25 @@ export async function selectBackend(options: SelectOptions = {}): Promise<Backen
   };
   for (const name of names) {
     signal?.throwIfAborted();
+    const missing: Rejection[] = []; // told when the backend is there, so that what `onFallback` throws is not taken for its failure
+    let backend: Backend;
     try {
-      const backend = await create(name, { device, gpu, integerDot, threads, workerUrl, wide, onFallback, rejected });
-      if (!takesSoftware && backend.features.has('software-adapter')) {
-        reject(name, `${backend.description} is a software adapter, wasm is faster`);
-        await backend[Symbol.asyncDispose]();
-        continue;
-      }
-      return backend;
+      backend = await create(name, options, { rejected, onFallback: (rejection) => missing.push(rejection) });
     } catch (error) {
       reject(name, error instanceof Error ? error.message : String(error));
+      continue;
     }
+    try {
+      if (takesSoftware || !backend.features.has('software-adapter')) {
+        for (const rejection of missing) onFallback?.(rejection);
+        return backend;
+      }
+      reject(name, `${backend.description} is a software adapter, wasm is faster`);
+    } catch (error) {
+      await backend[Symbol.asyncDispose]();
+      throw error;
+    }
+    await backend[Symbol.asyncDispose]();
   }
   const reasons = rejected.map(({ name, reason }) => `${name}: ${reason}`).join('; ');
   throw new SkipVisionError('no-backend', `no backend works here: ${reasons || 'none was named'}`, {
@@ -65,15 +94,16 @@ export async function selectBackend(options: SelectOptions = {}): Promise<Backen
 /** Backends are imported when they are tried, so that a bundle loads no kernels it does not run. */
 async function create(
   name: BackendName,
-  options: Omit<SelectOptions, 'prefer' | 'signal'> & { rejected: readonly Rejection[] },
+  { device, gpu, integerDot, threads, workerUrl, wide }: SelectOptions,
+  { rejected, onFallback }: { rejected: readonly Rejection[]; onFallback(rejection: Rejection): void },
 ): Promise<Backend> {
   switch (name) {
     case 'webgpu':
-      return (await import('./webgpu/driver.ts')).createWebGpuBackend(options);
+      return (await import('./webgpu/driver.ts')).createWebGpuBackend({ device, gpu, integerDot, rejected });
     case 'wasm':
-      return (await import('./wasm/driver.ts')).createWasmBackend(options);
+      return (await import('./wasm/driver.ts')).createWasmBackend({ threads, workerUrl, wide, onFallback, rejected });
     case 'reference':
-      return (await import('./reference/driver.ts')).createReferenceBackend(options);
+      return (await import('./reference/driver.ts')).createReferenceBackend({ rejected });
     default:
       return name satisfies never;
   }

@@ -1,5 +1,6 @@
-import type { Backend } from './backend.ts';
-import { invalidArgument, SkipVisionError } from './errors.ts';
+import { invalidArgument, show } from './errors.ts';
+import type { Owner } from './features.ts';
+import * as field from './fields.ts';
 
 /** 'f16' is for storage: some operands may have it, sums are f32. Its last extent is even, as GPUs address 32 bits. */
 export type DType = 'f32' | 'f16' | 'u32';
@@ -13,6 +14,9 @@ export type ArrayOf<D extends DType> = {
   u32: Uint32Array<ArrayBuffer>;
 }[D];
 export const ARRAYS = { f32: Float32Array, f16: Uint16Array, u32: Uint32Array } as const;
+
+const INDEX = field.integer({ min: 0 });
+const EXTENTS = field.list(INDEX);
 
 export interface TensorDesc<D extends DType = DType> {
   dtype: D;
@@ -29,28 +33,61 @@ export interface Storage {
   readonly source?: { readonly memory: unknown; readonly start: number; readonly end: number };
   /** Copy of uploaded u32 data, so that row lists can be checked without reading them back. Gone once an op wrote the memory. */
   host?: Uint32Array;
-  /** What a scan of the first `size` entries of `host` found, so that it is done once and not at every run. */
-  scanned?: { readonly size: number; readonly ascending: boolean; readonly most: number };
+  /** What is known of the u32 in a part of the memory. Gone once an op wrote the memory. */
+  known?: KnownList;
   disposed: boolean;
+}
+
+/** What a scan of the host's copy found, so that it is done once and not at every run; or what the op promises that wrote it. */
+export interface KnownList {
+  /** Elements [start, end) of the memory. */
+  readonly start: number;
+  readonly end: number;
+  /** Whether they are known to ascend strictly. */
+  readonly ascending: boolean;
+  /** All are below. */
+  readonly below: number;
+}
+
+/** The memory behind a tensor: for checks and drivers. No entry of the package exports it. */
+export let storageOf: (tensor: Tensor) => Storage;
+/** The first element of a tensor in its storage: 0 but in views. */
+export let offsetOf: (tensor: Tensor) => number;
+
+export function byteOffsetOf(tensor: Tensor): number {
+  return offsetOf(tensor) * ARRAYS[tensor.dtype].BYTES_PER_ELEMENT;
+}
+
+/** The entries of a list where the host knows them, as it uploaded them and no op wrote them: for the cost of an op. Not to be changed. */
+export function hostList(tensor: Tensor<'u32'>): Uint32Array | undefined {
+  const offset = offsetOf(tensor);
+  return storageOf(tensor).host?.subarray(offset, offset + tensor.size);
 }
 
 /** A contiguous, row-major array that belongs to one backend. Made by `upload`, `empty` or `borrow`; freed by `dispose`. */
 export class Tensor<D extends DType = DType> {
-  readonly backend: Backend;
+  readonly backend: Owner;
   readonly dtype: D;
   readonly shape: readonly number[];
   /** Number of elements. */
   readonly size: number;
-  readonly storage: Storage;
+  readonly #storage: Storage;
+  readonly #offset: number;
   readonly #release: (() => void) | undefined;
 
-  /** Use a backend's `upload`, `empty` or `borrow`. `release` is absent in views. */
-  constructor(backend: Backend, desc: TensorDesc<D>, storage: Storage, release?: () => void) {
+  static {
+    storageOf = (tensor) => tensor.#storage;
+    offsetOf = (tensor) => tensor.#offset;
+  }
+
+  /** Use a backend's `upload`, `empty` or `borrow`. `release` is absent in views. @internal */
+  constructor(backend: Owner, desc: TensorDesc<D>, storage: Storage, offset = 0, release?: () => void) {
     this.backend = backend;
     this.dtype = desc.dtype;
     this.shape = Object.freeze([...desc.shape]);
     this.size = elementCount(desc.shape);
-    this.storage = storage;
+    this.#storage = storage;
+    this.#offset = offset;
     this.#release = release;
   }
 
@@ -59,26 +96,40 @@ export class Tensor<D extends DType = DType> {
   }
 
   get disposed(): boolean {
-    return this.storage.disposed;
+    return this.#storage.disposed;
   }
 
-  /** The same memory under another shape of the same or a smaller size (a prefix). The view dies with its owner. */
-  view(shape: readonly number[]): Tensor<D> {
-    const size = checkedElementCount({ dtype: this.dtype, shape }, 'view');
-    if (size > this.size) {
-      throw new SkipVisionError('invalid-argument', `view: shape [${shape}] has ${size} elements, the tensor ${this.size}`, {
-        op: 'view',
-        argument: 'shape',
-        got: `[${shape}]`,
-        expected: `at most ${this.size} elements`,
-      });
-    }
-    return new Tensor(this.backend, { dtype: this.dtype, shape }, this.storage);
+  /**
+   * A part of the same memory: `offset` elements in, under another shape. The view dies with its owner. Of f16 the offset is even. On webgpu
+   * an op copies an operand that does not start at a multiple of the device's `minStorageBufferOffsetAlignment` (up to 256 bytes)
+   * to where it may be bound, and back.
+   */
+  view(shape: readonly number[], offset = 0): Tensor<D> {
+    return this.#part('view', shape, offset);
+  }
+
+  /** Rows [start, end) of the first axis, as a view. */
+  slice(start: number, end: number): Tensor<D> {
+    const [rows, ...row] = this.shape;
+    if (rows === undefined) throw invalidArgument('slice', 'tensor', 'of no axis', 'a tensor of rows');
+    if (!INDEX.accepts(start) || start > rows) throw invalidArgument('slice', 'start', show(start), `an integer from 0 to ${rows}`);
+    if (!INDEX.accepts(end) || end < start || end > rows)
+      throw invalidArgument('slice', 'end', show(end), `an integer from ${start} to ${rows}`);
+    return this.#part('slice', [end - start, ...row], start * elementCount(row));
+  }
+
+  #part(op: string, shape: readonly number[], offset: number): Tensor<D> {
+    const size = checkedElementCount({ dtype: this.dtype, shape }, op);
+    if (size > this.size) throw invalidArgument(op, 'shape', `[${shape}] of ${size} elements`, `at most ${this.size} elements`);
+    const most = this.size - size;
+    if (!INDEX.accepts(offset) || offset > most) throw invalidArgument(op, 'offset', show(offset), `an integer from 0 to ${most}`);
+    if (this.dtype === 'f16' && offset % 2 === 1) throw invalidArgument(op, 'offset', `${offset} in f16`, 'an even one');
+    return new Tensor(this.backend, { dtype: this.dtype, shape }, this.#storage, this.#offset + offset);
   }
 
   /** Frees the memory unless it was borrowed. Views free nothing. Twice is harmless. */
   dispose(): void {
-    if (this.storage.disposed || !this.#release) return;
+    if (this.#storage.disposed || !this.#release) return;
     this.#release();
   }
 
@@ -97,9 +148,8 @@ export function bytesOf({ dtype, shape }: TensorDesc): number {
 
 /** The elements of a shape; refuses extents that are not non-negative integers, and f16 of an odd last extent. */
 export function checkedElementCount({ dtype, shape }: TensorDesc, op: string): number {
-  const size = Array.isArray(shape) ? elementCount(shape) : Number.NaN;
-  if (!Array.isArray(shape) || !shape.every((extent) => Number.isInteger(extent) && extent >= 0) || !Number.isSafeInteger(size))
-    throw invalidArgument(op, 'shape', `[${shape}]`, 'a list of non-negative integers');
+  const size = EXTENTS.accepts(shape) ? elementCount(shape) : Number.NaN;
+  if (!Number.isSafeInteger(size)) throw invalidArgument(op, 'shape', show(shape), 'a list of non-negative integers');
   if (dtype === 'f16' && (shape.at(-1) ?? 1) % 2 === 1) throw invalidArgument(op, 'shape', `f16 [${shape}]`, 'an even last extent');
   return size;
 }

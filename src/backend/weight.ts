@@ -1,5 +1,5 @@
-import type { Backend } from './backend.ts';
-import { SkipVisionError } from './errors.ts';
+import { show, SkipVisionError } from './errors.ts';
+import type { Owner } from './features.ts';
 
 /** A matrix as it stands in a checkpoint: row-major [N, K], one row per output. */
 export interface Matrix {
@@ -62,7 +62,7 @@ export interface PackOptions {
 
 /** A matrix packed once into the layout its backend wants. Opaque; freed by `dispose`. */
 export class Weight {
-  readonly backend: Backend;
+  readonly backend: Owner;
   readonly dtype: WeightDType;
   /** Outputs N of each part, inputs K. */
   readonly shape: readonly [N: number, K: number];
@@ -74,9 +74,9 @@ export class Weight {
   disposed = false;
   readonly #release: () => void;
 
-  /** Use a backend's `pack`. */
+  /** Use a backend's `pack`. @internal */
   constructor(
-    backend: Backend,
+    backend: Owner,
     desc: { dtype: WeightDType; shape: readonly [number, number]; parts: 1 | 2; bytes: number },
     handle: unknown,
     release: () => void,
@@ -102,14 +102,14 @@ export class Weight {
 }
 
 /** Refuses what the backend cannot pack. */
-export function checkWeightDType({ name, dtypes }: Backend, op: string, dtype: WeightDType): void {
+export function checkWeightDType(
+  { name, dtypes }: Owner & { readonly dtypes: readonly WeightDType[] },
+  op: string,
+  dtype: WeightDType,
+): void {
   if (dtypes.includes(dtype)) return;
   const expected = dtypes.join(', ');
-  const message = `${op}: dtype "${dtype}" is not supported by the ${name} backend, use ${expected}`;
-  throw new SkipVisionError('unsupported', message, { op, argument: 'dtype', got: String(dtype), expected });
-}
-
-/** The matrices of a source in packing order: [matrix] or [gate, up]. */
-export function matricesOf(source: WeightSource): readonly SourceMatrix[] {
-  return 'gate' in source ? [source.gate, source.up] : [source];
+  const message = `${op}: dtype ${show(dtype)} is not supported by the ${name} backend, use ${expected}`;
+  const got = typeof dtype === 'string' ? dtype : show(dtype);
+  throw new SkipVisionError('unsupported', message, { op, argument: 'dtype', got, expected });
 }

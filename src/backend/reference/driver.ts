@@ -1,13 +1,14 @@
 /** The reference backend: typed arrays and each op's plain loops. The specification of every op, and the last fallback. */
-import type { Backend, Driver, LossInfo, Pause, Rejection } from '../backend.ts';
+import { type Backend, type Driver, type LossInfo, type Pause, REJECTED_OPTION, type Rejection } from '../backend.ts';
 import { createBackend } from '../create.ts';
-import { invalidArgument, SkipVisionError } from '../errors.ts';
+import { invalidArgument, show, SkipVisionError } from '../errors.ts';
+import { checkFields } from '../fields.ts';
 import { fromF16Bits, toF16Bits } from '../f16.ts';
-import type { Op, ReferenceIo, Signature } from '../op.ts';
-import { meaningOfQ4, meaningOfQ8, quantizeQ8 } from '../quantize.ts';
-import { ARRAYS, type DType, elementCount, type Tensor, type TensorDesc, type TypedArray } from '../tensor.ts';
+import type { ReferenceIo, Signature } from '../op.ts';
+import type { Op } from '../bound-op.ts';
+import { type MatrixReader, meaningOfQ4, meaningOfQ8, q4Of, quantizeQ8 } from '../quantize.ts';
+import { ARRAYS, byteOffsetOf, type DType, elementCount, storageOf, Tensor, type TensorDesc, type TypedArray } from '../tensor.ts';
 import { WEIGHT_DTYPES, type Weight, type WeightDType } from '../weight.ts';
-import type { MatrixReader } from '../weight-source.ts';
 import { yieldToOthers } from '../yield.ts';
 
 /** Elements of a matrix that are packed before the thread is given back. */
@@ -24,15 +25,11 @@ class ReferenceDriver implements Driver {
   readonly features: ReadonlySet<never> = new Set<never>();
   readonly dtypes = WEIGHT_DTYPES;
   readonly limits = { maxBufferBytes: 2 ** 32 - 4 };
-  readonly lost: Promise<LossInfo>;
   #settleLost!: (info: LossInfo) => void;
+  readonly lost = new Promise<LossInfo>((resolve) => {
+    this.#settleLost = resolve;
+  });
   #reserved = 0;
-
-  constructor() {
-    this.lost = new Promise((resolve) => {
-      this.#settleLost = resolve;
-    });
-  }
 
   allocate(bytes: number): Memory {
     try {
@@ -56,7 +53,7 @@ class ReferenceDriver implements Driver {
   adopt(handle: unknown, desc: TensorDesc): Memory {
     const wanted = ARRAYS[desc.dtype];
     if (!(handle instanceof wanted) || handle.length < elementCount(desc.shape)) {
-      const got = handle instanceof wanted ? `${handle.length} elements` : Object.prototype.toString.call(handle);
+      const got = handle instanceof wanted ? `${handle.length} elements` : show(handle);
       throw invalidArgument('borrow', 'handle', got, `a ${wanted.name} of at least ${elementCount(desc.shape)} elements`);
     }
     return { buffer: handle.buffer, byteOffset: handle.byteOffset };
@@ -92,14 +89,14 @@ class ReferenceDriver implements Driver {
   ): void {
     const io: Record<string, unknown> = {};
     for (const [name, operand] of Object.entries(operands)) {
-      if (operand) io[name] = 'storage' in operand ? arrayOf(operand) : operand.handle;
+      if (operand) io[name] = operand instanceof Tensor ? arrayOf(operand) : operand.handle;
     }
-    op.reference(io as ReferenceIo<Signature>, dims, attrs);
+    op.reference!(io as ReferenceIo<Signature>, dims, attrs);
   }
 
-  async read(handle: unknown, bytes: number): Promise<ArrayBuffer> {
+  async read(handle: unknown, offset: number, bytes: number): Promise<ArrayBuffer> {
     const { buffer, byteOffset } = handle as Memory;
-    return new Uint8Array(buffer, byteOffset, bytes).slice().buffer;
+    return new Uint8Array(buffer, byteOffset + offset, bytes).slice().buffer;
   }
 
   flush(): Promise<void> {
@@ -117,18 +114,23 @@ class ReferenceDriver implements Driver {
 
 function meaningOf(matrix: MatrixReader, dtype: WeightDType, first: number, count: number): Float32Array {
   const K = matrix.shape[1];
-  if (dtype === 'q4') return meaningOfQ4(matrix.q4(first, count), count, K);
+  if (dtype === 'q4') return meaningOfQ4(q4Of(matrix, first, count), count, K);
   const rows = matrix.rows(first, count);
   if (dtype === 'q8') return meaningOfQ8(quantizeQ8(rows, count, K, 127), count, K);
   return dtype === 'f16' ? rows.map((value) => fromF16Bits(toF16Bits(value))) : rows;
 }
 
 function arrayOf(tensor: Tensor<DType>): TypedArray {
-  const { buffer, byteOffset } = tensor.storage.handle as Memory;
-  return new ARRAYS[tensor.dtype](buffer as ArrayBuffer, byteOffset, tensor.size);
+  const { buffer, byteOffset } = storageOf(tensor).handle as Memory;
+  return new ARRAYS[tensor.dtype](buffer as ArrayBuffer, byteOffset + byteOffsetOf(tensor), tensor.size);
+}
+
+export interface ReferenceBackendOptions {
+  rejected?: readonly Rejection[];
 }
 
 /** Plain TypeScript on the calling thread. Always available. */
-export function createReferenceBackend(options: { rejected?: readonly Rejection[] } = {}): Backend {
+export function createReferenceBackend(options: ReferenceBackendOptions = {}): Backend {
+  checkFields('createReferenceBackend', options, REJECTED_OPTION);
   return createBackend(new ReferenceDriver(), options.rejected);
 }

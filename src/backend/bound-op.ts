@@ -1,0 +1,11 @@
+import type { AnyDefinition, ReferenceBinding } from './op.ts';
+import type { WasmBinding } from './wasm/binding.ts';
+import type { GpuBinding } from './webgpu/binding.ts';
+
+/** What `backend.run` takes: a definition with at least the binding of that backend. */
+export interface Op<D extends AnyDefinition = AnyDefinition> {
+  readonly definition: D;
+  readonly reference?: ReferenceBinding<D>;
+  readonly wasm?: WasmBinding<D>;
+  readonly webgpu?: GpuBinding<D>;
+}

@@ -1,5 +1,5 @@
 import { widen_f16 } from './f16-rows';
-import { BIAS, madd, sum_lanes } from './simd';
+import { add_across, BIAS, madd, sum_lanes, vector_bytes } from './simd';
 import { add_row } from './weighted-sum';
 
 /** Numbers per partial sum of a long sum, so that its error grows with their count and not with the length. */
@@ -55,15 +55,6 @@ function dots(
   }
   v128.store(out0, r0);
   if (both) v128.store(out1, r1);
-}
-
-/** The lane sums of four vectors. */
-// @ts-ignore: decorator
-@inline
-export function add_across(a: v128, b: v128, c: v128, d: v128): v128 {
-  const ab = f32x4.add(v128.shuffle<f32>(a, b, 0, 4, 1, 5), v128.shuffle<f32>(a, b, 2, 6, 3, 7));
-  const cd = f32x4.add(v128.shuffle<f32>(c, d, 0, 4, 1, 5), v128.shuffle<f32>(c, d, 2, 6, 3, 7));
-  return f32x4.add(v128.shuffle<f32>(ab, cd, 0, 1, 4, 5), v128.shuffle<f32>(ab, cd, 2, 3, 6, 7));
 }
 
 /** out = scale * x; x, out [n]. */
@@ -138,6 +129,50 @@ export function softmax(row: usize, n: i32): i32 {
   return i32x4.extract_lane(zeros, 0) + i32x4.extract_lane(zeros, 1);
 }
 
+/** Of a hidden range: start, end, from. */
+// @ts-ignore: decorator
+@inline
+export const RANGE: i32 = 12;
+
+/** End of a hidden range around key s for a query at `position`, 0 if there is none. ranges [count] of (start, end, from). */
+export function hidden_until(s: u32, position: u32, ranges: usize, count: i32): i32 {
+  for (const end = ranges + count * RANGE; ranges < end; ranges += RANGE) {
+    if (load<u32>(ranges) <= s && s < load<u32>(ranges, 4) && position >= load<u32>(ranges, 8)) return load<u32>(ranges, 4);
+  }
+  return 0;
+}
+
+/** Whether the softmax of a row is NaN, in all of its entries. */
+// @ts-ignore: decorator
+@inline
+export function is_nan(row: usize): bool {
+  return load<f32>(row) != load<f32>(row);
+}
+
+/**
+ * The logits of a query again, in f64, less the largest of them: for rows whose softmax is NaN, as some logit left f32 on the way or
+ * is no number. Those of hidden keys are -infinity. q [dh], not scaled yet; panel: a key's room, with `half`.
+ */
+export function far_logits(
+  row: usize, n: i32, q: usize, k: usize, stride: i32, dh: i32, scale: f32, bias: usize, half: i32,
+  position: u32, ranges: usize, count: i32, panel: usize,
+): void {
+  let peak: f64 = -Infinity;
+  for (let pass = 0; pass < 2; pass++) {
+    for (let s = 0; s < n; s++) {
+      let key = k + s * stride, logit: f64 = 0;
+      if (hidden_until(s, position, ranges, count)) logit = -Infinity;
+      else {
+        if (half) widen_f16(panel, key, 1, stride, dh), key = panel;
+        for (let c = 0; c < dh << 2; c += 4) logit += <f64>load<f32>(q + c) * <f64>load<f32>(key + c);
+        logit = logit * scale + (bias ? load<f32>(bias + (s << 2)) : 0);
+      }
+      if (pass) store<f32>(row + (s << 2), <f32>(logit - peak));
+      else if (!(logit <= peak)) peak = logit;
+    }
+  }
+}
+
 /** How many of the ascending positions [n] are below `limit`. */
 export function count_below(positions: usize, n: i32, limit: u64): i32 {
   let low = 0, high = n;
@@ -149,10 +184,14 @@ export function count_below(positions: usize, n: i32, limit: u64): i32 {
   return low;
 }
 
+/** Bytes of scratch for attention_scores: logits of two heads, their queries, and four keys that are widened. */
+export function attention_scores_scratch_bytes(S: i32, dh: i32, half: i32): f64 {
+  return 2 * vector_bytes<f64>(S) + 4 * (half ? 6 * <f64>dh + 1 : 2 * <f64>dh); // widening needs a number also for keys of none
+}
+
 /**
  * scores [S] = sum over the heads of softmax(scale * q . k + bias) for one query at qPosition, divided by `divisor`.
- * q [H, dh]; k [S, Hkv, dh], with `half` f16; positions, bias (or 0) [S]. scratch: two rows of S rounded up to a multiple of
- * four, and 2 dh, with `half` 6 dh + 1.
+ * q [H, dh]; k [S, Hkv, dh], with `half` f16; positions, bias (or 0) [S].
  */
 export function attention_scores(
   scores: usize, q: usize, k: usize, positions: usize, bias: usize, S: i32, H: i32, Hkv: i32, dh: i32,
@@ -160,7 +199,7 @@ export function attention_scores(
 ): void {
   const visible = causal ? count_below(positions, S, <u64>qPosition + 1) : S, group = H / Hkv;
   const bytes = dh << 2, width = half ? dh << 1 : bytes, stride = width * Hkv, step = half ? bytes : stride;
-  const pitch = ((S + 3) & ~3) << 2, row0 = scratch, row1 = row0 + pitch, q0 = row1 + pitch, q1 = q0 + bytes, panel = q1 + bytes;
+  const pitch = vector_bytes(S), row0 = scratch, row1 = row0 + pitch, q0 = row1 + pitch, q1 = q0 + bytes, panel = q1 + bytes;
   memory.fill(scores, 0, S << 2);
   for (let h = 0; h < H; ) {
     const keys = k + (h / group) * width, paired = h % group + 1 < group; // paired: the next head has the same keys
@@ -172,15 +211,22 @@ export function attention_scores(
       if (half) widen_f16(panel, b0, last + 1, stride, dh), b0 = panel;
       dots_2x4(q0, q1, b0, b0 + min(1, last) * step, b0 + min(2, last) * step, b0 + last * step, dh, row0 + (s << 2), row1 + (s << 2));
     }
-    add_softmax(scores, row0, bias, visible);
-    if (paired) add_softmax(scores, row1, bias, visible);
+    add_softmax(scores, row0, visible, q + h * bytes, keys, stride, dh, scale, bias, half, panel);
+    if (paired) add_softmax(scores, row1, visible, q + (h + 1) * bytes, keys, stride, dh, scale, bias, half, panel);
     h += paired ? 2 : 1;
   }
   for (let s = 0; s < visible; s++) store<f32>(scores + (s << 2), load<f32>(scores + (s << 2)) / divisor);
 }
 
-function add_softmax(scores: usize, row: usize, bias: usize, n: i32): void {
+/** scores += the softmax of a row of n logits, to which the bias is added here. The rest as in far_logits. */
+function add_softmax(
+  scores: usize, row: usize, n: i32, q: usize, k: usize, stride: i32, dh: i32, scale: f32, bias: usize, half: i32, panel: usize,
+): void {
   if (bias) add_row(row, bias, n);
   softmax(row, n);
+  if (is_nan(row)) {
+    far_logits(row, n, q, k, stride, dh, scale, bias, half, 0, 0, 0, panel);
+    softmax(row, n);
+  }
   add_row(scores, row, n);
 }

@@ -1,18 +1,15 @@
-import { BLOCK, count_below, dots_1x4, dots_2x4, scale_query, softmax } from './attention-scores';
+import { BLOCK, count_below, dots_1x4, dots_2x4, far_logits, hidden_until, is_nan, RANGE, scale_query, softmax } from './attention-scores';
 import { dots_1x4_f16, weigh_1_f16, widen_f16 } from './f16-rows';
+import { vector_bytes } from './simd';
 import { add_row, weigh_1, weigh_2 } from './weighted-sum';
 
-/** End of a hidden range around key s for a query at `position`, 0 if there is none. ranges [count] of (start, end, from). */
-function hidden_until(s: u32, position: u32, ranges: usize, count: i32): i32 {
-  for (const end = ranges + count * 12; ranges < end; ranges += 12) {
-    if (load<u32>(ranges) <= s && s < load<u32>(ranges, 4) && position >= load<u32>(ranges, 8)) return load<u32>(ranges, 4);
-  }
-  return 0;
-}
-
+/** Of a row of the table: visible prefix, position, whether all visible weights are positive, place in q and o. */
+// @ts-ignore: decorator
+@inline
+const ENTRY: i32 = 16;
 /** The next key in (s, stop] at which some range starts or ends. */
 function next_border(s: i32, stop: i32, ranges: usize, count: i32): i32 {
-  for (const end = ranges + count * 12; ranges < end; ranges += 12) {
+  for (const end = ranges + count * RANGE; ranges < end; ranges += RANGE) {
     const first = load<i32>(ranges), last = load<i32>(ranges, 4);
     if (first > s) stop = min(stop, first);
     if (last > s) stop = min(stop, last);
@@ -31,34 +28,37 @@ function hide(row: usize, n: i32, position: u32, ranges: usize, count: i32): i32
   return visible;
 }
 
+/** Bytes of scratch for attention: to each row its logits, query and entry; two partial sums; hidden ranges; a block of f16, widened. */
+export function attention_scratch_bytes(heads: i32, rows: i32, S: i32, dh: i32, hiddenCount: i32, half: i32): f64 {
+  const row = vector_bytes<f64>(S) + 4 * <f64>dh + ENTRY;
+  return row * heads * rows + 2 * vector_bytes<f64>(dh) + RANGE * <f64>hiddenCount + (half ? BLOCK * 4 * <f64>dh + 4 : 0);
+}
+
 /**
  * o = softmax(scale * q . k + bias) v for `rows` query rows that share a key/value head, and for as many of each of the `heads`
  * key/value heads from kv on, whose keys are read together: row i of one is query (first + i) / group in its head
  * (first + i) % group. The result of a row does not depend on the other rows.
  * q, o [T, H, dh]; k, v [S, Hkv, dh]; qPositions [T]; kPositions, bias (or 0) [S]; hidden [hiddenCount] of (start, end, from).
- * With `half` k and v are f16, widened as they are needed.
- * scratch: heads * rows * (S rounded up to 4, dh and 4) + 2 * (dh rounded up to 4) + 3 * hiddenCount numbers, with `half` 128 * dh
- * more; there heads <= 124.
+ * With `half` k and v are f16, widened as they are needed, and heads <= 124.
  */
 export function attention(
   o: usize, q: usize, k: usize, v: usize, qPositions: usize, kPositions: usize, bias: usize, hidden: usize, hiddenCount: i32,
   kv: i32, heads: i32, first: i32, rows: i32, S: i32, H: i32, Hkv: i32, dh: i32, scale: f32, causal: i32, half: i32, scratch: usize,
 ): void {
-  const group = H / Hkv, bytes = dh << 2, width = half ? dh << 1 : bytes, stride = width * Hkv, pitch = ((S + 3) & ~3) << 2;
-  const all = heads * rows, parts = scratch + all * pitch, partBytes = (bytes + 15) & ~15, queries = parts + 2 * partBytes;
-  const table = queries + all * bytes; // per row: visible prefix, position, whether all visible weights are positive, place in q and o
-  const ranges = table + (all << 4), panel = ranges + hiddenCount * 12;
+  const group = H / Hkv, bytes = dh << 2, width = half ? dh << 1 : bytes, stride = width * Hkv, pitch = vector_bytes(S);
+  const all = heads * rows, parts = scratch + all * pitch, partBytes = vector_bytes(dh), queries = parts + 2 * partBytes;
+  const table = queries + all * bytes, ranges = table + all * ENTRY, panel = ranges + hiddenCount * RANGE;
   let direct = half && rows == 1 && !(dh & 31); // else f16 are widened, which pays where rows share it
   const step = half ? bytes : stride; // between the rows of v as they are read
   k += kv * width, v += kv * width;
-  for (let i = 0; i < hiddenCount * 12; i += 12) {
+  for (let i = 0; i < hiddenCount * RANGE; i += RANGE) {
     store<i32>(ranges + i, count_below(kPositions, S, load<u32>(hidden + i)));
     store<i32>(ranges + i, count_below(kPositions, S, load<u32>(hidden + i, 4)), 4);
     store<u32>(ranges + i, load<u32>(hidden + i, 8), 8);
   }
   let reach = 0;
   for (let r = 0; r < all; r++) {
-    const i = first + r % rows, entry = table + (r << 4), t = i / group, position = load<u32>(qPositions + (t << 2));
+    const i = first + r % rows, entry = table + r * ENTRY, t = i / group, position = load<u32>(qPositions + (t << 2));
     const prefix = causal ? count_below(kPositions, S, <u64>position + 1) : S;
     const place = (t * H + (kv + r / rows) * group + i % group) * bytes;
     store<i32>(entry, prefix), store<u32>(entry, position, 4), store<i32>(entry, place, 12);
@@ -91,10 +91,16 @@ export function attention(
     }
   }
   for (let r = 0; r < all; r++) {
-    const entry = table + (r << 4), row = scratch + r * pitch, prefix = load<i32>(entry);
+    const entry = table + r * ENTRY, row = scratch + r * pitch, prefix = load<i32>(entry);
     if (bias) add_row(row, bias, prefix);
     const visible = hide(row, prefix, load<u32>(entry, 4), ranges, hiddenCount);
-    if (visible) store<i32>(entry, <i32>(softmax(row, prefix) == ((prefix + 3) & ~3) - visible), 8);
+    let zeros = visible ? softmax(row, prefix) : 0;
+    if (visible && is_nan(row)) {
+      const query = q + load<i32>(entry, 12), keys = k + (r / rows) * width;
+      far_logits(row, prefix, query, keys, stride, dh, scale, bias, half, load<u32>(entry, 4), ranges, hiddenCount, panel);
+      zeros = softmax(row, prefix);
+    }
+    if (visible) store<i32>(entry, <i32>(zeros == ((prefix + 3) & ~3) - visible), 8);
     else store<i32>(entry, 0);
   }
   for (let block = 0; block < reach; block += BLOCK) {
@@ -103,7 +109,7 @@ export function attention(
       const base = v + block * stride + h * width, end = (h + 1) * rows;
       if (half && !direct) widen_f16(panel, base, stop - block, stride, dh);
       for (let r = end - rows; r < end; r += 2) {
-        const a = table + (r << 4), b = table + (min(r + 1, end - 1) << 4), p = scratch + r * pitch;
+        const a = table + r * ENTRY, b = table + min(r + 1, end - 1) * ENTRY, p = scratch + r * pitch;
         const prefix0 = load<i32>(a), prefix1 = r + 1 < end ? load<i32>(b) : 0, clean = load<i32>(a, 8) & load<i32>(b, 8);
         memory.fill(parts, 0, 2 * partBytes);
         for (let s = block; s < stop; ) {

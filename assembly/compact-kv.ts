@@ -1,5 +1,4 @@
-/** Bytes from which memory.copy beats a loop of vectors: an engine call costs some 10 ns. */
-const COPY_BYTES: u32 = 512;
+import { move_rows } from './move-rows';
 
 /**
  * Row keep[i] of `from` becomes row i of `to`, in each of A planes. from [A, S, W], to [A, U, W], keep [R] ascending.
@@ -7,47 +6,5 @@ const COPY_BYTES: u32 = 512;
  */
 export function compact_kv(from: usize, to: usize, keep: usize, A: i32, S: i32, U: i32, W: i32, R: i32): void {
   const bytes = W << 2;
-  for (let a = 0; a < A; a++, from += S * bytes, to += U * bytes) copy_rows(from, to, keep, R, bytes);
-}
-
-/**
- * Row list[i] of `from` becomes row i of `to`. Rows that follow one another move as one run if there are enough of them for
- * memory.copy. Shorter runs are not looked for: in a scattered list that branch is mispredicted at every other row, which costs as
- * much as to copy 128 bytes.
- */
-export function copy_rows(from: usize, to: usize, list: usize, n: i32, rowBytes: u32): void {
-  const reach = max<u32>(COPY_BYTES / max<u32>(rowBytes, 1), 1) - 1;
-  for (const end = list + (n << 2); list < end; ) {
-    const first = load<u32>(list);
-    const last = list + (reach << 2);
-    let count = 1;
-    if (last < end && load<u32>(last) == first + reach) {
-      for (list += 4; list < end && load<u32>(list) == first + count; list += 4) count++;
-    } else list += 4;
-    const bytes = count * rowBytes;
-    move(to, from + first * rowBytes, bytes);
-    to += bytes;
-  }
-}
-
-/** Copies a multiple of four bytes to a lower or distant address. */
-function move(to: usize, from: usize, bytes: u32): void {
-  if (to == from) return;
-  if (bytes >= COPY_BYTES) {
-    memory.copy(to, from, bytes);
-    return;
-  }
-  const end = to + bytes;
-  for (; to + 64 <= end; to += 64, from += 64) {
-    const a = v128.load(from);
-    const b = v128.load(from, 16);
-    const c = v128.load(from, 32);
-    const d = v128.load(from, 48);
-    v128.store(to, a);
-    v128.store(to, b, 16);
-    v128.store(to, c, 32);
-    v128.store(to, d, 48);
-  }
-  for (; to + 16 <= end; to += 16, from += 16) v128.store(to, v128.load(from));
-  for (; to < end; to += 4, from += 4) store<u32>(to, load<u32>(from));
+  for (let a = 0; a < A; a++, from += S * bytes, to += U * bytes) move_rows(from, to, keep, R, bytes);
 }

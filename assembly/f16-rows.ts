@@ -2,9 +2,8 @@
  * Keys and values stored as f16. Infinities and NaN are rare, and telling them apart costs as much as all the rest: they are
  * taken for numbers at first. (Subnormal f16, below 6e-5, take Intel's CPUs some 150 cycles a vector.)
  */
-import { add_across } from './attention-scores';
 import { F16_INFINITY, F16_LIMIT, F16_MASK, F16_UP, to_f16x4 } from './f16';
-import { constant, madd } from './simd';
+import { add_across, constant, madd } from './simd';
 
 /** Four of eight f16 as f32 that are 2^112 times too small. */
 // @ts-ignore: decorator

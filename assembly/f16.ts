@@ -1,5 +1,5 @@
 /** Half-precision storage: there is no f16 in Wasm, so bits are moved about in i32 lanes. Exact for every pattern. */
-import { constant, madd } from './simd';
+import { constant } from './simd';
 import { RAISED } from './weight-form';
 
 // @ts-ignore: decorator
@@ -94,36 +94,4 @@ export function unpack_f16(out: usize, panel: usize, K: usize, raisedUp: i32): u
     v128.store(out, f16x4(v128.load16x4_s(panel, 8), mask, up, limit, infinity), 16);
   }
   return start;
-}
-
-/** One row by four panels of finite f16. */
-export function tile_1x32_f16(c: usize, a: usize, b: usize, panel: usize, raisedUp: i32): void {
-  const mask = constant(c, F16_MASK), up = constant(c, raisedUp);
-  let c0 = f32x4.splat(0), c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0, c6 = c0, c7 = c0;
-  const end = b + panel;
-  let b1 = end, b2 = b1 + panel, b3 = b2 + panel;
-  while (b < end) {
-    const x = v128.load32_splat(a);
-    c0 = madd(x, finite_f16x4(v128.load16x4_s(b), mask, up), c0);
-    c1 = madd(x, finite_f16x4(v128.load16x4_s(b, 8), mask, up), c1);
-    c2 = madd(x, finite_f16x4(v128.load16x4_s(b1), mask, up), c2);
-    c3 = madd(x, finite_f16x4(v128.load16x4_s(b1, 8), mask, up), c3);
-    c4 = madd(x, finite_f16x4(v128.load16x4_s(b2), mask, up), c4);
-    c5 = madd(x, finite_f16x4(v128.load16x4_s(b2, 8), mask, up), c5);
-    c6 = madd(x, finite_f16x4(v128.load16x4_s(b3), mask, up), c6);
-    c7 = madd(x, finite_f16x4(v128.load16x4_s(b3, 8), mask, up), c7);
-    a += 16;
-    b += 16;
-    b1 += 16;
-    b2 += 16;
-    b3 += 16;
-  }
-  v128.store(c, c0, 0);
-  v128.store(c, c1, 16);
-  v128.store(c, c2, 32);
-  v128.store(c, c3, 48);
-  v128.store(c, c4, 64);
-  v128.store(c, c5, 80);
-  v128.store(c, c6, 96);
-  v128.store(c, c7, 112);
 }

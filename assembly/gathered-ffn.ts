@@ -1,7 +1,7 @@
 /** The first half of an FFN: its product ends as packed A of the second half, so it never takes a pass of its own. */
 import { up_of } from './f16';
-import { activated, load_part } from './linear';
-import { silu4 } from './simd';
+import { load_part } from './linear';
+import { activate4, silu4 } from './simd';
 import { fetch, fetch_pages, group_of, last_tile, shares_panels, tile_panel, tile_panels, tile_rows, touch_step, touches } from './tiles';
 import { blocks_of, F32, is_integer, panel_bytes, plain, WIDE } from './weight-form';
 
@@ -12,24 +12,8 @@ import { blocks_of, F32, is_integer, panel_bytes, plain, WIDE } from './weight-f
  * columns with filler. c: scratch as for matmul.
  */
 export function matmul_inner(
-  form: i32,
-  c: usize,
-  a: usize,
-  aStride: usize,
-  rows: i32,
-  group: i32,
-  K: usize,
-  b: usize,
-  N: i32,
-  first: i32,
-  M: i32,
-  gated: i32,
-  out: usize,
-  outStride: usize,
-  rowMajor: i32,
-  gateBias: usize,
-  upBias: usize,
-  activation: i32,
+  form: i32, c: usize, a: usize, aStride: usize, rows: i32, group: i32, K: usize, b: usize, N: i32, first: i32, M: i32, gated: i32,
+  out: usize, outStride: usize, rowMajor: i32, gateBias: usize, upBias: usize, activation: i32,
 ): void {
   const wide = form & WIDE;
   const together = shares_panels(form, rows, group);
@@ -89,16 +73,7 @@ export function matmul_inner(
  * rows repeat the last real one, or into the rows at `out` of rowStride bytes.
  */
 function inner_tile(
-  c: usize,
-  width: i32,
-  rows: i32,
-  columns: i32,
-  out: usize,
-  m: i32,
-  rowStride: usize,
-  gated: i32,
-  gateBias: usize,
-  upBias: usize,
+  c: usize, width: i32, rows: i32, columns: i32, out: usize, m: i32, rowStride: usize, gated: i32, gateBias: usize, upBias: usize,
   activation: i32,
 ): void {
   const last = rows - 1;
@@ -167,8 +142,8 @@ function activate_pair(p: usize, q: usize, gated: i32, gateBias: v128, upBias: v
     x = silu4(x);
     y = silu4(y);
   } else if (activation) {
-    x = activated(activation, x);
-    y = activated(activation, y);
+    x = activate4(activation, x);
+    y = activate4(activation, y);
   }
   if (gated) {
     x = f32x4.mul(x, f32x4.add(v128.load(p, 16), upBias));

@@ -7,26 +7,11 @@ import { blocks_of, F32, is_integer, panel_bytes, plain, WIDE } from './weight-f
 /**
  * y[outRows[r]][0..N) = (or += with `accumulate`) rowGate[r] * act(a W^T + bias) for `rows` rows of packed A in groups of
  * `group` (4 or 6); without outRows row r of y. bias, outRows, rowGate are 0 when absent. aStride: bytes per group of A.
- * b: the panel of the first of the N columns, in `form`. yStride: bytes per row of y. c: 384 bytes of scratch, or
- * 256 and unpacked_bytes more.
+ * b: the panel of the first of the N columns, in `form`. yStride: bytes per row of y. c: scratch, see matmul_scratch_bytes.
  */
 export function matmul(
-  form: i32,
-  c: usize,
-  a: usize,
-  aStride: usize,
-  rows: i32,
-  group: i32,
-  K: usize,
-  b: usize,
-  N: i32,
-  y: usize,
-  yStride: usize,
-  outRows: usize,
-  bias: usize,
-  activation: i32,
-  accumulate: i32,
-  rowGate: usize,
+  form: i32, c: usize, a: usize, aStride: usize, rows: i32, group: i32, K: usize, b: usize, N: i32, y: usize, yStride: usize,
+  outRows: usize, bias: usize, activation: i32, accumulate: i32, rowGate: usize,
 ): void {
   const wide = form & WIDE;
   const together = shares_panels(form, rows, group);
@@ -74,18 +59,8 @@ export function matmul(
 
 /** The tile in c into rows r .. r + count of the list; y and bias are those of its first column, `columns` are left there. */
 function store_tile(
-  c: usize,
-  width: i32,
-  r: i32,
-  count: i32,
-  columns: i32,
-  y: usize,
-  yStride: usize,
-  outRows: usize,
-  bias: usize,
-  activation: i32,
-  accumulate: i32,
-  rowGate: usize,
+  c: usize, width: i32, r: i32, count: i32, columns: i32, y: usize, yStride: usize, outRows: usize, bias: usize, activation: i32,
+  accumulate: i32, rowGate: usize,
 ): void {
   if (columns >= width && !activation && !rowGate) {
     for (let n = 0; n < width; n += 8, c += 32, y += 32) {
@@ -108,8 +83,8 @@ function store_tile(
         x1 = f32x4.add(x1, v128.load(add, 16));
       }
       if (activation) {
-        x0 = activated(activation, x0);
-        x1 = activated(activation, x1);
+        x0 = activate4(activation, x0);
+        x1 = activate4(activation, x1);
       }
       if (rowGate) {
         x0 = f32x4.mul(x0, gate);
@@ -125,7 +100,7 @@ function store_tile(
     for (; left > 0; left -= 4, from += 16, to += 16, add += 16) {
       let x = v128.load(from);
       if (bias) x = f32x4.add(x, load_part(add, left));
-      if (activation) x = activated(activation, x);
+      if (activation) x = activate4(activation, x);
       if (rowGate) x = f32x4.mul(x, gate);
       if (accumulate) x = f32x4.add(load_part(to, left), x);
       store_part(to, x, left);
@@ -135,15 +110,7 @@ function store_tile(
 
 /** Eight columns of a tile whose rows are cStride bytes, as most products store them: the loop above takes three times as long. */
 function store_plain(
-  c: usize,
-  cStride: usize,
-  r: i32,
-  end: i32,
-  y: usize,
-  yStride: usize,
-  outRows: usize,
-  bias: usize,
-  accumulate: i32,
+  c: usize, cStride: usize, r: i32, end: i32, y: usize, yStride: usize, outRows: usize, bias: usize, accumulate: i32,
 ): void {
   let to = y + <usize>r * yStride;
   for (; r < end; r++, c += cStride, to += yStride) {
@@ -161,11 +128,6 @@ function store_plain(
     v128.store(to, x0);
     v128.store(to, x1, 16);
   }
-}
-
-/** A function of its own: the activations inlined at every use would be most of the binary. */
-export function activated(code: i32, x: v128): v128 {
-  return activate4(code, x);
 }
 
 /** The first n of four floats, further lanes 0. Reads no further: what follows may not be ours, or the end of memory. */

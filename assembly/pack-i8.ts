@@ -1,6 +1,7 @@
 /** Packing for the integer tiles: rows of A are quantized to int8 on the way; codes of W come quantized. Layouts: weight-form.ts. */
-import { pack_normed_row, packed_lane, packed_step, row_address, scatter_lanes, whole_groups } from './pack';
-import { constant } from './simd';
+import { normalize_row } from './norm';
+import { packed_lane, packed_step, row_address, whole_groups } from './pack';
+import { constant, scatter_lanes } from './simd';
 import { nibble_bytes, Q4_ZEROS, Q8, row_bytes, STEP, STEP_BYTES, zero_of } from './weight-form';
 
 /** 1.5 * 2^23: adding it rounds to an integer, to nearest even, whose low bits are those of the sum. */
@@ -8,9 +9,21 @@ import { nibble_bytes, Q4_ZEROS, Q8, row_bytes, STEP, STEP_BYTES, zero_of } from
 @inline
 const ROUND: i32 = 0x4b400000;
 
+/** Columns of a row with its padding. */
+// @ts-ignore: decorator
+@inline
+function padded_columns(K: usize): usize {
+  return (K + 31) & ~31;
+}
+
+/** Bytes of scratch for pack_rows_i8: one row. */
+export function pack_rows_i8_scratch_bytes(K: usize): f64 {
+  return <f64>padded_columns(K) * 4;
+}
+
 /**
  * The `count` listed rows of x (`stride` bytes each), or the first ones without a list, in groups for weights of `form`.
- * norm: 0 none, 1 RMSNorm, 2 LayerNorm, as in pack_normed_rows_f32. row: scratch for one row, padded to 32 columns.
+ * norm: 0 none, 1 RMSNorm, 2 LayerNorm, as in pack_normed_rows_f32. row: scratch.
  * A scale is max|x| / 127 of its row (q8) or of 32 columns (q4), so a code is off by half of that at most. A NaN or an
  * infinity in a block makes its scale, and so the row's results, NaN or infinite.
  */
@@ -18,11 +31,12 @@ export function pack_rows_i8(
   out: usize, x: usize, stride: usize, rows: usize, count: i32, K: usize, group: i32, form: i32, row: usize,
   norm: i32, eps: f32, weight: usize, bias: usize,
 ): void {
-  const padded = (K + 31) & ~31;
+  const padded = padded_columns(K);
   const groupBytes = row_bytes(form, K);
+  if (!groupBytes) return; // blocks of no columns: none
   for (let i = 0; i < count; i++) {
     let from = row_address(x, rows, i, count, stride);
-    if (norm) pack_normed_row(row, 4, from, K, norm - 1, eps, weight, bias);
+    if (norm) normalize_row(row, 4, from, <i32>K, norm - 1, eps, weight, bias);
     else if (padded > K) memory.copy(row, from, K << 2);
     if (padded > K) memory.fill(row + (K << 2), 0, (padded - K) << 2);
     if (norm || padded > K) from = row;

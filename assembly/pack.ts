@@ -2,7 +2,8 @@
  * Packing for the matrix products: weights into panels once; rows of A into groups of `group` (4 or 6) rows for each
  * product, out[group][k][rows of the group]. A last group of up to 4 rows is one of 4, of 5 rows one of 6.
  */
-import { inverse_deviation, row_mean } from './layer-norm';
+import { normalize_row } from './norm';
+import { scatter_lanes } from './simd';
 import { group_of } from './tiles';
 
 /**
@@ -83,44 +84,12 @@ function pack_row(out: usize, step: usize, x: usize, K: usize): void {
   for (; x < end; x += 4, out += step) store<f32>(out, load<f32>(x));
 }
 
-// @ts-ignore: decorator
-@inline
-export function scatter_lanes(out: usize, step: usize, x: v128): usize {
-  const to1 = out + step, to2 = to1 + step, to3 = to2 + step;
-  v128.store_lane<f32>(out, x, 0);
-  v128.store_lane<f32>(to1, x, 1);
-  v128.store_lane<f32>(to2, x, 2);
-  v128.store_lane<f32>(to3, x, 3);
-  return to3 + step;
-}
-
-/**
- * Like pack_rows_f32, of normalised rows: (x - mean) / sqrt(mean((x - mean)^2) + eps) * weight + bias, where the mean is
- * taken as 0 without `layer` (RMSNorm). bias may be 0 (absent).
- */
+/** Like pack_rows_f32, of normalised rows: see normalize_row. */
 export function pack_normed_rows_f32(
   out: usize, x: usize, rows: usize, count: i32, K: usize, group: i32, layer: i32, eps: f32, weight: usize, bias: usize,
 ): void {
   for (let i = 0, end = filled(count, group); i < end; i++) {
     const row = row_address(x, rows, i, count, K << 2);
-    pack_normed_row(packed_address(out, i, group, K), packed_step(i, count, group), row, K, layer, eps, weight, bias);
-  }
-}
-
-export function pack_normed_row(out: usize, step: usize, x: usize, K: usize, layer: i32, eps: f32, weight: usize, bias: usize): void {
-  const bytes = K << 2;
-  const mean: f32 = layer ? row_mean(x, <i32>K) : 0;
-  const scale = inverse_deviation(x, <i32>K, mean, eps);
-  const means = f32x4.splat(mean), scales = f32x4.splat(scale);
-  let k: usize = 0;
-  for (; k + 16 <= bytes; k += 16) {
-    let v = f32x4.mul(f32x4.mul(f32x4.sub(v128.load(x + k), means), scales), v128.load(weight + k));
-    if (bias) v = f32x4.add(v, v128.load(bias + k));
-    out = scatter_lanes(out, step, v);
-  }
-  for (; k < bytes; k += 4, out += step) {
-    let v = (load<f32>(x + k) - mean) * scale * load<f32>(weight + k);
-    if (bias) v += load<f32>(bias + k);
-    store<f32>(out, v);
+    normalize_row(packed_address(out, i, group, K), packed_step(i, count, group), row, <i32>K, layer, eps, weight, bias);
   }
 }

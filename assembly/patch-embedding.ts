@@ -6,15 +6,7 @@ import { filled, packed_address, packed_step } from './pack';
  * K = channels * size^2 columns: k = (channel, row, column) within the patch.
  */
 export function pack_patches_f32(
-  out: usize,
-  pixels: usize,
-  first: i32,
-  count: i32,
-  group: i32,
-  channels: i32,
-  height: i32,
-  width: i32,
-  size: i32,
+  out: usize, pixels: usize, first: i32, count: i32, group: i32, channels: i32, height: i32, width: i32, size: i32,
 ): void {
   const across = width / size;
   const line = (<usize>width) << 2;

@@ -1,5 +1,5 @@
 /**
- * The only helpers that kernels share. Everything is inlined into its caller.
+ * The only helpers that kernels share. All but activate4 is inlined into its caller.
  * f32 in, f32 out; error bounds hold for both binaries (fused and unfused multiply-add).
  */
 
@@ -34,12 +34,50 @@ const EXP: usize = memory.data<f32>([
 /** The bias of an exponent. */
 export const BIAS: usize = memory.data<i32>([127, 127, 127, 127], 16);
 
+/** Four vectors, one behind the other. */
+// @ts-ignore: decorator
+@inline
+export function store4(to: usize, x0: v128, x1: v128, x2: v128, x3: v128): void {
+  v128.store(to, x0);
+  v128.store(to, x1, 16);
+  v128.store(to, x2, 32);
+  v128.store(to, x3, 48);
+}
+
 /** Sum of the four lanes: (l0 + l2) + (l1 + l3). */
 // @ts-ignore: decorator
 @inline
 export function sum_lanes(x: v128): f32 {
   const pair = f32x4.add(x, v128.shuffle<f32>(x, x, 2, 3, 0, 1));
   return f32x4.extract_lane(pair, 0) + f32x4.extract_lane(pair, 1);
+}
+
+/** The lane sums of four vectors. */
+// @ts-ignore: decorator
+@inline
+export function add_across(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = f32x4.add(v128.shuffle<f32>(a, b, 0, 4, 1, 5), v128.shuffle<f32>(a, b, 2, 6, 3, 7));
+  const cd = f32x4.add(v128.shuffle<f32>(c, d, 0, 4, 1, 5), v128.shuffle<f32>(c, d, 2, 6, 3, 7));
+  return f32x4.add(v128.shuffle<f32>(ab, cd, 0, 1, 4, 5), v128.shuffle<f32>(ab, cd, 2, 3, 6, 7));
+}
+
+/** Bytes of n numbers, rounded up to whole vectors; as f64 where a sum with it may pass 2^32. */
+// @ts-ignore: decorator
+@inline
+export function vector_bytes<T = i32>(n: i32): T {
+  return <T>((n + 3) & ~3) * 4;
+}
+
+/** The lanes of x into every `step`-th byte from `out` on; returns where the next one goes. */
+// @ts-ignore: decorator
+@inline
+export function scatter_lanes(out: usize, step: usize, x: v128): usize {
+  const to1 = out + step, to2 = to1 + step, to3 = to2 + step;
+  v128.store_lane<f32>(out, x, 0);
+  v128.store_lane<f32>(to1, x, 1);
+  v128.store_lane<f32>(to2, x, 2);
+  v128.store_lane<f32>(to3, x, 3);
+  return to3 + step;
 }
 
 /**
@@ -75,13 +113,6 @@ export function exp4_floored(x: v128): v128 {
   p = f32x4.add(madd(p, f32x4.mul(r, r), r), v128.load(EXP, 192));
   // 2^n by its exponent bits; n = 128 makes infinity.
   return f32x4.mul(p, i32x4.shl(i32x4.add(shifted, v128.load(BIAS)), 23));
-}
-
-/** exp of one number, by the vector one. */
-// @ts-ignore: decorator
-@inline
-export function exp1(x: f32): f32 {
-  return f32x4.extract_lane(exp4(f32x4.splat(x)), 0);
 }
 
 /** x sigmoid(-t) = x / (1 + exp(t)): relative error < 4e-7 beside that of exp's argument; -0 where exp overflows. */
@@ -150,9 +181,7 @@ export function relu4(x: v128): v128 {
   return v128.andnot(x, f32x4.le(x, f32x4.splat(0)));
 }
 
-/** The activation whose index in ACTIVATIONS is `code`; 0 is the identity. */
-// @ts-ignore: decorator
-@inline
+/** The activation whose index in ACTIVATIONS is `code`; 0 is the identity. Not inlined: at every use it would be most of the binary. */
 export function activate4(code: i32, x: v128): v128 {
   if (code == 0) return x;
   if (code == 1) return silu4(x);

@@ -1,18 +1,24 @@
 import { BLOCK, softmax } from './attention-scores';
-import { inverse_deviation, row_mean } from './layer-norm';
-import { madd, sum_lanes } from './simd';
+import { layer_norm } from './layer-norm';
+import { madd, sum_lanes, vector_bytes } from './simd';
 import { add_row, weigh_1 } from './weighted-sum';
+
+/** Bytes of scratch for summary: a weight to each token, and a row. */
+export function summary_scratch_bytes(n: i32, D: i32): f64 {
+  return vector_bytes<f64>(n) + vector_bytes<f64>(D);
+}
 
 /**
  * y = sum of softmax(scoreWeight . LayerNorm(token) + scoreBias) * token; zeros without tokens.
- * tokens [n, D]; normWeight, normBias (or 0), scoreWeight, y [D]. scratch: n and D, each rounded up to a multiple of four.
+ * tokens [n, D]; normWeight, normBias (or 0), scoreWeight, y [D].
  */
 export function summary(
   tokens: usize, normWeight: usize, normBias: usize, scoreWeight: usize, y: usize, n: i32, D: i32, eps: f32, scoreBias: f32, scratch: usize,
 ): void {
-  const bytes = D << 2, part = scratch + (((n + 3) & ~3) << 2);
+  const bytes = D << 2, part = scratch + vector_bytes(n);
   for (let t = 0; t < n; t++) {
-    store<f32>(scratch + (t << 2), scoreBias + score(tokens + t * bytes, normWeight, normBias, scoreWeight, D, eps));
+    layer_norm(tokens + t * bytes, normWeight, normBias, part, 1, D, eps);
+    store<f32>(scratch + (t << 2), scoreBias + dot(part, scoreWeight, D));
   }
   softmax(scratch, n);
   memory.fill(y, 0, bytes);
@@ -23,22 +29,15 @@ export function summary(
   }
 }
 
-/** scoreWeight . LayerNorm(x); x [n]. */
-function score(x: usize, weight: usize, bias: usize, scoreWeight: usize, n: i32, eps: f32): f32 {
-  const mean = row_mean(x, n), scale = inverse_deviation(x, n, mean, eps);
-  const means = f32x4.splat(mean), scales = f32x4.splat(scale), bytes = n << 2;
-  let s0 = f32x4.splat(0), s1 = s0, i = 0;
-  for (; i + 16 <= bytes; i += 16) {
-    let normed = f32x4.mul(f32x4.mul(f32x4.sub(v128.load(x + i), means), scales), v128.load(weight + i));
-    if (bias) normed = f32x4.add(normed, v128.load(bias + i));
-    const sum = madd(normed, v128.load(scoreWeight + i), s0);
-    s0 = s1, s1 = sum; // two partial sums that take turns
+/** x . w; x, w [n]. */
+function dot(x: usize, w: usize, n: i32): f32 {
+  const end = x + (n << 2);
+  let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
+  for (; x + 64 <= end; x += 64, w += 64) {
+    s0 = madd(v128.load(x), v128.load(w), s0), s1 = madd(v128.load(x, 16), v128.load(w, 16), s1);
+    s2 = madd(v128.load(x, 32), v128.load(w, 32), s2), s3 = madd(v128.load(x, 48), v128.load(w, 48), s3);
   }
-  let sum = sum_lanes(f32x4.add(s0, s1));
-  for (; i < bytes; i += 4) {
-    let normed = (load<f32>(x + i) - mean) * scale * load<f32>(weight + i);
-    if (bias) normed += load<f32>(bias + i);
-    sum += normed * load<f32>(scoreWeight + i);
-  }
+  let sum = sum_lanes(f32x4.add(f32x4.add(s0, s1), f32x4.add(s2, s3)));
+  for (; x < end; x += 4, w += 4) sum += load<f32>(x) * load<f32>(w);
   return sum;
 }

@@ -84,77 +84,39 @@ export function tile_rows_i8(c: usize, a: usize, b: usize, blocks: usize, steps:
   }
 }
 
-function tile_6x8_small(c: usize, a: usize, b: usize, blocks: usize, bytes: usize, next: usize, step: usize): void {
-  tile_6x8_i8(c, a, b, blocks, bytes, true, next, step);
-}
-
-function tile_6x8_large(c: usize, a: usize, b: usize, blocks: usize, bytes: usize): void {
-  tile_6x8_i8(c, a, b, blocks, bytes, false, 0, 0);
-}
-
 function tile_4x8_small(c: usize, a: usize, b: usize, blocks: usize, bytes: usize, next: usize, step: usize): void {
-  tile_4x8_i8(c, a, b, blocks, bytes, true, next, step);
+  tile_8(c, a, b, blocks, bytes, true, next, step, false);
 }
 
 function tile_4x8_large(c: usize, a: usize, b: usize, blocks: usize, bytes: usize): void {
-  tile_4x8_i8(c, a, b, blocks, bytes, false, 0, 0);
+  tile_8(c, a, b, blocks, bytes, false, 0, 0, false);
 }
 
+function tile_6x8_small(c: usize, a: usize, b: usize, blocks: usize, bytes: usize, next: usize, step: usize): void {
+  tile_8(c, a, b, blocks, bytes, true, next, step, true);
+}
+
+function tile_6x8_large(c: usize, a: usize, b: usize, blocks: usize, bytes: usize): void {
+  tile_8(c, a, b, blocks, bytes, false, 0, 0, true);
+}
+
+/** Four rows, or six, by a panel. */
 // @ts-ignore: decorator
 @inline
-function tile_4x8_i8(c: usize, a: usize, b: usize, blocks: usize, bytes: usize, small: bool, next: usize, step: usize): void {
+function tile_8(c: usize, a: usize, b: usize, blocks: usize, bytes: usize, small: bool, next: usize, step: usize, six: bool): void {
   let seen: i32 = 0;
+  const sums: usize = six ? 24 : 16; // of the codes, behind the scales
   for (; blocks; blocks--) {
-    const scale = b, head = a;
+    const scale = b, head = a, from = a + sums;
     if (small) {
       seen |= load<u8>(next);
       next += step;
     }
-    let c00 = start(v128.load32_splat(a, 16), small), c10 = start(v128.load32_splat(a, 20), small), c20 = start(v128.load32_splat(a, 24), small), c30 = start(v128.load32_splat(a, 28), small);
-    let c01 = c00, c11 = c10, c21 = c20, c31 = c30;
-    a += 32;
-    b += 32;
-    const end = b + bytes;
-    while (b < end) {
-      const b0 = lanes0(b), b1 = lanes4(b);
-      let x = v128.load32_splat(a, 0);
-      c00 = dot(x, b0, c00);
-      c01 = dot(x, b1, c01);
-      x = v128.load32_splat(a, 4);
-      c10 = dot(x, b0, c10);
-      c11 = dot(x, b1, c11);
-      x = v128.load32_splat(a, 8);
-      c20 = dot(x, b0, c20);
-      c21 = dot(x, b1, c21);
-      x = v128.load32_splat(a, 12);
-      c30 = dot(x, b0, c30);
-      c31 = dot(x, b1, c31);
-      a += 16;
-      b += STEP_BYTES;
-    }
-    const w0 = v128.load(scale), w1 = v128.load(scale, 16);
-    fold8(c, c00, c01, v128.load32_splat(head, 0), w0, w1, small);
-    fold8(c + 32, c10, c11, v128.load32_splat(head, 4), w0, w1, small);
-    fold8(c + 64, c20, c21, v128.load32_splat(head, 8), w0, w1, small);
-    fold8(c + 96, c30, c31, v128.load32_splat(head, 12), w0, w1, small);
-  }
-  if (small) store<i32>(c, seen, SEEN); // or the touches would be removed
-}
-
-// @ts-ignore: decorator
-@inline
-function tile_6x8_i8(c: usize, a: usize, b: usize, blocks: usize, bytes: usize, small: bool, next: usize, step: usize): void {
-  let seen: i32 = 0;
-  for (; blocks; blocks--) {
-    const scale = b, head = a;
-    if (small) {
-      seen |= load<u8>(next);
-      next += step;
-    }
-    let c00 = start(v128.load32_splat(a, 24), small), c10 = start(v128.load32_splat(a, 28), small), c20 = start(v128.load32_splat(a, 32), small);
-    let c30 = start(v128.load32_splat(a, 36), small), c40 = start(v128.load32_splat(a, 40), small), c50 = start(v128.load32_splat(a, 44), small);
+    let c00 = start(v128.load32_splat(from, 0), small), c10 = start(v128.load32_splat(from, 4), small);
+    let c20 = start(v128.load32_splat(from, 8), small), c30 = start(v128.load32_splat(from, 12), small);
+    let c40 = six ? start(v128.load32_splat(from, 16), small) : c00, c50 = six ? start(v128.load32_splat(from, 20), small) : c00;
     let c01 = c00, c11 = c10, c21 = c20, c31 = c30, c41 = c40, c51 = c50;
-    a += 48;
+    a += 2 * sums;
     b += 32;
     const end = b + bytes;
     while (b < end) {
@@ -171,13 +133,15 @@ function tile_6x8_i8(c: usize, a: usize, b: usize, blocks: usize, bytes: usize, 
       x = v128.load32_splat(a, 12);
       c30 = dot(x, b0, c30);
       c31 = dot(x, b1, c31);
-      x = v128.load32_splat(a, 16);
-      c40 = dot(x, b0, c40);
-      c41 = dot(x, b1, c41);
-      x = v128.load32_splat(a, 20);
-      c50 = dot(x, b0, c50);
-      c51 = dot(x, b1, c51);
-      a += 24;
+      if (six) {
+        x = v128.load32_splat(a, 16);
+        c40 = dot(x, b0, c40);
+        c41 = dot(x, b1, c41);
+        x = v128.load32_splat(a, 20);
+        c50 = dot(x, b0, c50);
+        c51 = dot(x, b1, c51);
+      }
+      a += sums;
       b += STEP_BYTES;
     }
     const w0 = v128.load(scale), w1 = v128.load(scale, 16);
@@ -185,8 +149,10 @@ function tile_6x8_i8(c: usize, a: usize, b: usize, blocks: usize, bytes: usize, 
     fold8(c + 32, c10, c11, v128.load32_splat(head, 4), w0, w1, small);
     fold8(c + 64, c20, c21, v128.load32_splat(head, 8), w0, w1, small);
     fold8(c + 96, c30, c31, v128.load32_splat(head, 12), w0, w1, small);
-    fold8(c + 128, c40, c41, v128.load32_splat(head, 16), w0, w1, small);
-    fold8(c + 160, c50, c51, v128.load32_splat(head, 20), w0, w1, small);
+    if (six) {
+      fold8(c + 128, c40, c41, v128.load32_splat(head, 16), w0, w1, small);
+      fold8(c + 160, c50, c51, v128.load32_splat(head, 20), w0, w1, small);
+    }
   }
   if (small) store<i32>(c, seen, SEEN); // or the touches would be removed
 }

@@ -6,8 +6,8 @@
  * from with mul and add; 6x8 does so only in engines whose multiply-add needs no temporary, and is faster there.
  * A loop body is one k step: JITs hoist the loads of an unrolled one and spill. Sums go to `c`, row-major [rows][width].
  */
-import { tile_1x32_f16, unpack_f16 } from './f16';
-import { madd } from './simd';
+import { F16_MASK, finite_f16x4, unpack_f16 } from './f16';
+import { constant, madd, store4 } from './simd';
 import { tile_1x32_q8, tile_rows_i8 } from './tiles-i8';
 import { tile_1x32_q4, unpack_q4 } from './tiles-q4';
 import { blocks_of, F16, F32, is_compressed, is_integer, panel_bytes, Q8, STEP, UNPACKED, unpacks } from './weight-form';
@@ -19,43 +19,17 @@ const TOUCH: usize = 16;
 const PAGE: usize = 4096;
 
 function tile_4x8(c: usize, a: usize, b: usize, K: usize, next: usize, step: usize): void {
-  let seen: i32 = 0;
-  let c00 = f32x4.splat(0), c10 = c00, c20 = c00, c30 = c00;
-  let c01 = c00, c11 = c00, c21 = c00, c31 = c00;
-  const end = b + (K << 5);
-  while (b < end) {
-    const b0 = v128.load(b), b1 = v128.load(b, 16);
-    let x = v128.load32_splat(a, 0);
-    c00 = madd(x, b0, c00);
-    c01 = madd(x, b1, c01);
-    x = v128.load32_splat(a, 4);
-    c10 = madd(x, b0, c10);
-    c11 = madd(x, b1, c11);
-    x = v128.load32_splat(a, 8);
-    c20 = madd(x, b0, c20);
-    c21 = madd(x, b1, c21);
-    x = v128.load32_splat(a, 12);
-    c30 = madd(x, b0, c30);
-    c31 = madd(x, b1, c31);
-    if (ASC_FEATURE_RELAXED_SIMD) {
-      seen |= load<u8>(next);
-      next += step;
-    }
-    a += 16;
-    b += 32;
-  }
-  if (ASC_FEATURE_RELAXED_SIMD) store<i32>(c, seen); // or the touches would be removed
-  v128.store(c, c00, 0);
-  v128.store(c, c01, 16);
-  v128.store(c, c10, 32);
-  v128.store(c, c11, 48);
-  v128.store(c, c20, 64);
-  v128.store(c, c21, 80);
-  v128.store(c, c30, 96);
-  v128.store(c, c31, 112);
+  tile_8(c, a, b, K, next, step, false);
 }
 
 function tile_6x8(c: usize, a: usize, b: usize, K: usize, next: usize, step: usize): void {
+  tile_8(c, a, b, K, next, step, true);
+}
+
+/** Four rows, or six, by a panel. */
+// @ts-ignore: decorator
+@inline
+function tile_8(c: usize, a: usize, b: usize, K: usize, next: usize, step: usize, six: bool): void {
   let seen: i32 = 0;
   let c00 = f32x4.splat(0), c10 = c00, c20 = c00, c30 = c00, c40 = c00, c50 = c00;
   let c01 = c00, c11 = c00, c21 = c00, c31 = c00, c41 = c00, c51 = c00;
@@ -74,32 +48,25 @@ function tile_6x8(c: usize, a: usize, b: usize, K: usize, next: usize, step: usi
     x = v128.load32_splat(a, 12);
     c30 = madd(x, b0, c30);
     c31 = madd(x, b1, c31);
-    x = v128.load32_splat(a, 16);
-    c40 = madd(x, b0, c40);
-    c41 = madd(x, b1, c41);
-    x = v128.load32_splat(a, 20);
-    c50 = madd(x, b0, c50);
-    c51 = madd(x, b1, c51);
+    if (six) {
+      x = v128.load32_splat(a, 16);
+      c40 = madd(x, b0, c40);
+      c41 = madd(x, b1, c41);
+      x = v128.load32_splat(a, 20);
+      c50 = madd(x, b0, c50);
+      c51 = madd(x, b1, c51);
+    }
     if (ASC_FEATURE_RELAXED_SIMD) {
       seen |= load<u8>(next);
       next += step;
     }
-    a += 24;
+    a += six ? 24 : 16;
     b += 32;
   }
   if (ASC_FEATURE_RELAXED_SIMD) store<i32>(c, seen); // or the touches would be removed
-  v128.store(c, c00, 0);
-  v128.store(c, c01, 16);
-  v128.store(c, c10, 32);
-  v128.store(c, c11, 48);
-  v128.store(c, c20, 64);
-  v128.store(c, c21, 80);
-  v128.store(c, c30, 96);
-  v128.store(c, c31, 112);
-  v128.store(c, c40, 128);
-  v128.store(c, c41, 144);
-  v128.store(c, c50, 160);
-  v128.store(c, c51, 176);
+  store4(c, c00, c01, c10, c11);
+  store4(c + 64, c20, c21, c30, c31);
+  if (six) store4(c + 128, c40, c41, c50, c51);
 }
 
 /**
@@ -159,30 +126,12 @@ export function tile_6x16(c: usize, a: usize, b: usize, panel: usize, next: usiz
     }
   }
   store<i32>(c, seen);
-  v128.store(c, c00, 0);
-  v128.store(c, c01, 16);
-  v128.store(c, c02, 32);
-  v128.store(c, c03, 48);
-  v128.store(c, c10, 64);
-  v128.store(c, c11, 80);
-  v128.store(c, c12, 96);
-  v128.store(c, c13, 112);
-  v128.store(c, c20, 128);
-  v128.store(c, c21, 144);
-  v128.store(c, c22, 160);
-  v128.store(c, c23, 176);
-  v128.store(c, c30, 192);
-  v128.store(c, c31, 208);
-  v128.store(c, c32, 224);
-  v128.store(c, c33, 240);
-  v128.store(c, c40, 256);
-  v128.store(c, c41, 272);
-  v128.store(c, c42, 288);
-  v128.store(c, c43, 304);
-  v128.store(c, c50, 320);
-  v128.store(c, c51, 336);
-  v128.store(c, c52, 352);
-  v128.store(c, c53, 368);
+  store4(c, c00, c01, c02, c03);
+  store4(c + 64, c10, c11, c12, c13);
+  store4(c + 128, c20, c21, c22, c23);
+  store4(c + 192, c30, c31, c32, c33);
+  store4(c + 256, c40, c41, c42, c43);
+  store4(c + 320, c50, c51, c52, c53);
 }
 
 /** Two rows by two panels; `panel` is the byte length of a panel. */
@@ -209,45 +158,58 @@ function tile_2x16(c: usize, a: usize, b: usize, panel: usize): void {
     b += 32;
     b2 += 32;
   }
-  v128.store(c, c00, 0);
-  v128.store(c, c01, 16);
-  v128.store(c, c02, 32);
-  v128.store(c, c03, 48);
-  v128.store(c, c10, 64);
-  v128.store(c, c11, 80);
-  v128.store(c, c12, 96);
-  v128.store(c, c13, 112);
+  store4(c, c00, c01, c02, c03);
+  store4(c + 64, c10, c11, c12, c13);
 }
 
-/** One row by four panels: eight chains hide the latency that one panel's two would wait for. */
-function tile_1x32(c: usize, a: usize, b: usize, panel: usize): void {
+function tile_1x32_f32(c: usize, a: usize, b: usize, panel: usize): void {
+  tile_1x32(c, a, b, panel, false, 0);
+}
+
+function tile_1x32_f16(c: usize, a: usize, b: usize, panel: usize, up: i32): void {
+  tile_1x32(c, a, b, panel, true, up);
+}
+
+/**
+ * One row by four panels of f32 or, with `half`, of finite f16: eight chains hide the latency that one panel's two would wait for.
+ */
+// @ts-ignore: decorator
+@inline
+function tile_1x32(c: usize, a: usize, b: usize, panel: usize, half: bool, raisedUp: i32): void {
   let c0 = f32x4.splat(0), c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0, c6 = c0, c7 = c0;
-  const end = b + panel;
+  const mask = half ? constant(c, F16_MASK) : c0, up = half ? constant(c, raisedUp) : c0;
+  const end = b + panel, bytes: usize = half ? 16 : 32;
   let b1 = end, b2 = b1 + panel, b3 = b2 + panel;
   while (b < end) {
     const x = v128.load32_splat(a);
-    c0 = madd(x, v128.load(b), c0);
-    c1 = madd(x, v128.load(b, 16), c1);
-    c2 = madd(x, v128.load(b1), c2);
-    c3 = madd(x, v128.load(b1, 16), c3);
-    c4 = madd(x, v128.load(b2), c4);
-    c5 = madd(x, v128.load(b2, 16), c5);
-    c6 = madd(x, v128.load(b3), c6);
-    c7 = madd(x, v128.load(b3, 16), c7);
+    c0 = madd(x, lanes0(b, half, mask, up), c0);
+    c1 = madd(x, lanes4(b, half, mask, up), c1);
+    c2 = madd(x, lanes0(b1, half, mask, up), c2);
+    c3 = madd(x, lanes4(b1, half, mask, up), c3);
+    c4 = madd(x, lanes0(b2, half, mask, up), c4);
+    c5 = madd(x, lanes4(b2, half, mask, up), c5);
+    c6 = madd(x, lanes0(b3, half, mask, up), c6);
+    c7 = madd(x, lanes4(b3, half, mask, up), c7);
     a += 16;
-    b += 32;
-    b1 += 32;
-    b2 += 32;
-    b3 += 32;
+    b += bytes;
+    b1 += bytes;
+    b2 += bytes;
+    b3 += bytes;
   }
-  v128.store(c, c0, 0);
-  v128.store(c, c1, 16);
-  v128.store(c, c2, 32);
-  v128.store(c, c3, 48);
-  v128.store(c, c4, 64);
-  v128.store(c, c5, 80);
-  v128.store(c, c6, 96);
-  v128.store(c, c7, 112);
+  store4(c, c0, c1, c2, c3);
+  store4(c + 64, c4, c5, c6, c7);
+}
+
+// @ts-ignore: decorator
+@inline
+function lanes0(b: usize, half: bool, mask: v128, up: v128): v128 {
+  return half ? finite_f16x4(v128.load16x4_s(b), mask, up) : v128.load(b);
+}
+
+// @ts-ignore: decorator
+@inline
+function lanes4(b: usize, half: bool, mask: v128, up: v128): v128 {
+  return half ? finite_f16x4(v128.load16x4_s(b, 8), mask, up) : v128.load(b, 16);
 }
 
 /**
@@ -257,7 +219,7 @@ function tile_1x32(c: usize, a: usize, b: usize, panel: usize): void {
 export function last_tile(form: i32, up: i32, c: usize, a: usize, b: usize, K: usize, rows: i32, left: i32): i32 {
   if (rows == 1 && left > 24) {
     const panel = panel_bytes(form, K);
-    if (form == F32) tile_1x32(c, a, b, panel);
+    if (form == F32) tile_1x32_f32(c, a, b, panel);
     else if (form == F16) tile_1x32_f16(c, a, b, panel, up);
     else if (form == Q8) tile_1x32_q8(c, a, b, panel);
     else tile_1x32_q4(c, a, b, panel, blocks_of(K), form, up);

@@ -1,7 +1,12 @@
+/** Bytes of scratch for top_k_rows: a histogram of 256 numbers, and a key to each row. */
+export function top_k_rows_scratch_bytes(N: i32): f64 {
+  return 1024 + 4 * <f64>N;
+}
+
 /**
  * rows = the k best of the rows that are not forced, and all forced ones, ascending. Larger scores first, equal ones (-0
  * and 0 too) by lower index; NaN ranks with -infinity. scores [N]; ranges [rangeCount] of (start, end), forced rows.
- * scratch: N + 256 numbers. A radix select finds the k-th best key, a second scan writes what is above it in order.
+ * A radix select finds the k-th best key, a second scan writes what is above it in order.
  */
 export function top_k_rows(scores: usize, rows: usize, N: i32, k: i32, ranges: usize, rangeCount: i32, scratch: usize): void {
   const histogram = scratch, keys = scratch + 1024, end = keys + (N << 2);

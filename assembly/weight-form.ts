@@ -41,11 +41,15 @@ export const STEP: usize = ASC_FEATURE_RELAXED_SIMD ? 4 : 2;
 @inline
 export const STEP_BYTES: usize = STEP << 3;
 
+/** Bytes of the sums of the largest tile, 6 rows of 16 floats. */
+// @ts-ignore: decorator
+@inline
+const TILE: usize = 384;
 /** Bytes behind c, and behind the sums of a tile of integers, at which it leaves what it touched. */
 // @ts-ignore: decorator
 @inline
 export const SEEN: usize = 192;
-/** Bytes behind c at which kernels unpack a panel. */
+/** Bytes behind c, and behind the sums of tiles of 8 columns, at which kernels unpack a panel. */
 // @ts-ignore: decorator
 @inline
 export const UNPACKED: usize = 256;
@@ -113,10 +117,10 @@ export function row_bytes(form: i32, K: usize): usize {
   return form == Q8 ? 8 + codes : blocks_of(K) * 8 + codes;
 }
 
-/** Bytes of scratch behind c. */
-export function unpacked_bytes(form: i32, K: usize): usize {
-  if (!is_compressed(form)) return 0;
-  return is_integer(form) ? blocks_of(K) * 288 : K << 5;
+/** Bytes of scratch for matmul and matmul_inner: the sums of a tile, or of a narrow one and an unpacked panel behind it. */
+export function matmul_scratch_bytes(form: i32, K: usize): f64 {
+  if (!is_compressed(form)) return TILE;
+  return max<f64>(TILE, UNPACKED + (is_integer(form) ? <f64>blocks_of(K) * 288 : <f64>K * 32));
 }
 
 /** Largest code of a q8 weight above its zero: 63 where codes have 7 bits, else 127. */

@@ -3,9 +3,7 @@ import { SkipVisionError } from '../errors.ts';
 import type { WasmKernels } from './binding.ts';
 import { kernelBytes } from './kernel-bytes.ts';
 import type { LinearMemory } from './memory.ts';
-import { race } from './race.ts';
-import { computesRight } from './self-check.ts';
-import { widen } from './wide.ts';
+import { computesRight, fusesMultiplyAdd } from './self-check.ts';
 
 export type WasmVariant = 'simd128' | 'relaxed';
 /** Rows of the matrix tile. */
@@ -16,7 +14,7 @@ export interface BinaryOptions {
   variant?: WasmVariant | 'auto';
   /** A compiled kernel binary of this package, for hosts that forbid compiling at run time. Decides the variant. */
   wasmModule?: WebAssembly.Module;
-  /** 'auto' times both tiles once per process (some 20 to 60 ms) where relaxed SIMD is used. Results are the same to the bit. */
+  /** 'auto' takes the tile that was faster in engines like this one; `tuneWasm` times both. Results are the same to the bit. */
   tileRows?: TileRows | 'auto';
   /**
    * Products of f32 weights on 256-bit vectors where they are to be had (Node 24 on x86-64): nearly twice as fast, the same to the
@@ -41,20 +39,24 @@ export interface Binary {
 /** Instantiates the kernels over `linear`. Throws 'unsupported' with a reason where Wasm or SIMD cannot be had. */
 export async function loadBinary(linear: LinearMemory, options: BinaryOptions = {}): Promise<Binary> {
   const chosen = await chooseBinary(linear, options);
-  const group = await chooseTile(linear, chosen, options.tileRows);
-  if (!options.wide) return { ...chosen, group, wide: false };
-  // After the tiles were timed: what the engine has optimised by then stays plain.
+  const { tileRows = 'auto', wide } = options;
+  const group = tileRows === 'auto' ? usualTile(linear, chosen) : tileRows;
+  if (!wide) return { ...chosen, group, wide: false };
   const widened = await tryWide(linear, chosen, options);
   if (typeof widened === 'object') return { ...chosen, ...widened, group: 6, wide: true };
   return { ...chosen, group, wide: false, notWide: `wide was asked for, but ${widened}` };
 }
 
-async function chooseTile(linear: LinearMemory, { variant, kernels }: Chosen, tileRows: TileRows | 'auto' = 'auto'): Promise<TileRows> {
-  if (tileRows !== 'auto') return tileRows;
-  // Without a fused multiply-add six rows need one register more than there is.
-  if (variant === 'simd128') return 4;
-  fasterTile ??= await timeTiles(kernels, linear);
-  return fasterTile;
+/** A table of 64-bit indices and nothing else. Engines took it up in 2025: V8 with version 13.3. */
+const TABLE64 = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 4, 4, 1, 0x70, 4, 0);
+
+/**
+ * Tiles of six rows are up to a fifth faster than those of four where their sums and operands fit into the registers of x86-64, and
+ * half as fast where they do not: without a fused multiply-add, and in V8 12 and before. An engine cannot be asked for its age, so a
+ * feature that is younger than those stands for it.
+ */
+function usualTile(linear: LinearMemory, { variant, kernels }: Chosen): TileRows {
+  return variant === 'relaxed' && WebAssembly.validate(TABLE64) && fusesMultiplyAdd(kernels, linear) ? 6 : 4;
 }
 
 /** Throws 'unsupported' where the host has no WebAssembly at all, before anything of it is touched. */
@@ -67,13 +69,17 @@ type Chosen = Omit<Binary, 'group' | 'wide' | 'notWide'>;
 
 async function chooseBinary(linear: LinearMemory, { variant = 'auto', wasmModule }: BinaryOptions): Promise<Chosen> {
   if (wasmModule) return precompiled(wasmModule, linear);
-  const simdBytes = await kernelBytes('simd128');
-  if (!WebAssembly.validate(simdBytes)) throw unsupported('this WebAssembly has no 128-bit SIMD');
-  if (variant === 'simd128') return { ...(await instantiate(simdBytes, linear)), variant };
+  if (variant === 'simd128') return { ...(await loadSimd(linear)), variant };
   const relaxed = await tryRelaxed(linear);
   if (!('reason' in relaxed)) return { ...relaxed, variant: 'relaxed' };
   if (variant === 'relaxed') throw unsupported(relaxed.reason);
-  return { ...(await instantiate(simdBytes, linear)), variant: 'simd128', reason: relaxed.reason };
+  return { ...(await loadSimd(linear)), variant: 'simd128', reason: relaxed.reason };
+}
+
+async function loadSimd(linear: LinearMemory): Promise<Instantiated> {
+  const bytes = await kernelBytes('simd128');
+  if (!WebAssembly.validate(bytes)) throw unsupported('this WebAssembly has no 128-bit SIMD');
+  return instantiate(bytes, linear);
 }
 
 async function tryWide(
@@ -83,13 +89,19 @@ async function tryWide(
 ): Promise<Instantiated | string> {
   if (options.wasmModule) return 'a wasmModule was given';
   if (variant !== 'relaxed') return 'it needs relaxed SIMD';
+  const { widen } = await import('./wide.ts'); // few ask for it
   return widen(bytesFor(linear, await kernelBytes('relaxed')), importsOf(linear), linear, kernels);
 }
 
 async function tryRelaxed(linear: LinearMemory): Promise<Instantiated | { reason: string }> {
-  const relaxedBytes = await kernelBytes('relaxed');
-  if (!WebAssembly.validate(relaxedBytes)) return { reason: 'this WebAssembly has no relaxed SIMD' };
-  const relaxed = await instantiate(relaxedBytes, linear);
+  const bytes = await kernelBytes('relaxed');
+  let relaxed: Instantiated;
+  try {
+    relaxed = await instantiate(bytes, linear);
+  } catch (error) {
+    if (WebAssembly.validate(bytes)) throw error;
+    return { reason: 'this WebAssembly has no relaxed SIMD' };
+  }
   return computesRight(relaxed.kernels, linear) ? relaxed : { reason: 'relaxed SIMD validates, but gives wrong results on this host' };
 }
 
@@ -100,7 +112,7 @@ function precompiled(module: WebAssembly.Module, linear: LinearMemory): Chosen {
   }
   const kernels = new WebAssembly.Instance(module, importsOf(linear)).exports as unknown as WasmKernels;
   if (!computesRight(kernels, linear)) throw unsupported('the given wasmModule gives wrong results on this host');
-  return { kernels, module, variant: kernels.uses_relaxed_simd!() ? 'relaxed' : 'simd128' };
+  return { kernels, module, variant: kernels.uses_relaxed_simd() ? 'relaxed' : 'simd128' };
 }
 
 async function instantiate(bytes: Uint8Array<ArrayBuffer>, linear: LinearMemory): Promise<Instantiated> {
@@ -116,18 +128,15 @@ async function instantiate(bytes: Uint8Array<ArrayBuffer>, linear: LinearMemory)
   }
 }
 
-function bytesFor({ shared }: LinearMemory, bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-  return shared ? withSharedMemory(bytes) : bytes;
-}
-
-/** As the memory import of the kernels starts: "env" "memory", a memory, and the flags of its limits: 1 for a maximum. */
+/** The bytes of the kernels' memory import: "env", "memory", the kind memory, and the flags of its limits, 1 for "has a maximum". */
 const MEMORY_IMPORT = [3, 0x65, 0x6e, 0x76, 6, 0x6d, 0x65, 0x6d, 0x6f, 0x72, 0x79, 2, 1];
 
 /**
- * The binary as it would be if it had been compiled for shared memory: one flag of the import differs. The kernels have no atomic
- * instructions; what orders their loads and stores stands in control.ts.
+ * The binary for this memory. For a shared one as if it had been compiled so, which differs in one byte: the flags of the import are 3,
+ * "has a maximum, is shared". The kernels need no atomic instructions for it, as control.ts orders their loads and stores.
  */
-function withSharedMemory(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+function bytesFor(linear: LinearMemory, bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  if (!linear.shared) return bytes;
   const at = bytes.findIndex((_, i) => MEMORY_IMPORT.every((byte, j) => bytes[i + j] === byte));
   if (at < 0) throw new Error('the kernels import no memory with a maximum');
   const shared = bytes.slice();
@@ -137,22 +146,6 @@ function withSharedMemory(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffe
 
 function importsOf({ memory }: LinearMemory): WebAssembly.Imports {
   return { env: { memory } };
-}
-
-/** What this process measured; engine and machine do not change under it. */
-let fasterTile: TileRows | undefined;
-
-/** More than the least only while six rows seem slower: a neighbour on the core, or code not yet optimised, can make them so. */
-const TIMING_ROUNDS = { least: 6, most: 24 };
-
-/** The 6-row tile is 10-20 % faster than the 4-row one, or half as fast: that is a matter of the engine's register allocation. */
-async function timeTiles(kernels: WasmKernels, linear: LinearMemory): Promise<TileRows> {
-  const runners = [
-    { kernels, group: 4 },
-    { kernels, group: 6 },
-  ] as const;
-  const sixWin = ([four, six]: readonly number[]) => six! > four! * 1.03;
-  return sixWin(await race(linear, runners, TIMING_ROUNDS, sixWin)) ? 6 : 4;
 }
 
 function unsupported(reason: string, cause?: unknown): SkipVisionError {

@@ -1,13 +1,14 @@
-import type { DimsOf, Signature, WeightOperand } from '../op.ts';
+import type { WasmKernels } from '../../../build/wasm/kernels.d.ts';
+import type { AnyDefinition, DimsOf, OpDefinition, Signature, WeightOperand } from '../op.ts';
 
 /** The exports of the kernel binary: plain numbers in (pointers are byte addresses), numbers or nothing out. */
-export type WasmKernels = Readonly<Record<string, (...args: number[]) => number>>;
+export type { WasmKernels };
 
 /** Layout of a packed weight: see assembly/weight-form.ts. */
 export const FORM = { f32: 0, f16: 1, q8: 2, q4: 3, q4Zeros: 4 } as const;
-/** Added to the form for a product when not all f16 of a weight are finite. */
+/** Added to the form of a weight that has infinities or NaN among its f16: kernels then take the slower path that knows them. */
 export const SPECIAL = 8;
-/** Added to the form, shifted so far: how many powers of two its f16 were raised by. */
+/** From this bit of the form on stands the exponent of the power of two that the weight's f16 were multiplied by. */
 export const RAISED = 8;
 /** Added to FORM.f32 for a product on 256-bit vectors. */
 export const WIDE = 16;
@@ -31,12 +32,12 @@ export interface WasmWeight {
  * Calls of one kernel that write disjoint memory, so that threads may share them: an element of the result is computed by one
  * call, in the same order whichever thread runs it.
  */
-export interface SharedCalls {
-  kernel: string;
+export interface SharedCalls<Kernel extends keyof WasmKernels> {
+  kernel: Kernel;
   calls: number;
   /** Multiply-adds of all calls together. */
   work: number;
-  args(call: number): readonly number[];
+  args(call: number): Parameters<WasmKernels[Kernel]>;
   /** Which argument is scratch memory of the thread that runs the call. */
   own: ThreadScratch & { argument: number };
 }
@@ -49,6 +50,7 @@ export interface ThreadScratch {
 
 /** What an op's Wasm binding may use besides its operands. */
 export interface WasmContext {
+  /** Exports of the binary. @internal */
   readonly kernels: WasmKernels;
   /** Rows that packed A interleaves (see pack_rows_f32): what the faster matrix tile of this engine takes. */
   readonly group: 4 | 6;
@@ -62,8 +64,8 @@ export interface WasmContext {
   readonly threads: number;
   /** Multiply-adds from which calls are shared. */
   readonly shareFrom: number;
-  /** Returns when all calls have run. Argument `own.argument` is `own.pointer`, given by `args` as any other. */
-  share(calls: SharedCalls): void;
+  /** Returns when all calls have run. Argument `own.argument` is `own.pointer`, given by `args` as any other. @internal */
+  share<Kernel extends keyof WasmKernels>(calls: SharedCalls<Kernel>): void;
   /** Copies a list of u32 into scratch memory. */
   u32(values: ArrayLike<number>): number;
 }
@@ -71,4 +73,5 @@ export interface WasmContext {
 /** Operands by name: tensors as addresses of their first byte, 0 where an optional one is absent; weights as they were packed. */
 export type WasmIo<S extends Signature> = { readonly [K in keyof S]: S[K] extends WeightOperand ? WasmWeight : number };
 
-export type WasmBinding<S extends Signature, A> = (wasm: WasmContext, io: WasmIo<S>, dims: DimsOf<S>, attrs: A) => void;
+export type WasmBinding<D extends AnyDefinition> =
+  D extends OpDefinition<infer S, infer A> ? (wasm: WasmContext, io: WasmIo<S>, dims: DimsOf<S>, attrs: A) => void : never;

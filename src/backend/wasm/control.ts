@@ -1,35 +1,36 @@
 /**
- * How threads share the calls of one kernel: a block of shared linear memory, from which each takes the next call until none is
- * left. Used by the calling thread (pool.ts) and by its workers (worker.ts).
+ * How threads share the calls of one kernel: the calling thread (pool.ts) writes a batch of calls into a control block in shared
+ * linear memory, and it and its workers (worker.ts) take calls from there until none is left.
  *
- * `LEFT` counts down. Whoever lowers it from a positive value owns one call, and until it has counted that call in `DONE` the
- * calling thread does not leave; so what a thread reads after it got a call cannot change under it, however late it comes.
- * JavaScript atomics are sequentially consistent, which orders the kernels' plain loads and stores as well.
+ * Protocol: `LEFT` is the number of calls that nobody has taken. A thread takes one by an atomic decrement; the call is its own if the
+ * value was positive before. When it has run the call it increments `DONE`. The calling thread rewrites the block only after `DONE` has
+ * reached the number of calls, so a thread that holds a call always reads the batch that the call belongs to. JavaScript atomics are
+ * sequentially consistent, so they also order the plain loads and stores of the kernels.
  */
 export type Kernel = (...args: number[]) => unknown;
 
-/** Indices of Int32; those that threads fight over stand on cache lines of their own. */
+/** Int32 indices into the block. LEFT and DONE, which all threads write, have cache lines of their own. */
 const LEFT = 0;
 const DONE = 32;
-const SLEEPING = 64; // workers in Atomics.wait, or about to be
-const WAITING = 65; // whether the calling thread is
-const FAILED = 66; // 1 + thread whose call trapped
-const KERNEL = 96; // what the calls are: kernel, number of calls, arguments of each, the argument that is scratch memory, its bytes
-const CALLS = 97;
-const ARGUMENTS = 98;
-const OWN = 99;
-const STRIDE = 100;
+const SLEEPING = 64; // number of workers that are in Atomics.wait or about to call it
+const WAITING = 65; // 1 while the calling thread is in Atomics.wait
+const FAILED = 66; // 1 + the thread whose call trapped, 0 if none did
+const KERNEL = 96; // index of the kernel
+const CALLS = 97; // calls of the batch
+const ARGUMENTS = 98; // arguments of one call
+const OWN = 99; // index of the argument that is the address of a thread's scratch memory
+const STRIDE = 100; // bytes between the scratch memory of one thread and the next
 
 const HEAD_BYTES = 512;
-/** Arguments of all calls of a batch. */
+/** Capacity of the table of arguments, which follows the head. */
 const TABLE_NUMBERS = 8128;
 export const CONTROL_BYTES = HEAD_BYTES + TABLE_NUMBERS * 8;
 
-/** Far below what misses can take LEFT to, and far enough above the smallest number. */
+/** LEFT of a block that workers must leave for good. Threads that find no call lower LEFT below 0, but never as far as this. */
 const QUIT = -(2 ** 30);
 /**
- * How long a thread polls before it sleeps: longer than what lies between two products (the last call of another thread, checks, packing),
- * or a worker would sleep before each. Waking takes 5-50 us; polling longer takes the core from whoever needs it.
+ * How long a thread polls before it sleeps. Waking up takes 5-50 us, so a worker should still be polling when the next product comes: what
+ * lies between two (the last call of another thread, checks, packing) is shorter than this. Longer would keep the core from others.
  */
 const SPIN_MS = 0.1;
 const POLLS = 32;
@@ -39,7 +40,7 @@ export interface Control {
   table: Float64Array;
 }
 
-/** Growing shared memory does not detach views, so these hold for good. */
+/** Views of the block. They stay valid: shared memory does not detach its views when it grows. */
 export function controlOf(memory: WebAssembly.Memory, pointer: number): Control {
   return {
     slots: new Int32Array(memory.buffer, pointer, HEAD_BYTES / 4),
@@ -47,12 +48,12 @@ export function controlOf(memory: WebAssembly.Memory, pointer: number): Control 
   };
 }
 
-/** In the order of the exports, which is the same in every instance. */
+/** The kernels by index. All threads have the same order, as they instantiate one module. */
 export function kernelsOf(exports: object): [names: string[], kernels: Kernel[]] {
   return [Object.keys(exports), Object.values(exports) as Kernel[]];
 }
 
-/** Calls per batch. */
+/** Calls with `width` arguments each that fit into one batch. */
 export function batchSize(width: number): number {
   return Math.floor(TABLE_NUMBERS / Math.max(width, 1));
 }
@@ -78,7 +79,7 @@ export function publish({ slots }: Control, { kernel, calls, width, own, stride 
   if (Atomics.load(slots, SLEEPING) > 0) Atomics.notify(slots, LEFT);
 }
 
-/** Runs calls until none is left. A trap does not stop the others: they write to memory that must not be freed under them. */
+/** Runs calls until none is left, also after one has trapped: the calling thread waits for all of them before memory is freed. */
 export function takeCalls({ slots, table }: Control, kernels: readonly Kernel[], thread: number): void {
   const args: number[] = [];
   while (Atomics.load(slots, LEFT) > 0) {
@@ -110,7 +111,7 @@ export function join({ slots }: Control, mayWait: boolean, patience: number): nu
     if (!mayWait) throw new Error(`a worker did not answer for ${patience} s`);
     Atomics.store(slots, WAITING, 1);
     let idle = 0;
-    // Rounds are counted, not time: a machine that was asleep meanwhile must not look like a dead worker.
+    // Patience is counted in waits of half a second, not by the clock: a laptop that was suspended must not look like a dead worker.
     for (let done = Atomics.load(slots, DONE); done !== calls; done = Atomics.load(slots, DONE)) {
       idle = Atomics.wait(slots, DONE, done, 500) === 'timed-out' ? idle + 1 : 0;
       if (idle >= patience * 2) throw new Error(`a worker did not answer for ${patience} s`);
@@ -120,7 +121,7 @@ export function join({ slots }: Control, mayWait: boolean, patience: number): nu
   return Atomics.load(slots, FAILED) - 1;
 }
 
-/** A worker's life. */
+/** What a worker does until it is dismissed. */
 export function serve(control: Control, kernels: readonly Kernel[], thread: number): void {
   const { slots } = control;
   const called = () => {
@@ -131,7 +132,7 @@ export function serve(control: Control, kernels: readonly Kernel[], thread: numb
     takeCalls(control, kernels, thread);
     if (poll(called, SPIN_MS)) continue;
     Atomics.add(slots, SLEEPING, 1);
-    // A call that is published from here on changes the value, or finds this worker counted.
+    // No wake-up is lost: a batch published before the next line changes LEFT, one published after it sees SLEEPING > 0 and notifies.
     const left = Atomics.load(slots, LEFT);
     if (left <= 0 && left > QUIT / 2) Atomics.wait(slots, LEFT, left);
     Atomics.sub(slots, SLEEPING, 1);

@@ -1,19 +1,25 @@
 /** The Wasm backend: SIMD kernels on the calling thread, or shared with workers, over one linear memory. */
-import type { Backend, Driver, Feature, Limits, LossInfo, Pause, Rejection } from '../backend.ts';
+import type { Backend, Driver, Limits, LossInfo, Pause } from '../backend.ts';
+import type { Feature } from '../features.ts';
 import { createBackend } from '../create.ts';
-import { SkipVisionError } from '../errors.ts';
-import { listsOf, type Op, type Signature } from '../op.ts';
-import { bytesOf, type Tensor, type TensorDesc, type TypedArray } from '../tensor.ts';
+import { invalidArgument, SkipVisionError } from '../errors.ts';
+import * as field from '../fields.ts';
+import { listsOf, type Signature } from '../op.ts';
+import type { Op } from '../bound-op.ts';
+import { byteOffsetOf, bytesOf, storageOf, Tensor, type TensorDesc, type TypedArray } from '../tensor.ts';
 import { WEIGHT_DTYPES, type Weight, type WeightDType } from '../weight.ts';
-import type { MatrixReader } from '../weight-source.ts';
+import type { MatrixReader } from '../quantize.ts';
 import { yieldToOthers } from '../yield.ts';
-import { type Binary, type BinaryOptions, loadBinary, requireWebAssembly } from './binary.ts';
-import type { SharedCalls, WasmContext, WasmIo, WasmWeight } from './binding.ts';
+import { type Binary, type BinaryOptions, loadBinary, requireWebAssembly, type TileRows } from './binary.ts';
+import type { SharedCalls, WasmContext, WasmIo, WasmKernels, WasmWeight } from './binding.ts';
+import type { Kernel } from './control.ts';
 import { LinearMemory, PAGE, RESERVED } from './memory.ts';
 import { packWeight } from './pack.ts';
 import type { Pool } from './pool.ts';
-import { checkThreads } from './thread-count.ts';
-import { startThreads, type ThreadOptions } from './threads.ts';
+import { WASM_BACKEND_FIELDS, WASM_MEMORY_OF_FIELDS, type WasmBackendOptions } from './options.ts';
+import { startThreads } from './threads.ts';
+
+export type { WasmBackendOptions } from './options.ts';
 
 interface Parts {
   memory: LinearMemory;
@@ -23,48 +29,61 @@ interface Parts {
   noThreads?: string;
 }
 
-/** Two cache lines, as processors fetch them in pairs: what one thread writes shares none with another's. */
+/** Two cache lines, which processors fetch together: so threads never write to the same pair. */
 const OWN_ALIGNMENT = 128;
-/** Bytes between one thread's scratch and the next one's: a prefetcher that follows a panel to its end reads on beyond it. */
+/** Bytes between the scratch of two threads, as the prefetcher of one reads on behind the panel that it unpacks there. */
 const OWN_DISTANCE = 2048;
 
 class WasmDriver implements Driver {
   readonly name = 'wasm';
-  readonly description: string;
   readonly features: ReadonlySet<Feature>;
   readonly dtypes = WEIGHT_DTYPES;
   readonly limits: Limits;
-  readonly lost: Promise<LossInfo>;
-  readonly #binary: Binary;
+  #settleLost!: (info: LossInfo) => void;
+  readonly lost = new Promise<LossInfo>((resolve) => {
+    this.#settleLost = resolve;
+  });
+  #binary: Binary;
   #memory: LinearMemory | undefined;
   readonly #pool: Pool | undefined;
-  readonly #context: WasmContext;
+  readonly #noThreads: string | undefined;
+  readonly #context: WasmContext & { group: TileRows };
   /** Scratch memory of the op that runs. */
   readonly #arena: number[] = [];
   #running: Op | undefined;
-  #settleLost!: (info: LossInfo) => void;
 
   constructor({ memory, binary, pool, noThreads }: Parts) {
     this.#memory = memory;
     this.limits = { maxBufferBytes: (memory.maximumPages - 1) * PAGE };
     this.#pool = pool;
+    this.#noThreads = noThreads;
     this.#binary = binary;
     this.#context = this.#makeContext();
-    const { variant, group, reason, wide, notWide } = binary;
     const features: Feature[] = ['simd'];
-    if (variant === 'relaxed') features.push('relaxed-simd');
-    if (wide) features.push('wide-simd');
+    if (binary.variant === 'relaxed') features.push('relaxed-simd');
+    if (binary.wide) features.push('wide-simd');
     if (pool) features.push('threads');
     this.features = new Set(features);
+  }
+
+  get description(): string {
+    const { variant, group, reason, wide, notWide } = this.#binary;
     const parts = [variant === 'relaxed' ? 'simd128 + relaxed SIMD' : `simd128${reason ? ` (${reason})` : ''}`];
-    parts.push(wide ? '256-bit products' : `${group}x8 tiles`); // of f32 products: which is faster was timed
+    parts.push(wide ? '256-bit products' : `${group}x8 tiles`);
     if (notWide) parts.push(`128-bit products (${notWide})`);
-    if (pool) parts.push(`${pool.threads} threads`);
-    else if (noThreads) parts.push(`one thread (${noThreads})`);
-    this.description = parts.join(', ');
-    this.lost = new Promise((resolve) => {
-      this.#settleLost = resolve;
-    });
+    if (this.#pool) parts.push(`${this.#pool.threads} threads`);
+    else if (this.#noThreads) parts.push(`one thread (${this.#noThreads})`);
+    return parts.join(', ');
+  }
+
+  get binary(): Readonly<Binary> {
+    return this.#binary;
+  }
+
+  /** For products from now on: their bits do not depend on it. */
+  takeTile(group: TileRows): void {
+    this.#binary = { ...this.#binary, group };
+    this.#context.group = group;
   }
 
   allocate(bytes: number): number {
@@ -87,25 +106,30 @@ class WasmDriver implements Driver {
     const held = this.#live();
     const bytes = bytesOf(desc);
     if (memory !== held.memory) {
-      throw badHandle("memory that is not this backend's", 'a { memory, pointer } with the memory of wasmMemoryOf(backend)');
+      const expected = 'a { memory, pointer } with the memory of wasmMemoryOf(backend)';
+      throw invalidArgument('borrow', 'handle', "memory that is not this backend's", expected);
     }
-    if (
-      !Number.isInteger(pointer) ||
-      (pointer as number) < RESERVED ||
-      (pointer as number) % 4 !== 0 ||
-      (pointer as number) + bytes > held.reserved
-    ) {
-      throw badHandle(`pointer ${String(pointer)}`, `a multiple of 4 from ${RESERVED} on with ${bytes} bytes of memory behind it`);
+    const at = Number.isInteger(pointer) ? (pointer as number) : Number.NaN;
+    if (!(at >= RESERVED && at % 4 === 0 && at + bytes <= held.reserved)) {
+      const expected = `a multiple of 4 from ${RESERVED} on with ${bytes} bytes of memory behind it`;
+      throw invalidArgument('borrow', 'handle', `pointer ${String(pointer)}`, expected);
     }
-    return pointer as number;
+    return at;
   }
 
   async pack(matrices: readonly MatrixReader[], dtype: WeightDType, pause: Pause): Promise<{ handle: WasmWeight; bytes: number }> {
-    return packWeight(() => this.#live(), this.#binary.kernels, matrices, dtype, pause);
+    return packWeight(
+      () => this.#live(),
+      (pointer) => this.free(pointer),
+      this.#binary.kernels,
+      matrices,
+      dtype,
+      pause,
+    );
   }
 
   freeWeight(handle: unknown): void {
-    this.#memory?.free((handle as WasmWeight).pointer);
+    this.free((handle as WasmWeight).pointer);
   }
 
   run(
@@ -116,16 +140,22 @@ class WasmDriver implements Driver {
   ): void {
     this.#live();
     const io: Record<string, number | WasmWeight> = {};
-    for (const { name } of listsOf(op.io).operands) {
+    for (const { name } of listsOf(op.definition.io).operands) {
       const operand = operands[name];
-      io[name] = operand === undefined ? 0 : 'storage' in operand ? (operand.storage.handle as number) : (operand.handle as WasmWeight);
+      io[name] =
+        operand === undefined
+          ? 0
+          : operand instanceof Tensor
+            ? (storageOf(operand).handle as number) + byteOffsetOf(operand)
+            : (operand.handle as WasmWeight);
     }
     this.#running = op;
     try {
-      op.wasm(this.#context, io as WasmIo<Signature>, dims, attrs);
+      op.wasm!(this.#context, io as WasmIo<Signature>, dims, attrs);
     } catch (cause) {
       if (!(cause instanceof WebAssembly.RuntimeError)) throw cause;
-      throw new SkipVisionError('backend-failed', `${op.name}: the kernel trapped: ${cause.message}`, { op: op.name, cause });
+      const { name } = op.definition;
+      throw new SkipVisionError('backend-failed', `${name}: the kernel trapped: ${cause.message}`, { op: name, cause });
     } finally {
       for (const pointer of this.#arena) this.#memory?.free(pointer);
       this.#arena.length = 0;
@@ -133,17 +163,18 @@ class WasmDriver implements Driver {
   }
 
   /** One for all runs, as they come one after the other. */
-  #makeContext(): WasmContext {
+  #makeContext(): WasmContext & { group: TileRows } {
     const scratch = (bytes: number) => {
       const pointer = this.#live().allocate(bytes);
       this.#arena.push(pointer);
       return pointer;
     };
     const threads = this.#pool?.threads ?? 1;
+    const { kernels, group, wide } = this.#binary;
     return {
-      kernels: this.#binary.kernels,
-      group: this.#binary.group,
-      wide: this.#binary.wide,
+      kernels,
+      group,
+      wide,
       scratch,
       threads,
       shareFrom: this.#pool?.shareFrom ?? 0,
@@ -160,18 +191,18 @@ class WasmDriver implements Driver {
     };
   }
 
-  #share(calls: SharedCalls): void {
+  #share<Name extends keyof WasmKernels>(shared: SharedCalls<Name>): void {
     if (this.#pool) {
-      this.#pool.run(this.#running!.name, calls);
+      this.#pool.run(this.#running!.definition.name, shared);
       return;
     }
-    const kernel = this.#binary.kernels[calls.kernel]!;
-    for (let call = 0; call < calls.calls; call++) kernel(...calls.args(call));
+    const kernel = this.#binary.kernels[shared.kernel] as Kernel;
+    for (let call = 0; call < shared.calls; call++) kernel(...shared.args(call));
   }
 
-  async read(handle: unknown, bytes: number): Promise<ArrayBuffer> {
+  async read(handle: unknown, byteOffset: number, bytes: number): Promise<ArrayBuffer> {
     return this.#live()
-      .bytes(handle as number, bytes)
+      .bytes((handle as number) + byteOffset, bytes)
       .slice().buffer;
   }
 
@@ -199,38 +230,27 @@ class WasmDriver implements Driver {
   }
 }
 
-function badHandle(got: string, expected: string): SkipVisionError {
-  return new SkipVisionError('invalid-argument', `borrow: handle is ${got}, expected ${expected}`, {
-    op: 'borrow',
-    argument: 'handle',
-    got,
-    expected,
-  });
-}
-
-export interface WasmBackendOptions extends BinaryOptions, ThreadOptions {
-  /** Told why there is one thread where more were asked for, and why there are no 256-bit products where they were. */
-  onFallback?(rejection: Rejection): void;
-  rejected?: readonly Rejection[];
-}
-
-const memories = new WeakMap<Backend, WasmDriver>();
+const drivers = new WeakMap<Backend, WasmDriver>();
 
 /**
  * SIMD WebAssembly on the calling thread, with `threads` on more. Throws 'unsupported' where the host has no Wasm SIMD or forbids
  * compiling it.
  */
 export async function createWasmBackend(options: WasmBackendOptions = {}): Promise<Backend> {
+  field.checkFields('createWasmBackend', options, WASM_BACKEND_FIELDS);
   requireWebAssembly();
   const { threads = 1, onFallback, rejected } = options;
-  checkThreads('createWasmBackend', threads);
   const threaded = threads > 1 ? await startThreads(threads, options) : undefined;
-  if (typeof threaded === 'string') onFallback?.({ name: 'wasm', reason: threaded });
-  const parts = typeof threaded === 'object' ? threaded : await startAlone(options, threaded);
-  if (parts.binary.notWide) onFallback?.({ name: 'wasm', reason: parts.binary.notWide });
+  const parts: Parts = typeof threaded === 'object' ? threaded : await startAlone(options, threaded);
   const driver = new WasmDriver(parts);
   const backend = createBackend(driver, rejected);
-  memories.set(backend, driver);
+  drivers.set(backend, driver);
+  try {
+    for (const reason of [parts.noThreads, parts.binary.notWide]) if (reason) onFallback?.({ name: 'wasm', reason });
+  } catch (error) {
+    await backend[Symbol.asyncDispose]();
+    throw error;
+  }
   return backend;
 }
 
@@ -245,12 +265,14 @@ async function startAlone(options: BinaryOptions, noThreads: string | undefined)
  * the memory grows, so make views anew after each call into the backend.
  */
 export function wasmMemoryOf(backend: Backend): Pick<LinearMemory, 'memory' | 'allocate' | 'free'> {
-  const driver = memories.get(backend);
-  if (!driver)
-    throw new SkipVisionError('wrong-backend', `wasmMemoryOf: this is a ${backend.name} backend`, {
-      argument: 'backend',
-      got: backend.name,
-      expected: 'wasm',
-    });
-  return driver.linearMemory();
+  field.checkFields('wasmMemoryOf', { backend }, WASM_MEMORY_OF_FIELDS);
+  return wasmDriverOf('wasmMemoryOf', backend).linearMemory();
+}
+
+/** For `op`, which takes wasm backends only. */
+export function wasmDriverOf(op: string, backend: Backend): Pick<WasmDriver, 'binary' | 'linearMemory' | 'takeTile'> {
+  const driver = drivers.get(backend);
+  if (driver) return driver;
+  const details = { argument: 'backend', got: backend.name, expected: 'wasm' };
+  throw new SkipVisionError('wrong-backend', `${op}: this is a ${backend.name} backend`, details);
 }

@@ -103,14 +103,9 @@ export class LinearMemory {
     const needed = Math.ceil((size - tail) / PAGE);
     const pages = this.#growBy(Math.max(needed, GROWTH_PAGES)) || this.#growBy(needed);
     if (!pages) {
-      throw new SkipVisionError(
-        'out-of-memory',
-        `${size} bytes asked, ${this.#used} in use and ${end} held: linear memory cannot grow by ${needed} pages`,
-        {
-          got: `${size} bytes`,
-          expected: `at most ${tail} bytes without growing`,
-        },
-      );
+      const message = `${size} bytes asked, ${this.#used} in use and ${end} held: linear memory cannot grow by ${needed} pages`;
+      const details = { got: `${size} bytes`, expected: `at most ${tail} bytes without growing` };
+      throw new SkipVisionError('out-of-memory', message, details);
     }
     this.#release(end, pages * PAGE);
   }
@@ -140,5 +135,20 @@ export class LinearMemory {
       size: size + (joinsBefore ? before.size : 0) + (joinsAfter ? after.size : 0),
     };
     this.#free.splice(joinsBefore ? low - 1 : low, (joinsBefore ? 1 : 0) + (joinsAfter ? 1 : 0), block);
+  }
+}
+
+/** Runs `use` with a copy of `data` in linear memory. */
+export function staged(
+  memory: LinearMemory,
+  data: Float32Array | Int8Array | Uint8Array | Uint16Array,
+  use: (pointer: number) => void,
+): void {
+  const pointer = memory.allocate(data.byteLength);
+  try {
+    memory.bytes(pointer, data.byteLength).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    use(pointer);
+  } finally {
+    memory.free(pointer);
   }
 }

@@ -1,10 +1,10 @@
 /** Packs weights into panels (see WasmWeight), a slice of rows at a time. */
 import type { Pause } from '../backend.ts';
-import { BLOCK, blocksOf, quantizeQ8 } from '../quantize.ts';
+import type { MatrixReader } from '../quantize.ts';
 import type { WeightDType } from '../weight.ts';
-import type { MatrixReader } from '../weight-source.ts';
 import { FORM, type Form, type WasmKernels, type WasmWeight } from './binding.ts';
-import type { LinearMemory } from './memory.ts';
+import { type LinearMemory, staged } from './memory.ts';
+import type { Packer, Slot, Target } from './pack-quantized.ts';
 
 /** Rows are packed in slices of about this many bytes of f32; the thread is given back between slices. */
 const SLICE_BYTES = 1 << 20;
@@ -14,23 +14,9 @@ const HALF = 4;
 /** Bits of the smallest f16 that is not finite. */
 const F16_INFINITY = 0x7c00;
 
-/** Where a row of a matrix goes. */
-interface Slot {
-  panel: number;
-  lane: number;
-}
-
-/** What a slice is packed with. `memory` throws once the backend is disposed, and must be asked anew after every pause. */
-interface Target {
-  memory: LinearMemory;
-  kernels: WasmKernels;
-  form: Form;
-  panelBytes: number;
-  slot(row: number): Slot;
-}
-
 export async function packWeight(
   live: () => LinearMemory,
+  free: (pointer: number) => void,
   kernels: WasmKernels,
   matrices: readonly MatrixReader[],
   dtype: WeightDType,
@@ -40,14 +26,15 @@ export async function packWeight(
   const parts = matrices.length as 1 | 2;
   const form: Form = dtype === 'q4' && matrices.some(({ hasZeros }) => hasZeros) ? FORM.q4Zeros : FORM[dtype];
   let largest = 0;
-  const panelBytes = kernels.panel_bytes!(form, K);
+  const packRows = await packerOf(form);
+  const panelBytes = kernels.panel_bytes(form, K);
   const bytes = Math.ceil((N * parts) / LANES) * panelBytes;
   const pointer = live().allocate(bytes);
   const perPart = LANES / parts;
   const step = Math.max(LANES, Math.floor(SLICE_BYTES / (Math.max(K, 1) * 4) / LANES) * LANES);
-  // Lanes without an output; and what no row of a matrix without columns will write.
+  // The last panel starts as zeros, for its lanes without an output; all panels do when K is 0, as no row is packed then.
   const empty = K ? Math.min(bytes, panelBytes) : bytes;
-  kernels.fill_f32!(pointer + bytes - empty, empty / 4, 0);
+  kernels.fill_f32(pointer + bytes - empty, empty / 4, 0);
   try {
     for (const [part, matrix] of matrices.entries()) {
       const slot = (row: number): Slot => ({
@@ -56,7 +43,7 @@ export async function packWeight(
       });
       for (let first = 0; first < N && K; first += step) {
         const count = Math.min(step, N - first);
-        largest = Math.max(largest, packSlice({ memory: live(), kernels, form, panelBytes, slot }, matrix, first, count));
+        largest = Math.max(largest, packRows({ memory: live(), kernels, form, panelBytes, slot }, matrix, first, count));
         if (first + count < N || part + 1 < parts) await pause(count);
       }
     }
@@ -65,7 +52,7 @@ export async function packWeight(
     if (raised) await raiseF16(live, kernels, { form, pointer, bytes, panelBytes }, raised, pause);
     return { handle: { pointer, parts, form, special, raised }, bytes };
   } catch (error) {
-    release(live, pointer);
+    free(pointer);
     throw error;
   }
 }
@@ -78,45 +65,33 @@ async function raiseF16(
   by: number,
   pause: Pause,
 ): Promise<void> {
-  const block = form === FORM.f16 ? panelBytes : kernels.nibble_bytes!(form);
+  const block = form === FORM.f16 ? panelBytes : kernels.nibble_bytes(form);
   const step = Math.max(1, Math.floor(SLICE_BYTES / panelBytes)) * panelBytes;
   for (let at = 0; at < bytes; at += step) {
     if (at) await pause(0);
     live();
-    kernels.raise_f16!(pointer + at, Math.min(step, bytes - at) / block, block, form === FORM.f16 ? panelBytes / 2 : LANES, by);
+    kernels.raise_f16(pointer + at, Math.min(step, bytes - at) / block, block, form === FORM.f16 ? panelBytes / 2 : LANES, by);
   }
 }
 
-/** After dispose the memory is gone as a whole. */
-function release(live: () => LinearMemory, pointer: number): void {
-  let memory: LinearMemory;
-  try {
-    memory = live();
-  } catch {
-    return;
-  }
-  memory.free(pointer);
-}
-
-/** Packs rows [first, first + count). Returns the bits of the largest f16 among them, without its sign. */
-function packSlice(target: Target, matrix: MatrixReader, first: number, count: number): number {
-  const { form } = target;
-  if (form === FORM.f16) return packF16(target, matrix, first, count);
-  if (form >= FORM.q4) return packQ4(target, matrix, first, count);
-  if (form === FORM.q8) packQ8(target, matrix, first, count);
-  else packF32(target, matrix, first, count);
-  return 0;
+/** Few ask for quantized weights. */
+async function packerOf(form: Form): Promise<Packer> {
+  if (form === FORM.f32) return packF32;
+  if (form === FORM.f16) return packF16;
+  const { packQ4, packQ8 } = await import('./pack-quantized.ts');
+  return form === FORM.q8 ? packQ8 : packQ4;
 }
 
 /** Four rows, half a panel, at a time: `first` and the slices are multiples of that. */
-function packF32({ memory, kernels, slot }: Target, matrix: MatrixReader, first: number, count: number): void {
+function packF32({ memory, kernels, slot }: Target, matrix: MatrixReader, first: number, count: number): number {
   const K = matrix.shape[1];
   staged(memory, matrix.rows(first, count), (staging) => {
     for (let row = 0; row < count; row += HALF) {
       const { panel, lane } = slot(first + row);
-      kernels.pack_half_panel_f32!(panel + lane * 4, staging + row * K * 4, Math.min(HALF, count - row), K);
+      kernels.pack_half_panel_f32(panel + lane * 4, staging + row * K * 4, Math.min(HALF, count - row), K);
     }
   });
+  return 0;
 }
 
 function packF16({ memory, kernels, slot }: Target, matrix: MatrixReader, first: number, count: number): number {
@@ -125,55 +100,8 @@ function packF16({ memory, kernels, slot }: Target, matrix: MatrixReader, first:
   staged(memory, matrix.rows(first, count), (staging) => {
     for (let row = 0; row < count; row++) {
       const { panel, lane } = slot(first + row);
-      largest = Math.max(largest, kernels.pack_lane_f16!(panel + lane * 2, staging + row * K * 4, K));
+      largest = Math.max(largest, kernels.pack_lane_f16(panel + lane * 2, staging + row * K * 4, K));
     }
   });
   return largest;
-}
-
-function packQ8({ memory, kernels, slot }: Target, matrix: MatrixReader, first: number, count: number): void {
-  const K = matrix.shape[1];
-  const columns = blocksOf(K) * BLOCK;
-  const levels = kernels.q8_levels!() as 63 | 127;
-  const { codes, scales } = quantizeQ8(matrix.rows(first, count), count, K, levels);
-  // 7-bit codes have their zero at 64.
-  if (levels === 63) for (let i = 0; i < codes.length; i++) codes[i]! += 64;
-  staged(memory, codes, (staging) => {
-    for (let row = 0; row < count; row++) {
-      const { panel, lane } = slot(first + row);
-      kernels.pack_lane_q8!(panel, lane, staging + row * columns, columns, scales[row]!);
-    }
-  });
-}
-
-function packQ4({ memory, kernels, form, panelBytes, slot }: Target, matrix: MatrixReader, first: number, count: number): number {
-  let largest = 0;
-  const blocks = blocksOf(matrix.shape[1]);
-  const { codes, scales, zeros } = matrix.q4(first, count);
-  staged(memory, codes, (staging) =>
-    staged(memory, scales, (scaleAt) =>
-      staged(memory, zeros, (zeroAt) => {
-        for (let row = 0; row < count; row++) {
-          const { panel, lane } = slot(first + row);
-          const at = row * blocks;
-          // Nibbles are put into their bytes one lane after the other.
-          if (lane === 0) kernels.fill_f32!(panel, panelBytes / 4, 0);
-          const scale = kernels.pack_lane_q4!(panel, lane, staging + at * BLOCK, blocks * BLOCK, scaleAt + 2 * at, zeroAt + at, form);
-          largest = Math.max(largest, scale);
-        }
-      }),
-    ),
-  );
-  return largest;
-}
-
-/** Runs `use` with a copy of `data` in linear memory. */
-function staged(memory: LinearMemory, data: Float32Array | Int8Array | Uint8Array | Uint16Array, use: (pointer: number) => void): void {
-  const pointer = memory.allocate(data.byteLength);
-  try {
-    memory.bytes(pointer, data.byteLength).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-    use(pointer);
-  } finally {
-    memory.free(pointer);
-  }
 }

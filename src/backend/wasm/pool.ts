@@ -1,7 +1,7 @@
 /** Worker threads that share kernel calls with the calling thread. Imported only where threads are asked for. */
 import { SkipVisionError } from '../errors.ts';
 import type { Binary } from './binary.ts';
-import type { SharedCalls } from './binding.ts';
+import type { SharedCalls, WasmKernels } from './binding.ts';
 import { batchSize, CONTROL_BYTES, type Control, controlOf, dismiss, join, type Kernel, kernelsOf, publish, takeCalls } from './control.ts';
 import type { LinearMemory } from './memory.ts';
 import type { Answer, Hire } from './worker.ts';
@@ -16,7 +16,7 @@ export interface PoolOptions {
   patience?: number;
 }
 
-/** A worker of any host, behind what differs between them. */
+/** A worker, behind what differs between Node and browsers. */
 interface Hand {
   hire(message: Hire): void;
   /** Settles with the first answer; rejects when the worker fails before it. */
@@ -28,10 +28,10 @@ interface Hand {
   terminate(): unknown;
 }
 
-/** Some microseconds of one thread. */
+/** Multiply-adds that take one thread some microseconds. */
 const SHARE_FROM = 100_000;
 const PATIENCE = 10;
-/** A worker that is served over a slow line is slow to start, one that a policy blocks may never tell. */
+/** Long, as the worker's file may come over a slow line; but not forever, as a worker that a policy blocks may never report it. */
 const START_MS = 15_000;
 
 export class Pool {
@@ -76,7 +76,7 @@ export class Pool {
     for (const hand of hands) hand.onEnd = (reason) => this.#fail(reason);
   }
 
-  run(op: string, { kernel, calls, work, args, own }: SharedCalls): void {
+  run<Name extends keyof WasmKernels>(op: string, { kernel, calls, work, args, own }: SharedCalls<Name>): void {
     if (this.#failure) throw this.#failure;
     const index = this.#names.indexOf(kernel);
     if (calls < 2 || work < this.shareFrom) {
@@ -105,7 +105,7 @@ export class Pool {
     try {
       trapped = join(this.#control, this.#mayWait, this.#patience);
     } catch (error) {
-      // Its call may still be running: this memory can never be trusted again.
+      // The worker may still be running its call and write to memory that would be reused: this backend cannot go on.
       this.#fail((error as Error).message);
       throw this.#failure;
     }
@@ -163,11 +163,11 @@ function newHand(workerUrl: string | URL | undefined): Hand {
   const threads = nodeThreads();
   if (threads) {
     const url = workerUrl ?? new URL('./worker.ts', import.meta.url);
-    // Without the flags of the process: preloaded modules have no business in a thread that runs kernels only.
+    // Without the flags of the process: what it preloads is not needed in a thread that runs kernels only.
     return nodeHand(new threads.Worker(typeof url === 'string' && /^(file|data):/.test(url) ? new URL(url) : url, { execArgv: [] }));
   }
   if (typeof Worker !== 'function') throw new Error('this host has no workers');
-  // Spelled out, as bundlers look for exactly this.
+  // Bundlers look for exactly this expression, so it is spelled out.
   const worker = workerUrl
     ? new Worker(workerUrl, { type: 'module' })
     : new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
@@ -185,51 +185,42 @@ function nodeThreads(): NodeThreads | undefined {
 }
 
 function browserHand(worker: Worker & { unref?(): void }): Hand {
-  const { ready, settle, fail } = answer();
+  const { hand, answered, ended } = handOf(worker);
+  worker.addEventListener('message', ({ data }) => answered(data as Answer));
+  worker.addEventListener('error', (event) => {
+    event.preventDefault(); // it is reported by us
+    ended(event.message || 'the worker file could not be loaded');
+  });
+  worker.addEventListener('close', () => ended('it ended')); // Bun and Deno tell
+  return hand;
+}
+
+function nodeHand(worker: NodeWorker): Hand {
+  const { hand, answered, ended } = handOf(worker);
+  worker.on('message', (message) => answered(message as Answer));
+  worker.on('error', (error) => ended(error instanceof Error ? error.message : String(error)));
+  worker.on('exit', (status) => ended(`it ended with ${String(status)}`));
+  return hand;
+}
+
+/** A hand, and what to call when its worker answers or is no more. */
+function handOf(worker: Pick<NodeWorker, 'postMessage'> & { unref?(): void; terminate(): unknown }) {
+  let resolve!: () => void;
+  let reject!: (error: Error) => void;
+  const ready = new Promise<void>((...both) => {
+    [resolve, reject] = both;
+  });
+  ready.catch(() => {}); // when starting has timed out nobody waits for it any more
   const hand: Hand = {
     hire: (message) => worker.postMessage(message),
     ready,
     unref: () => worker.unref?.(),
     terminate: () => worker.terminate(),
   };
-  const end = (reason: string) => {
-    fail(reason);
+  const answered = ({ refusal }: Answer) => (refusal === undefined ? resolve() : reject(new Error(refusal)));
+  const ended = (reason: string) => {
+    reject(new Error(reason));
     hand.onEnd?.(reason);
   };
-  worker.addEventListener('message', ({ data }) => settle(data as Answer));
-  worker.addEventListener('error', (event) => {
-    event.preventDefault(); // it is reported by us
-    end(event.message || 'the worker file could not be loaded');
-  });
-  worker.addEventListener('close', () => end('it ended')); // Bun and Deno tell
-  return hand;
-}
-
-function nodeHand(worker: NodeWorker): Hand {
-  const { ready, settle, fail } = answer();
-  const hand: Hand = {
-    hire: (message) => worker.postMessage(message),
-    ready,
-    unref: () => worker.unref(),
-    terminate: () => worker.terminate(),
-  };
-  const end = (reason: string) => {
-    fail(reason);
-    hand.onEnd?.(reason);
-  };
-  worker.on('message', (message) => settle(message as Answer));
-  worker.on('error', (error) => end(error instanceof Error ? error.message : String(error)));
-  worker.on('exit', (status) => end(`it ended with ${String(status)}`));
-  return hand;
-}
-
-function answer(): { ready: Promise<void>; settle(answer: Answer): void; fail(reason: string): void } {
-  let resolve!: () => void;
-  let reject!: (error: Error) => void;
-  const ready = new Promise<void>((...both) => {
-    [resolve, reject] = both;
-  });
-  ready.catch(() => {}); // somebody may have given up before
-  const fail = (reason: string) => reject(new Error(reason));
-  return { ready, settle: ({ refusal }) => (refusal === undefined ? resolve() : fail(refusal)), fail };
+  return { hand, answered, ended };
 }

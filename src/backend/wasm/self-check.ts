@@ -1,16 +1,17 @@
 /**
- * Runs the tiles on small integers, whose products are exact whether multiply-add is fused or not. Engines have shipped
- * relaxed instructions that validate and compute nonsense in their first tier, so validation alone is not trusted.
+ * Runs the tiles on small numbers whose products are known. Engines have shipped relaxed instructions that validate and compute
+ * nonsense in their first tier, so validation alone is not trusted.
  */
 import { FORM, type WasmKernels } from './binding.ts';
 import type { LinearMemory } from './memory.ts';
 
 const ROWS = 6;
 const LANES = 8;
+const BYTES = 16384;
 
-/** Whether the float and the integer tiles of 4 and of 6 rows give what they must. */
+/** Whether the float and the integer tiles of 4 and of 6 rows give what they must: on integers, which are exact fused or not. */
 export function computesRight(kernels: WasmKernels, linear: LinearMemory): boolean {
-  const pointer = linear.allocate(16384);
+  const pointer = linear.allocate(BYTES);
   try {
     return [4, 6].every((group) => floatsRight(kernels, linear, pointer, group) && integersRight(kernels, linear, pointer, group));
   } catch {
@@ -20,55 +21,80 @@ export function computesRight(kernels: WasmKernels, linear: LinearMemory): boole
   }
 }
 
-function floatsRight(kernels: WasmKernels, linear: LinearMemory, pointer: number, group: number): boolean {
-  const K = 5;
-  const [x, w] = [integers(ROWS, K, 3), integers(LANES, K, 2)];
-  const [from, b, a, y] = [pointer + 4096, pointer + 5120, pointer + 8192, pointer + 12288];
-  linear.f32(from, x.length).set(x);
-  const panel = linear.f32(b, w.length);
-  w.forEach((value, i) => {
-    panel[(i % K) * LANES + Math.floor(i / K)] = value;
-  });
-  kernels.pack_rows_f32!(a, from, 0, ROWS, K, group);
-  return productRight(kernels, linear, { form: FORM.f32, pointer, a, b, y, group, K, x, w });
+/** Whether multiply-add rounds once. The square of 1 + 2^-12 loses its 2^-24 when it is rounded before the addition. */
+export function fusesMultiplyAdd(kernels: WasmKernels, linear: LinearMemory): boolean {
+  const pointer = linear.allocate(BYTES);
+  const x = 1 + 2 ** -12;
+  const alternate = (first: number, rows: number) => Array.from({ length: 2 * rows }, (_, i) => (i % 2 ? x : first));
+  const [sum] = floatProduct(kernels, linear, pointer, { group: 4, K: 2, x: alternate(-1 - 2 ** -11, ROWS), w: alternate(1, LANES) });
+  linear.free(pointer);
+  return sum === 2 ** -24;
 }
 
-/** Codes up to the ends of their ranges, and columns of padding. A scale of 1 makes a row's codes its values. */
-function integersRight(kernels: WasmKernels, linear: LinearMemory, pointer: number, group: number): boolean {
-  const K = 40;
-  const columns = 64;
-  const levels = kernels.q8_levels!();
-  const [x, w] = [integers(ROWS, K, 127), integers(LANES, K, levels)];
-  const [from, b, a, y] = [pointer + 1024, pointer + 4096, pointer + 8192, pointer + 12288];
-  for (let lane = 0; lane < LANES; lane++) {
-    const codes = linear.bytes(from, columns).fill(0);
-    const zero = levels === 63 ? 64 : 0;
-    for (let k = 0; k < K; k++) codes[k] = zero + w[lane * K + k]!;
-    kernels.pack_lane_q8!(b, lane, from, columns, 1);
-  }
-  linear.f32(from, x.length).set(x);
-  kernels.pack_rows_i8!(a, from, K * 4, 0, ROWS, K, group, FORM.q8, pointer + 512, 0, 0, 0, 0);
-  return productRight(kernels, linear, { form: FORM.q8, pointer, a, b, y, group, K, x, w });
-}
-
-interface Check {
-  form: number;
-  /** Scratch of the tiles: 256 bytes. */
-  pointer: number;
-  a: number;
-  b: number;
-  y: number;
+/** Rows of K columns by as many lanes, packed in groups of `group` rows. */
+interface Product {
   group: number;
   K: number;
   x: readonly number[];
   w: readonly number[];
 }
 
-function productRight(kernels: WasmKernels, linear: LinearMemory, { form, pointer, a, b, y, group, K, x, w }: Check): boolean {
-  kernels.fill_f32!(y, ROWS * LANES, Number.NaN);
-  const aStride = kernels.row_bytes!(form, K) * group;
-  kernels.matmul!(form, pointer, a, aStride, ROWS, group, K, b, LANES, y, LANES * 4, 0, 0, 0, 0, 0);
-  return linear.f32(y, ROWS * LANES).every((value, i) => {
+function floatsRight(kernels: WasmKernels, linear: LinearMemory, pointer: number, group: number): boolean {
+  const K = 5;
+  const product = { group, K, x: integers(ROWS, K, 3), w: integers(LANES, K, 2) };
+  return isRight(floatProduct(kernels, linear, pointer, product), product);
+}
+
+function floatProduct(kernels: WasmKernels, linear: LinearMemory, pointer: number, product: Product): Float32Array {
+  const { group, K, x, w } = product;
+  const [from, b, a] = [pointer + 4096, pointer + 5120, pointer + 8192];
+  linear.f32(from, x.length).set(x);
+  const panel = linear.f32(b, w.length);
+  w.forEach((value, i) => {
+    panel[(i % K) * LANES + Math.floor(i / K)] = value;
+  });
+  kernels.pack_rows_f32(a, from, 0, ROWS, K, group);
+  return multiply(kernels, linear, FORM.f32, pointer, a, b, product);
+}
+
+/** Codes up to the ends of their ranges, and columns of padding. A scale of 1 makes a row's codes its values. */
+function integersRight(kernels: WasmKernels, linear: LinearMemory, pointer: number, group: number): boolean {
+  const K = 40;
+  const columns = 64;
+  const levels = kernels.q8_levels();
+  const [x, w] = [integers(ROWS, K, 127), integers(LANES, K, levels)];
+  const [from, b, a] = [pointer + 1024, pointer + 4096, pointer + 8192];
+  for (let lane = 0; lane < LANES; lane++) {
+    const codes = linear.bytes(from, columns).fill(0);
+    const zero = levels === 63 ? 64 : 0;
+    for (let k = 0; k < K; k++) codes[k] = zero + w[lane * K + k]!;
+    kernels.pack_lane_q8(b, lane, from, columns, 1);
+  }
+  linear.f32(from, x.length).set(x);
+  kernels.pack_rows_i8(a, from, K * 4, 0, ROWS, K, group, FORM.q8, pointer + 512, 0, 0, 0, 0);
+  const product = { group, K, x, w };
+  return isRight(multiply(kernels, linear, FORM.q8, pointer, a, b, product), product);
+}
+
+/** The product of packed A at `a` and the panel at `b`. The tiles' scratch is at `pointer`. */
+function multiply(
+  kernels: WasmKernels,
+  linear: LinearMemory,
+  form: number,
+  pointer: number,
+  a: number,
+  b: number,
+  { group, K }: Product,
+): Float32Array {
+  const y = pointer + 12288;
+  kernels.fill_f32(y, ROWS * LANES, Number.NaN);
+  const aStride = kernels.row_bytes(form, K) * group;
+  kernels.matmul(form, pointer, a, aStride, ROWS, group, K, b, LANES, y, LANES * 4, 0, 0, 0, 0, 0);
+  return linear.f32(y, ROWS * LANES);
+}
+
+function isRight(y: Float32Array, { K, x, w }: Product): boolean {
+  return y.every((value, i) => {
     let sum = 0;
     for (let k = 0; k < K; k++) sum += x[Math.floor(i / LANES) * K + k]! * w[(i % LANES) * K + k]!;
     return value === sum;

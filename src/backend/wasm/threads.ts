@@ -22,7 +22,7 @@ export interface Threaded {
   pool: Pool;
 }
 
-/** Engines set aside the addresses of the whole maximum of a shared memory; where 4 GiB is too much, 1 GiB may do. */
+/** Engines reserve addresses for the maximum of a shared memory; where they refuse 4 GiB, 1 GiB may do. */
 const SHARED_MAXIMA = [MAXIMUM_PAGES, MAXIMUM_PAGES / 4];
 
 /** The parts of a backend with several threads, or the reason why there is none. */
@@ -33,7 +33,7 @@ export async function startThreads(threads: number, options: BinaryOptions & Thr
   try {
     const memory = sharedMemory();
     const binary = await loadBinary(memory, options);
-    // Not before it is needed: this module knows its own address, which not every bundle has.
+    // Imported only here: it uses import.meta.url, which not every bundle has.
     const { Pool } = await import('./pool.ts');
     const pool = await Pool.start({ linear: memory, binary, threads, workerUrl, shareFrom });
     return { memory, binary, pool };

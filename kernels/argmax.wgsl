@@ -1,60 +1,28 @@
 // The index of the largest value of each row, one workgroup per row; equal values: the lowest index; NaN never wins.
-//
-// Values are compared as integers whose order is that of the floats: a shader compiler may assume that no float is NaN.
-
-override THREADS: u32 = 256; // invocations, a power of two
-
+#include "order.wgsl"
+#include "workgroup.wgsl"
 struct Params {
-  rows: u32,
-  width: u32, // at least 1
+  T: u32,
+  V: u32, // at least 1
 }
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<u32>; // [rows, width], bits of f32
-@group(0) @binding(2) var<storage, read_write> ids: array<u32>; // [rows]
-
-var<workgroup> keys: array<u32, THREADS>;
-var<workgroup> indices: array<u32, THREADS>;
-
-// Ascends with the float of these bits. -0 is 0; NaN is -infinity, so it exceeds nothing.
-fn order_key(bits: u32) -> u32 {
-  let magnitude = min(bits & 0x7fffffffu, 0x7f800000u);
-  let negative = bits != magnitude; // the sign is set, or it is NaN
-  return select(0x80000000u + magnitude, 0x80000000u - magnitude, negative);
-}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<u32>; // [T, V], bits of f32
+@group(0) @binding(2) var<storage, read_write> ids: array<u32>; // [T]
+const THREADS = 256u;
 
 @compute @workgroup_size(THREADS)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32,
-) {
-  let row = group.x + group.y * groups.x;
-  if (row >= params.rows) {
-    return;
-  }
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let t = group.x + group.y * groups.x;
+  if (t >= p.T) { return; }
   var best = 0u; // below every key
   var index = 0u;
-  for (var i = thread; i < params.width; i += THREADS) {
-    let key = order_key(x[row * params.width + i]);
+  for (var i = thread; i < p.V; i += THREADS) {
+    let key = order_key(x[t * p.V + i]);
     if (key > best) {
       best = key;
       index = i;
     }
   }
-  keys[thread] = best;
-  indices[thread] = index;
-  for (var step = THREADS / 2u; step > 0u; step /= 2u) {
-    workgroupBarrier();
-    if (thread < step) {
-      let other = thread + step;
-      if (keys[other] > keys[thread] || (keys[other] == keys[thread] && indices[other] < indices[thread])) {
-        keys[thread] = keys[other];
-        indices[thread] = indices[other];
-      }
-    }
-  }
-  if (thread == 0u) {
-    ids[row] = indices[0];
-  }
+  index = best_over_workgroup(best, index, thread).y;
+  if (thread == 0u) { ids[t] = index; }
 }

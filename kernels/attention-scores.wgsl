@@ -1,42 +1,31 @@
-// Sum or mean over heads of the softmax probabilities, one invocation per key. Heads are added in ascending order: the same
-// input gives the same bits.
-
-override THREADS: u32 = 64;
-
+// Sum or mean over heads of the softmax probabilities, one invocation per key. Heads are added in ascending order: the same input gives the
+// same bits.
 struct Params {
-  heads: u32,
-  keys: u32,
+  H: u32,
+  S: u32,
   causal: u32,
-  q_position: u32,
+  qPosition: u32,
   mean: u32,
 }
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> logits: array<f32>; // [heads, keys + 2]: logits, peak, total
-@group(0) @binding(2) var<storage, read> k_positions: array<u32>; // [keys]
-@group(0) @binding(3) var<storage, read_write> scores: array<f32>; // [keys]
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> logits: array<f32>; // [H][S logits, peak, total]
+@group(0) @binding(2) var<storage, read> kPositions: array<u32>; // [S]
+@group(0) @binding(3) var<storage, read_write> scores: array<f32>; // [S]
+const THREADS = 64u;
 
 @compute @workgroup_size(THREADS)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32,
-) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   let key = (group.x + group.y * groups.x) * THREADS + thread;
-  if (key >= params.keys) {
-    return;
-  }
+  if (key >= p.S) { return; }
   var sum = 0.0;
-  if (params.causal == 0u || k_positions[key] <= params.q_position) {
-    for (var head = 0u; head < params.heads; head++) {
-      let row = head * (params.keys + 2u);
-      let peak = logits[row + params.keys];
-      let total = logits[row + params.keys + 1u];
+  if (p.causal == 0u || kPositions[key] <= p.qPosition) {
+    for (var head = 0u; head < p.H; head++) {
+      let row = head * (p.S + 2u);
+      let peak = logits[row + p.S];
+      let total = logits[row + p.S + 1u];
       sum += exp(logits[row + key] - peak) / total;
     }
-    if (params.mean != 0u) {
-      sum /= f32(params.heads);
-    }
+    if (p.mean != 0u) { sum /= f32(p.H); }
   }
   scores[key] = sum;
 }

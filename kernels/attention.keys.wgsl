@@ -1,32 +1,30 @@
-// What the attention kernels by tiles share; put in front of them. They declare `params`, `k_positions` and `hidden`.
-// A tile of queries is one of pairs of a query row and a head, of the heads that share a key/value head: pair i is row i / group and
-// head i % group of them. So every key is read for as many queries as there are, and few keys beyond the diagonal are.
-
+// What both attention kernels know of their keys: which of them a query sees.
+#include "f16.wgsl"
 struct Params {
-  rows: u32,
-  heads: u32,
-  kv_heads: u32,
-  head_dim: u32, // a multiple of 4
-  keys: u32,
+  T: u32,
+  H: u32,
+  Hkv: u32,
+  dh: u32,
+  S: u32,
   causal: u32,
-  hidden_count: u32,
-  has_bias: u32,
+  hiddenCount: u32,
+  hasBias: u32,
   scale: f32,
-  start: u32, // query rows [start, start + count) are those of this dispatch
-  count: u32,
 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(4) var<storage, read> qPositions: array<u32>; // [T] ascending
+@group(0) @binding(5) var<storage, read> kPositions: array<u32>; // [S] ascending
+@group(0) @binding(6) var<storage, read> keyBias: array<f32>; // [S]
+@group(0) @binding(7) var<storage, read> hidden: array<u32>; // [hiddenCount][start, end, from]
 
-override PER_WORD: u32 = 1u; // numbers in 32 bits of k and v: f32, or 2 of f16 and head_dim is a multiple of 8
-const LOW = -1e30; // below every logit that counts; no infinity in WGSL
-const MASKED = -3e38; // the logit of an invisible key, below LOW
-
-// Positions ascend, so keys up to one are the first ones.
-fn keys_up_to(position: u32) -> u32 {
+// Keys a query at `position` may look at, but for hidden ones. Positions ascend, so they are the first ones.
+fn visible_prefix(position: u32) -> u32 {
+  if (p.causal == 0u) { return p.S; }
   var low = 0u;
-  var high = params.keys;
+  var high = p.S;
   while (low < high) {
     let middle = (low + high) / 2u;
-    if (k_positions[middle] <= position) {
+    if (kPositions[middle] <= position) {
       low = middle + 1u;
     } else {
       high = middle;
@@ -35,31 +33,12 @@ fn keys_up_to(position: u32) -> u32 {
   return low;
 }
 
-// Keys a query at `position` may look at, but for hidden ones.
-fn visible_prefix(position: u32) -> u32 {
-  if (params.causal == 0u) {
-    return params.keys;
+// Whether a key is hidden from queries at four positions.
+fn are_hidden(q_positions: vec4<u32>, k_position: u32) -> vec4<bool> {
+  var found = vec4(false);
+  for (var i = 0u; i < p.hiddenCount; i++) {
+    let inside = hidden[3u * i] <= k_position && k_position < hidden[3u * i + 1u];
+    found |= vec4(inside) & (q_positions >= vec4(hidden[3u * i + 2u]));
   }
-  return keys_up_to(position);
-}
-
-// Which of four queries see a key.
-fn are_visible(positions: vec4<u32>, key: u32) -> vec4<bool> {
-  let position = k_positions[key];
-  var visible = vec4(position) <= select(vec4(0xffffffffu), positions, params.causal != 0u);
-  for (var i = 0u; i < params.hidden_count; i++) {
-    let inside = hidden[3u * i] <= position && position < hidden[3u * i + 1u];
-    visible &= vec4(!inside) | (positions < vec4(hidden[3u * i + 2u]));
-  }
-  return visible;
-}
-
-// Numbers 4 at to 4 at + 3 of an array, given the words that they are in.
-fn numbers(words: vec4<u32>, at: u32) -> vec4<f32> {
-  let two = select(words.xy, words.zw, at % 2u == 1u);
-  return select(bitcast<vec4<f32>>(words), vec4(unpack2x16float(two.x), unpack2x16float(two.y)), PER_WORD == 2u);
-}
-
-fn max4(x: vec4<f32>) -> f32 {
-  return max(max(x.x, x.y), max(x.z, x.w));
+  return found;
 }

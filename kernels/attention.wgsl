@@ -1,28 +1,35 @@
-// Softmax attention by tiles: a workgroup owns 4 NY pairs of a query row and a head and walks over tiles of 32 keys, an invocation 4 pairs by
-// 4 keys of the logits, and 4 pairs by 2 or 4 vec4 of columns of the result. Keys and values are staged in workgroup memory, as f32,
-// 64 columns at a time; queries are read through the cache. The softmax is online: no row of logits is ever stored.
-// Needs attention.keys.wgsl in front.
+// Softmax attention by tiles. A tile of queries is one of pairs of a query row and a head, of the heads that share a key/value head: pair i is
+// row i / group and head i % group of them. So every key is read for as many queries as there are, and few keys beyond the diagonal are.
+// A workgroup owns 4 NY pairs and walks over tiles of 32 keys, an invocation 4 pairs by 4 keys of the logits, and 4 pairs by 2 or 4 vec4 of
+// columns of the result. Keys and values are staged in workgroup memory, as f32, 64 columns at a time; queries are read through the cache.
+// The softmax is online: no row of logits is ever stored.
 //
 // An invisible key weighs 0 and its value row is replaced, not multiplied, so that infinity in it stays out.
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [rows, heads, head_dim]
-@group(0) @binding(2) var<storage, read> k: array<vec4<u32>>; // [C, kv_heads, head_dim], C >= keys; f32 or f16
-@group(0) @binding(3) var<storage, read> v: array<vec4<u32>>; // [C, kv_heads, head_dim]
-@group(0) @binding(4) var<storage, read> q_positions: array<u32>; // [rows] ascending
-@group(0) @binding(5) var<storage, read> k_positions: array<u32>; // [keys] ascending
-@group(0) @binding(6) var<storage, read> key_bias: array<f32>; // [keys] if has_bias
-@group(0) @binding(7) var<storage, read> hidden: array<u32>; // [hidden_count, 3]: start, end, from
-@group(0) @binding(8) var<storage, read_write> o: array<vec4<f32>>; // [rows, heads, head_dim]
-
+#include "attention.keys.wgsl"
+@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [T, H, dh]
+@group(0) @binding(2) var<storage, read> k: array<vec4<u32>>; // [C, Hkv, dh], C >= S; f32 or f16
+@group(0) @binding(3) var<storage, read> v: array<vec4<u32>>; // [C, Hkv, dh], likewise
+@group(0) @binding(8) var<storage, read_write> o: array<vec4<f32>>; // [T, H, dh]
 override NY: u32 = 16; // invocations down, at most 16
 override WIDE: bool = false; // heads of more than 64 columns: 128 to a workgroup
 const NX = 8u; // invocations across
 const KEYS = 4u * NX; // of a tile
 const QUADS = 16u; // vec4 of columns that are staged at a time
+const LOW = -1e30; // below every logit that counts; no infinity in WGSL
+const MASKED = -3e38; // the logit of an invisible key, below LOW
 
 var<workgroup> staged: array<vec4<f32>, KEYS * QUADS>; // keys, then values of a tile
 var<workgroup> shared_rows: array<vec4<f32>, 4u * NY * NX>; // peaks, then weights, of the pairs of a tile
+
+fn max4(x: vec4<f32>) -> f32 {
+  return max(max(x.x, x.y), max(x.z, x.w));
+}
+
+// Which of four queries see a key.
+fn are_visible(positions: vec4<u32>, key: u32) -> vec4<bool> {
+  let position = kPositions[key];
+  return (vec4(p.causal == 0u) | (vec4(position) <= positions)) & !are_hidden(positions, position);
+}
 
 // Where column c of a key is staged: so that invocations side by side find theirs in different banks.
 fn place(key: u32, c: u32) -> u32 {
@@ -34,23 +41,15 @@ fn shared_place(x: u32, y: u32) -> u32 {
   return 4u * NX * y + (x ^ (y % NX));
 }
 
-fn key_at(at: u32) -> vec4<f32> {
-  return numbers(k[at / PER_WORD], at);
-}
-
-fn value_at(at: u32) -> vec4<f32> {
-  return numbers(v[at / PER_WORD], at);
-}
-
 // What queries at positions first to last see of keys [start, end).
 const NONE = 0u; // no query sees a key
 const SOME = 1u;
 const ALL = 2u; // every query sees every key
 fn sight(first: u32, last: u32, start: u32, end: u32) -> u32 {
-  let low = k_positions[start];
-  let high = k_positions[end - 1u];
-  var sees = select(ALL, SOME, params.causal != 0u && high > first);
-  for (var i = 0u; i < params.hidden_count; i++) {
+  let low = kPositions[start];
+  let high = kPositions[end - 1u];
+  var sees = select(ALL, SOME, p.causal != 0u && high > first);
+  for (var i = 0u; i < p.hiddenCount; i++) {
     let since = hidden[3u * i + 2u];
     if (hidden[3u * i] <= high && low < hidden[3u * i + 1u] && last >= since) {
       let covered = hidden[3u * i] <= low && high < hidden[3u * i + 1u] && first >= since;
@@ -106,28 +105,26 @@ fn main(
 ) {
   let x = local.x;
   let y = local.y;
-  let head_quads = params.head_dim / 4u;
-  let group = params.heads / params.kv_heads;
-  let pairs = params.count * group;
+  let head_quads = p.dh / 4u;
+  let group = p.H / p.Hkv;
+  let pairs = p.T * group;
   let tiles = (pairs + 4u * NY - 1u) / (4u * NY);
   let columns = select(QUADS, 2u * QUADS, WIDE);
   let flat = workgroup.x + workgroup.y * workgroups.x;
-  if (flat >= tiles * params.kv_heads * ((head_quads + columns - 1u) / columns)) {
-    return;
-  }
+  if (flat >= tiles * p.Hkv * ((head_quads + columns - 1u) / columns)) { return; }
   let first = (tiles - 1u - flat % tiles) * 4u * NY; // the last rows, which see most keys, begin
-  let kv_head = flat / tiles % params.kv_heads;
-  let first_quad = flat / tiles / params.kv_heads * columns;
-  let first_position = q_positions[params.start + first / group];
-  let last_position = q_positions[params.start + (min(first + 4u * NY, pairs) - 1u) / group];
+  let kv_head = flat / tiles % p.Hkv;
+  let first_quad = flat / tiles / p.Hkv * columns;
+  let first_position = qPositions[first / group];
+  let last_position = qPositions[(min(first + 4u * NY, pairs) - 1u) / group];
   let limit = visible_prefix(last_position);
 
   // Pairs past the last one repeat it and are not stored.
   let pair = min(first + 4u * y + vec4(0u, 1u, 2u, 3u), vec4(pairs - 1u));
   let own = min(4u, pairs - min(pairs, first + 4u * y));
-  let rows = params.start + pair / group;
-  let positions = vec4(q_positions[rows.x], q_positions[rows.y], q_positions[rows.z], q_positions[rows.w]);
-  let query = (rows * params.heads + kv_head * group + pair % group) * head_quads;
+  let rows = pair / group;
+  let positions = vec4(qPositions[rows.x], qPositions[rows.y], qPositions[rows.z], qPositions[rows.w]);
+  let query = (rows * p.H + kv_head * group + pair % group) * head_quads;
   let mine = shared_place(x, y);
 
   // Sums by columns x, x + 8, x + 16 and x + 24; a column of each matrix is a pair.
@@ -140,9 +137,7 @@ fn main(
   var seen = vec4<u32>();
   for (var base = 0u; base < limit; base += KEYS) {
     let sees = sight(first_position, last_position, base, min(base + KEYS, limit));
-    if (sees == NONE) {
-      continue;
-    }
+    if (sees == NONE) { continue; }
     let all = sees == ALL && base + KEYS <= limit;
 
     var s = mat4x4<f32>(); // logits: keys base + 4 x to base + 4 x + 3 of each pair
@@ -152,7 +147,8 @@ fn main(
         let c = start + i % QUADS;
         let key = min(base + i / QUADS, limit - 1u);
         if (c < head_quads) {
-          staged[place(i / QUADS, i % QUADS)] = key_at((key * params.kv_heads + kv_head) * head_quads + c);
+          let at = (key * p.Hkv + kv_head) * head_quads + c;
+          staged[place(i / QUADS, i % QUADS)] = numbers(k[at / PER_WORD], at);
         }
       }
       workgroupBarrier();
@@ -163,10 +159,10 @@ fn main(
         s += mat4x4(q[at.x] * keys, q[at.y] * keys, q[at.z] * keys, q[at.w] * keys);
       }
     }
-    s *= params.scale;
-    if (params.has_bias != 0u) {
+    s *= p.scale;
+    if (p.hasBias != 0u) {
       let keys = min(base + 4u * x + vec4(0u, 1u, 2u, 3u), vec4(limit - 1u));
-      let bias = vec4(key_bias[keys.x], key_bias[keys.y], key_bias[keys.z], key_bias[keys.w]);
+      let bias = vec4(keyBias[keys.x], keyBias[keys.y], keyBias[keys.z], keyBias[keys.w]);
       s += mat4x4(bias, bias, bias, bias);
     }
     if (all) {
@@ -219,7 +215,8 @@ fn main(
         let c = first_quad + start + i % QUADS;
         let key = min(base + i / QUADS, limit - 1u);
         if (c < head_quads) {
-          staged[place(i / QUADS, i % QUADS)] = value_at((key * params.kv_heads + kv_head) * head_quads + c);
+          let at = (key * p.Hkv + kv_head) * head_quads + c;
+          staged[place(i / QUADS, i % QUADS)] = numbers(v[at / PER_WORD], at);
         }
       }
       workgroupBarrier();

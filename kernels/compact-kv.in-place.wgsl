@@ -1,36 +1,27 @@
 // In place: row keep[i] of k and v becomes row i, one invocation per column of [A, width]. Nothing else touches that column, and
-// keep[i] >= i ascends, so a row is read before it is overwritten: no scratch, no barrier. Four rows are read before
-// four are written, which hides the latency of loads that depend on nothing: keep[i + 4] > i + 3, so the next reads are safe.
-// Columns are of items: a vec4 of words where rows are made of whole ones, else a word; `alias Item = ...;` comes in front.
-
-override THREADS: u32 = 64;
-
+// keep[i] >= i ascends, so a row is read before it is overwritten: no scratch, no barrier. Four rows are read before four are written, which
+// hides the latency of loads that depend on nothing: keep[i + 4] > i + 3, so the next reads are safe.
+// A row is of `width` items: vec4 of words where it is made of whole ones, else words; `alias Item = ...;` comes in front.
 struct Params {
-  columns: u32, // A * width
-  kept: u32,
-  width: u32, // items of a row
-  rows: u32,
+  A: u32,
+  S: u32,
+  R: u32,
+  width: u32,
 }
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> k: array<Item>; // [A, rows, width]
-@group(0) @binding(2) var<storage, read_write> v: array<Item>; // [A, rows, width]
-@group(0) @binding(3) var<storage, read> keep: array<u32>; // [kept] ascending
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read_write> k: array<Item>; // [A, S, width]
+@group(0) @binding(2) var<storage, read_write> v: array<Item>; // [A, S, width]
+@group(0) @binding(3) var<storage, read> keep: array<u32>; // [R] ascending
+const THREADS = 64u;
 
 @compute @workgroup_size(THREADS)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32,
-) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   let column = (group.x + group.y * groups.x) * THREADS + thread;
-  if (column >= params.columns) {
-    return;
-  }
-  let width = params.width;
-  let start = column / width * params.rows * width + column % width;
+  let width = p.width;
+  if (column >= p.A * width) { return; }
+  let start = column / width * p.S * width + column % width;
   var i = 0u;
-  for (; i + 4u <= params.kept; i += 4u) {
+  for (; i + 4u <= p.R; i += 4u) {
     let source = start + vec4(keep[i], keep[i + 1u], keep[i + 2u], keep[i + 3u]) * width;
     let keys = array(k[source.x], k[source.y], k[source.z], k[source.w]);
     let values = array(v[source.x], v[source.y], v[source.z], v[source.w]);
@@ -44,7 +35,7 @@ fn main(
     v[destination.z] = values[2];
     v[destination.w] = values[3];
   }
-  for (; i < params.kept; i++) {
+  for (; i < p.R; i++) {
     let source = start + keep[i] * width;
     let destination = start + i * width;
     k[destination] = k[source];

@@ -1,9 +1,8 @@
-// Floats as int8 with an f32 scale to 32 of them, put in front of the kernels that make such rows: a code is off by at most
-// half a step, 1/254 of the largest magnitude. The threads of a workgroup hold 4 floats each, 8 neighbours a block; THREADS is
-// their number. Needs packed_4x8_integer_dot_product.
+// Floats as int8 with an f32 scale to 32 of them: a code is off by at most half a step, 1/254 of the largest magnitude. The invocations of a
+// workgroup hold 4 floats each, 8 neighbours a block; the kernel declares THREADS, their number. Needs packed_4x8_integer_dot_product.
 var<workgroup> largest: array<u32, THREADS>;
 
-// Scale of the thread's block. Every thread calls it. Magnitudes are compared as bits: NaN is above infinity above numbers,
+// Scale of the invocation's block. Every invocation calls it. Magnitudes are compared as bits: NaN is above infinity above numbers,
 // so that either spoils the scale.
 fn scale_of_block(value: vec4<f32>, thread: u32) -> f32 {
   let bits = bitcast<vec4<u32>>(value) & vec4(0x7fffffffu);

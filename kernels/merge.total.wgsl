@@ -1,29 +1,18 @@
 // The sum of all unit rows, one invocation per column.
-
-override THREADS: u32 = 64;
-
 struct Params {
-  tokens: u32,
-  width: u32,
+  N: u32,
+  C: u32,
 }
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> unit: array<f32>; // [tokens, width]
-@group(0) @binding(2) var<storage, read_write> total: array<f32>; // [width]
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> unit: array<f32>; // [N, C]
+@group(0) @binding(2) var<storage, read_write> total: array<f32>; // [C]
+const THREADS = 64u;
 
 @compute @workgroup_size(THREADS)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32,
-) {
-  let column = (group.x + group.y * groups.x) * THREADS + thread;
-  if (column >= params.width) {
-    return;
-  }
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let c = (group.x + group.y * groups.x) * THREADS + thread;
+  if (c >= p.C) { return; }
   var sum = 0.0;
-  for (var token = 0u; token < params.tokens; token++) {
-    sum += unit[token * params.width + column];
-  }
-  total[column] = sum;
+  for (var token = 0u; token < p.N; token++) { sum += unit[token * p.C + c]; }
+  total[c] = sum;
 }

@@ -1,5 +1,5 @@
 // Lays out patches as rows for the product with the weight, and fills y with what is added to that product:
-// position embedding, and bias or class embedding. One thread per vec4 of patches or element of y.
+// position embedding, and bias or class embedding. One invocation per vec4 of patches or element of y.
 struct Params {
   P: u32, // rows of y
   D: u32,
@@ -8,35 +8,31 @@ struct Params {
   height: u32,
   width: u32,
   patchSize: u32,
-  quads: u32, // vec4 per row of patches
-  flags: u32, // 1 bias, 2 positionEmbedding
+  hasBias: u32,
+  hasPositions: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> pixels: array<f32>; // [channels, height, width]
 @group(0) @binding(2) var<storage, read> bias: array<f32>; // [D]
 @group(0) @binding(3) var<storage, read> classEmbedding: array<f32>; // [D]
 @group(0) @binding(4) var<storage, read> positionEmbedding: array<f32>; // [P, D]
-@group(0) @binding(5) var<storage, read_write> patches: array<vec4<f32>>; // [P - first][quads], padding is zero
+@group(0) @binding(5) var<storage, read_write> patches: array<vec4<f32>>; // [P - first][quads of channels * patchSize^2], padding is zero
 @group(0) @binding(6) var<storage, read_write> y: array<f32>; // [P, D]
-
 const THREADS = 64u;
 
 @compute @workgroup_size(THREADS)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32,
-) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   let flat = (group.x + group.y * groups.x) * THREADS + thread;
-  if (flat < (p.P - p.first) * p.quads) {
-    let area = p.patchSize * p.patchSize;
+  let area = p.patchSize * p.patchSize;
+  let quads = (p.channels * area + 3u) / 4u;
+  if (flat < (p.P - p.first) * quads) {
     let columns = p.width / p.patchSize;
-    let patch_index = flat / p.quads;
+    let patch_index = flat / quads;
     let top = patch_index / columns * p.patchSize;
     let left = patch_index % columns * p.patchSize;
     var value = vec4<f32>();
     for (var e = 0u; e < 4u; e++) {
-      let k = flat % p.quads * 4u + e;
+      let k = flat % quads * 4u + e;
       let channel = k / area;
       if (channel < p.channels) {
         let line = top + k % area / p.patchSize;
@@ -50,10 +46,10 @@ fn main(
     var value = 0.0;
     if (flat < p.first * p.D) {
       value = classEmbedding[d];
-    } else if ((p.flags & 1u) != 0u) {
+    } else if (p.hasBias != 0u) {
       value = bias[d];
     }
-    if ((p.flags & 2u) != 0u) { value += positionEmbedding[flat]; }
+    if (p.hasPositions != 0u) { value += positionEmbedding[flat]; }
     y[flat] = value;
   }
 }

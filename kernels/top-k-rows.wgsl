@@ -1,37 +1,30 @@
-// The `kept` rows with the largest keys, ascending; equal keys: the lowest row. Forced rows have the largest key of all, so
-// they are always among them and do not count towards k = kept - forced rows.
+// The R rows with the largest keys, ascending; equal keys: the lowest row. Forced rows have the largest key of all, so
+// they are always among them and do not count towards k = R - forced rows.
 //
 // One workgroup: a radix select finds the smallest key that is kept, 8 bits at a time from the top, with histograms that
 // integer atomics fill in any order; then every invocation writes the kept rows of its own run of consecutive rows.
 
-const THREADS = 256u; // invocations, and bins of a histogram
-
+#include "order.wgsl"
 struct Params {
-  rows: u32,
-  kept: u32, // 1 to rows
-  range_count: u32,
+  N: u32,
+  R: u32, // 1 to N
+  rangeCount: u32,
 }
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> scores: array<u32>; // [rows], bits of f32
-@group(0) @binding(2) var<storage, read> ranges: array<u32>; // [range_count, 2], forced rows, half open
-@group(0) @binding(3) var<storage, read_write> kept_rows: array<u32>; // [kept]
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> scores: array<u32>; // [N], bits of f32
+@group(0) @binding(2) var<storage, read> ranges: array<u32>; // [rangeCount][start, end]: forced rows
+@group(0) @binding(3) var<storage, read_write> rows: array<u32>; // [R]
+const THREADS = 256u; // invocations, and bins of a histogram
 
 var<workgroup> bins: array<atomic<u32>, THREADS>;
 var<workgroup> scan: array<vec2<u32>, THREADS>;
 var<workgroup> selected: vec2<u32>; // (key prefix, rows of that prefix that are kept)
 
-// Ascends with the score. -0 is 0; NaN is -infinity. Integers, because a compiler may assume that no float is NaN.
 fn key_of(row: u32) -> u32 {
-  for (var i = 0u; i < params.range_count; i++) {
-    if (ranges[2u * i] <= row && row < ranges[2u * i + 1u]) {
-      return 0xffffffffu;
-    }
+  for (var i = 0u; i < p.rangeCount; i++) {
+    if (ranges[2u * i] <= row && row < ranges[2u * i + 1u]) { return 0xffffffffu; }
   }
-  let bits = scores[row];
-  let magnitude = min(bits & 0x7fffffffu, 0x7f800000u);
-  let negative = bits != magnitude; // the sign is set, or it is NaN
-  return select(0x80000000u + magnitude, 0x80000000u - magnitude, negative);
+  return order_key(scores[row]);
 }
 
 // The sum over this invocation and all before it.
@@ -51,14 +44,14 @@ fn inclusive_scan(value: vec2<u32>, thread: u32) -> vec2<u32> {
 @compute @workgroup_size(THREADS)
 fn main(@builtin(local_invocation_index) thread: u32) {
   if (thread == 0u) {
-    selected = vec2(0u, params.kept);
+    selected = vec2(0u, p.R);
   }
   for (var digit = 0u; digit < 4u; digit++) {
     let shift = 24u - 8u * digit;
     let bin = THREADS - 1u - thread; // bins in descending order, so that the scan counts the larger ones
     atomicStore(&bins[bin], 0u);
     let before = workgroupUniformLoad(&selected);
-    for (var row = thread; row < params.rows; row += THREADS) {
+    for (var row = thread; row < p.N; row += THREADS) {
       let key = key_of(row);
       let rest = key ^ before.x;
       // Two shifts: the first digit has no prefix, and a shift by 32 is not defined.
@@ -76,9 +69,9 @@ fn main(@builtin(local_invocation_index) thread: u32) {
   }
   let threshold = workgroupUniformLoad(&selected);
 
-  let run = (params.rows + THREADS - 1u) / THREADS;
-  let start = min(thread * run, params.rows);
-  let end = min(start + run, params.rows);
+  let run = (p.N + THREADS - 1u) / THREADS;
+  let start = min(thread * run, p.N);
+  let end = min(start + run, p.N);
   var counts = vec2<u32>(); // (rows above the threshold, rows at it)
   for (var row = start; row < end; row++) {
     let key = key_of(row);
@@ -91,7 +84,7 @@ fn main(@builtin(local_invocation_index) thread: u32) {
     let key = key_of(row);
     let tie = key == threshold.x;
     if (key > threshold.x || (tie && ties < threshold.y)) {
-      kept_rows[place] = row;
+      rows[place] = row;
       place++;
     }
     ties += u32(tie);

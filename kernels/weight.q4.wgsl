@@ -4,7 +4,7 @@ override ZEROS: bool = false; // whether zeros are stored; they are 8 otherwise
 
 // Of codes, then scales, then zeros.
 fn row_of_panel(row: u32, c: u32) -> u32 {
-  let blocks = (p.steps + 1u) / 2u;
+  let blocks = row_blocks();
   var rows = blocks * 4u + (blocks + 1u) / 2u;
   if (ZEROS) { rows += (blocks + 3u) / 4u; }
   return (c / 16u * rows + row) * 16u + c % 16u;
@@ -16,14 +16,14 @@ fn nibbles(k: u32, c: u32) -> vec4<u32> {
 }
 
 fn scales(block: u32, c: u32) -> vec4<f32> {
-  let two = weight[row_of_panel((p.steps + 1u) / 2u * 4u + block / 2u, c)];
+  let two = weight[row_of_panel(row_blocks() * 4u + block / 2u, c)];
   let halves = select(two.xy, two.zw, block % 2u == 1u);
   return vec4(unpack2x16float(halves.x), unpack2x16float(halves.y));
 }
 
 fn zeros(block: u32, c: u32) -> vec4<u32> {
   if (!ZEROS) { return vec4(8u); }
-  let blocks = (p.steps + 1u) / 2u;
+  let blocks = row_blocks();
   let bytes = weight[row_of_panel(blocks * 4u + (blocks + 1u) / 2u + block / 4u, c)][block % 4u];
   return (vec4(bytes) >> vec4(0u, 8u, 16u, 24u)) & vec4(15u);
 }

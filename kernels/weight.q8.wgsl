@@ -2,7 +2,7 @@
 alias Packed = vec4<u32>;
 
 fn row_of_panel(row: u32, c: u32) -> u32 {
-  let rows = (p.steps + 1u) / 2u * 8u + 1u;
+  let rows = row_blocks() * 8u + 1u;
   return (c / 16u * rows + row) * 16u + c % 16u;
 }
 
@@ -13,7 +13,7 @@ fn codes(k: u32, c: u32) -> vec4<u32> {
 
 // The same for every block of 32 depths.
 fn scales(block: u32, c: u32) -> vec4<f32> {
-  return bitcast<vec4<f32>>(weight[row_of_panel((p.steps + 1u) / 2u * 8u, c)]);
+  return bitcast<vec4<f32>>(weight[row_of_panel(row_blocks() * 8u, c)]);
 }
 
 // Byte i of each word, as a signed number.

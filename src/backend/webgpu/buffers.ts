@@ -2,13 +2,20 @@
 import { invalidArgument, type SkipVisionError } from '../errors.ts';
 import type { GpuOperand } from './binding.ts';
 
-/** A buffer and what the driver must know about it. */
-export interface GpuMemory extends GpuOperand {
+/** A range of a buffer, as it is bound: from `offset` on, so many bytes. */
+export interface GpuRange extends GpuOperand {
   readonly buffer: GPUBuffer;
-  /** Bytes that are bound: a whole size class, at least 256 of our own buffers. */
+  readonly offset: number;
+  /** Of a whole buffer its size class, at least 256 of our own. */
   readonly bytes: number;
-  /** Identity for the bind group cache; never reused. */
+  /** Identity of the buffer for the bind group cache; never reused. */
   readonly id: number;
+  /** Absent in memory itself. */
+  readonly memory?: GpuMemory;
+}
+
+/** A buffer and what the driver must know about it. */
+export interface GpuMemory extends GpuRange {
   readonly owned: boolean;
   /** Number of the last batch that uses it. */
   usedBy: number;
@@ -16,6 +23,10 @@ export interface GpuMemory extends GpuOperand {
   proven: boolean;
   /** Set when a batch that wrote it failed: its contents must not be taken for a result. */
   failure: SkipVisionError | undefined;
+}
+
+export function memoryOf(range: GpuRange): GpuMemory {
+  return range.memory ?? (range as GpuMemory);
 }
 
 // Numbers of GPUBufferUsage and GPUMapMode: those globals are absent in Node.
@@ -26,6 +37,7 @@ export const UNIFORM = 0x40;
 export const STORAGE = 0x80;
 
 const SMALLEST = 256;
+let lastId = 0;
 /** Idle buffers beyond this many bytes are destroyed instead of kept. */
 const MOST_IDLE_BYTES = 512 * 2 ** 20;
 
@@ -83,7 +95,7 @@ export class BufferPool {
     const size = Math.max(16, Math.ceil(bytes / 16) * 16);
     const memory = this.#guard(() => {
       const buffer = this.#device.createBuffer({ size, usage: this.#usage });
-      return { buffer, bytes: size, id: nextId(), owned: true, usedBy: -1, proven: false, failure: undefined };
+      return { buffer, offset: 0, bytes: size, id: ++lastId, owned: true, usedBy: -1, proven: false, failure: undefined };
     });
     this.#all.add(memory);
     this.reserved += size;
@@ -132,11 +144,6 @@ export class BufferPool {
   }
 }
 
-let lastId = 0;
-function nextId(): number {
-  return ++lastId;
-}
-
 const borrowedIds = new WeakMap<GPUBuffer, number>();
 
 /** Checks a caller's buffer by structure and wraps it. Of a larger buffer the first `mostBytes` are bound. */
@@ -151,7 +158,7 @@ export function borrowBuffer(handle: unknown, bytes: number, mostBytes: number):
   const least = Math.max(bytes, 4);
   const bound = Math.floor(Math.min(buffer.size, mostBytes) / 4) * 4;
   if (bound < least) fail(`a buffer of ${buffer.size} bytes`, `at least ${least} bytes, of which at most ${mostBytes} can be used`);
-  const id = borrowedIds.get(buffer) ?? nextId();
+  const id = borrowedIds.get(buffer) ?? ++lastId;
   borrowedIds.set(buffer, id);
-  return { buffer, bytes: bound, id, owned: false, usedBy: -1, proven: false, failure: undefined };
+  return { buffer, offset: 0, bytes: bound, id, owned: false, usedBy: -1, proven: false, failure: undefined };
 }

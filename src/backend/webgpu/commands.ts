@@ -1,7 +1,7 @@
 /** Dispatches recorded for one submit. They are encoded late and in one go: one compute pass unless ops are timed, one write of all params. */
-import { SkipVisionError } from '../errors.ts';
-import type { GpuParam } from './binding.ts';
-import type { GpuMemory } from './buffers.ts';
+import type { GpuParams } from './binding.ts';
+import type { GpuMemory, GpuRange } from './buffers.ts';
+import { refusal } from './kernel.ts';
 import { PARAMS_BYTES, type Pipeline, type PipelineCache } from './pipelines.ts';
 import { type OnTime, Timestamps } from './timestamps.ts';
 
@@ -14,7 +14,7 @@ const OFFSETS: readonly number[][] = Array.from({ length: ARENA_SLOTS }, (_, slo
 interface Command {
   op: string;
   pipeline: Pipeline;
-  operands: readonly GpuMemory[];
+  operands: readonly GpuRange[];
   workgroups: readonly [number, number, number];
   /** Wants to know how long the op takes; the same function for all commands of one op. */
   onTime: OnTime | undefined;
@@ -23,6 +23,7 @@ interface Command {
 /** A copy after all dispatches of a submit. */
 export interface ReadCopy {
   source: GpuMemory;
+  offset: number;
   staging: GpuMemory;
   bytes: number;
 }
@@ -31,7 +32,9 @@ export class CommandList {
   readonly #device: GPUDevice;
   readonly #pipelines: PipelineCache;
   readonly #arena: GPUBuffer;
-  readonly #params = new DataView(new ArrayBuffer(ARENA_BYTES));
+  /** Params of the recorded commands, a slot each. */
+  readonly #words = new Uint32Array(ARENA_BYTES / 4);
+  readonly #floats = new Float32Array(this.#words.buffer);
   /** What the recorded commands need and was not compiled when they were recorded. */
   readonly missing = new Set<Pipeline>();
   #commands: Command[] = [];
@@ -47,27 +50,35 @@ export class CommandList {
     return this.#commands.length;
   }
 
-  /** Tells the ops that are recorded, each once; also after their submit. */
+  /** Names the recorded ops, each once; also after their submit. */
   get ops(): () => string {
     const commands = this.#commands;
     return () => [...new Set(commands.map(({ op }) => op))].join(', ');
   }
 
-  push(command: Command, params: readonly GpuParam[]): void {
-    if (params.length * 4 > PARAMS_BYTES) {
-      throw new SkipVisionError('backend-failed', `${command.op}: ${params.length} params do not fit ${PARAMS_BYTES} bytes`, {
-        op: command.op,
-      });
-    }
-    let at = this.#commands.length * PARAMS_BYTES;
-    for (const param of params) {
-      if (typeof param === 'number') this.#params.setUint32(at, param, true);
-      else this.#params.setFloat32(at, param.f32, true);
-      at += 4;
-    }
+  push(command: Command, params: GpuParams): void {
+    this.#write(command.pipeline, params);
     if (command.onTime) this.#timed = true;
     if (!command.pipeline.compiled) this.missing.add(command.pipeline);
     this.#commands.push(command);
+  }
+
+  /** Fills the slot of the next command. The compiler sees the names of most params; those of others are checked here. */
+  #write({ kernel, params: fields }: Pipeline, params: GpuParams): void {
+    let at = (this.#commands.length * PARAMS_BYTES) / 4;
+    for (let i = 0; i < fields.length; i++, at++) {
+      const { name, isFloat } = fields[i]!;
+      const value = params[name] as number; // or a boolean
+      if (isFloat ? typeof value !== 'number' : value >>> 0 !== +value) {
+        throw refusal(kernel, `${name} is ${value}, expected ${isFloat ? 'f32' : 'u32'}`);
+      }
+      if (isFloat) this.#floats[at] = value;
+      else this.#words[at] = value;
+    }
+    let names = 0;
+    for (const _ in params) names++;
+    if (names > fields.length)
+      throw refusal(kernel, `got params ${Object.keys(params).join()}, expected ${fields.map(({ name }) => name).join()}`);
   }
 
   /** Forgets what was recorded after the first `length` commands. */
@@ -86,7 +97,7 @@ export class CommandList {
     const encoder = this.#device.createCommandEncoder();
     let told: (() => void) | undefined;
     if (commands.length) {
-      queue.writeBuffer(this.#arena, 0, this.#params.buffer, 0, commands.length * PARAMS_BYTES);
+      queue.writeBuffer(this.#arena, 0, this.#words.buffer, 0, commands.length * PARAMS_BYTES);
       const timing = this.#timed ? new Timestamps(this.#device, commands.length) : undefined;
       this.#timed = false;
       let pass: GPUComputePassEncoder | undefined;
@@ -108,7 +119,7 @@ export class CommandList {
       pass?.end();
       told = timing?.resolve(encoder);
     }
-    if (copy) encoder.copyBufferToBuffer(copy.source.buffer, 0, copy.staging.buffer, 0, copy.bytes);
+    if (copy) encoder.copyBufferToBuffer(copy.source.buffer, copy.offset, copy.staging.buffer, 0, copy.bytes);
     queue.submit([encoder.finish()]);
     told?.();
   }

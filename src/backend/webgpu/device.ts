@@ -1,6 +1,9 @@
 /** Adapter, device, and what is known about them. */
-import type { Feature, Limits } from '../backend.ts';
-import { invalidArgument, SkipVisionError } from '../errors.ts';
+import { type Limits, REJECTED_OPTION, type Rejection } from '../backend.ts';
+import type { Feature } from '../features.ts';
+import { SkipVisionError } from '../errors.ts';
+import * as field from '../fields.ts';
+import type { Shapes } from './binding.ts';
 
 /** A `GPU` object (`navigator.gpu`, or what npm `webgpu` creates), by structure: no user needs @webgpu/types. */
 export interface GpuLike {
@@ -26,6 +29,37 @@ export interface DeviceOptions {
    */
   integerDot?: boolean;
 }
+
+/** By structure, as it may be of another realm, or a stand-in. */
+export const DEVICE = field.anything<GpuDeviceLike>('a GPUDevice', (value) => {
+  const { createBuffer, limits, queue } = (value ?? {}) as Partial<GPUDevice>;
+  return typeof createBuffer === 'function' && typeof limits === 'object' && typeof queue === 'object';
+});
+export const GPU_ENTRY = field.anything<GpuLike>(
+  'a GPU object, e.g. navigator.gpu',
+  (value) => typeof (value as Partial<GpuLike> | null)?.requestAdapter === 'function',
+);
+
+export interface WebGpuBackendOptions extends DeviceOptions {
+  rejected?: readonly Rejection[];
+  /** What `tuneWebGpu` found on the same adapter. */
+  tuning?: { readonly shapes: Shapes };
+}
+
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
+const isShape = (value: unknown) => isObject(value) && Object.values(value).every(Number.isInteger);
+const isTuning = (value: unknown) => {
+  const { shapes } = (value ?? {}) as { shapes?: unknown };
+  return isObject(shapes) && Object.values(shapes).every(isShape);
+};
+export const WEBGPU_BACKEND_FIELDS: field.Fields<WebGpuBackendOptions> = {
+  device: field.optional(DEVICE),
+  gpu: field.optional(GPU_ENTRY),
+  powerPreference: field.optional(field.oneOf('low-power', 'high-performance')),
+  integerDot: field.optional(field.boolean),
+  ...REJECTED_OPTION,
+  tuning: field.optional(field.anything<{ readonly shapes: Shapes }>('what tuneWebGpu gave', isTuning)),
+};
 
 export interface OpenDevice {
   device: GPUDevice;
@@ -60,9 +94,6 @@ export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
   const gpu = (options.gpu ?? (globalThis as { navigator?: { gpu?: GpuLike } }).navigator?.gpu) as GPU | undefined;
   if (options.device) {
     const device = options.device as unknown as GPUDevice;
-    if (typeof device.createBuffer !== 'function' || !device.limits || !device.queue) {
-      throw invalidArgument('createWebGpuBackend', 'device', Object.prototype.toString.call(device), 'a GPUDevice');
-    }
     const info = (device as { adapterInfo?: GPUAdapterInfo }).adapterInfo;
     return describe(device, info, false, [device, options.gpu], hasIntegerDot(gpu, options));
   }

@@ -1,4 +1,4 @@
-/** What goes wrong on a device is told later, by error scopes. This keeps book of it. */
+/** A device reports errors later, through error scopes. This tracks which buffers they affect, and throws each at the next call. */
 import { SkipVisionError } from '../errors.ts';
 import type { GpuMemory } from './buffers.ts';
 
@@ -22,7 +22,7 @@ export interface Outcome {
 export class Faults {
   readonly #device: GPUDevice;
   readonly #pending = new Set<Promise<void>>();
-  /** Batches whose fate is not known yet, oldest first; the last one is being recorded. */
+  /** Batches whose outcome is not known yet, oldest first; the last one is being recorded. */
   #batches: Batch[] = [{ serial: 0, written: new Set(), failed: false }];
   #failure: SkipVisionError | undefined;
 
@@ -43,14 +43,14 @@ export class Faults {
     this.#current.written.add(memory);
   }
 
-  /** Throws a failure that nobody was told of. */
+  /** Throws a failure that was not thrown yet. */
   check(): void {
     const failure = this.#failure;
     this.#failure = undefined;
     if (failure) throw failure;
   }
 
-  /** Waits until the fate of all that was done so far is known. */
+  /** Waits until the outcome of all that was done so far is known. */
   async settle(): Promise<void> {
     await Promise.all(this.#pending);
   }

@@ -10,9 +10,8 @@
 import { SkipVisionError } from '../errors.ts';
 import type { Pause } from '../backend.ts';
 import { toF16Bits } from '../f16.ts';
-import { BLOCK, blocksOf, quantizeQ8 } from '../quantize.ts';
+import { BLOCK, blocksOf, type MatrixReader, q4Of, quantizeQ8 } from '../quantize.ts';
 import type { WeightDType } from '../weight.ts';
-import type { MatrixReader } from '../weight-source.ts';
 
 /** Outputs per tile, and the multiple to which N is padded: the columns of a panel. */
 export const WEIGHT_COLUMNS = 64;
@@ -64,16 +63,9 @@ export function planSlices(
   const panelBytes = bytesOfPanel(dtype, K, zeros);
   const most = Math.floor(mostBytes / Math.max(1, panelBytes * parts)) * WEIGHT_COLUMNS;
   if (most === 0) {
-    throw new SkipVisionError(
-      'out-of-memory',
-      `pack: ${WEIGHT_COLUMNS} outputs of ${K} inputs do not fit a binding of ${mostBytes} bytes`,
-      {
-        op: 'pack',
-        argument: 'shape',
-        got: `[${N}, ${K}]`,
-        expected: `less than ${Math.floor((mostBytes / (panelBytes * parts)) * K)} inputs`,
-      },
-    );
+    const expected = `less than ${Math.floor((mostBytes / (panelBytes * parts)) * K)} inputs`;
+    const message = `pack: ${WEIGHT_COLUMNS} outputs of ${K} inputs do not fit a binding of ${mostBytes} bytes`;
+    throw new SkipVisionError('out-of-memory', message, { op: 'pack', argument: 'shape', got: `[${N}, ${K}]`, expected });
   }
   const slices = [];
   for (let first = 0; first < Math.max(N, 1); first += most) {
@@ -136,7 +128,7 @@ function packQ8(matrix: MatrixReader, shape: WeightShape, part: number, first: n
 }
 
 function packQ4(matrix: MatrixReader, shape: WeightShape, part: number, first: number, count: number, chunk: ArrayBuffer): void {
-  const { codes, scales, zeros } = matrix.q4(first, count);
+  const { codes, scales, zeros } = q4Of(matrix, first, count);
   const out = new Uint32Array(chunk);
   const halves = new Uint16Array(chunk);
   const bytes = new Uint8Array(chunk);

@@ -1,12 +1,10 @@
 /** Compute pipelines and bind groups, each made once. */
-import { SkipVisionError } from '../errors.ts';
-import type { GpuKernel } from './binding.ts';
-import type { GpuMemory } from './buffers.ts';
+import type { Constants } from './binding.ts';
+import type { GpuRange } from './buffers.ts';
+import { type Access, accessOf, codeOf, type GpuKernel, type ParamField, paramsOf, refusal } from './kernel.ts';
 
 /** Bytes of one `Params` slot in the uniform arena: the largest alignment of dynamic offsets, so it fits everywhere. */
 export const PARAMS_BYTES = 256;
-
-type Constants = Readonly<Record<string, number>>;
 
 export interface Pipeline {
   readonly kernel: string;
@@ -15,14 +13,21 @@ export interface Pipeline {
   compiled?: GPUComputePipeline;
   compiling?: Promise<void>;
   readonly layout: GPUBindGroupLayout;
-  /** Access of storage operand i, which is binding 1 + i. */
-  readonly access: readonly ('read' | 'read_write')[];
-  /** Bind groups by a hash of their operands' ids. */
+  readonly access: readonly Access[];
+  readonly params: readonly ParamField[];
+  /** Bind groups by a hash of their operands' ids and offsets. */
   readonly groups: Map<number, BoundGroup>;
 }
 
+/** What is read off a kernel once. */
+interface Source {
+  module: GPUShaderModule;
+  access: readonly Access[];
+  params: readonly ParamField[];
+}
+
 interface BoundGroup {
-  operands: readonly GpuMemory[];
+  operands: readonly GpuRange[];
   group: GPUBindGroup;
   /** Another one with the same hash. */
   next: BoundGroup | undefined;
@@ -33,7 +38,7 @@ const MOST_BIND_GROUPS = 2048;
 
 export class PipelineCache {
   readonly #device: GPUDevice;
-  readonly #modules = new Map<GpuKernel, GPUShaderModule>();
+  readonly #sources = new Map<GpuKernel, Source>();
   /** Of each kernel, by its constants: a few, which are compared sooner than a key is made of them. */
   readonly #pipelines = new Map<GpuKernel, { constants: Constants; pipeline: Pipeline }[]>();
   #bindGroups = 0;
@@ -42,13 +47,20 @@ export class PipelineCache {
     this.#device = device;
   }
 
-  /** The pipeline of a kernel with these override constants, compiled or not; makes its module and layout the first time, inside `guard`. */
-  get(kernel: GpuKernel, constants: Constants, guard: (make: () => Pipeline) => Pipeline): Pipeline {
+  /** The pipeline of a kernel with these override constants, compiled or not, if it was made before. */
+  find(kernel: GpuKernel, constants: Constants): Pipeline | undefined {
     const variants = this.#pipelines.get(kernel);
     if (variants) for (const variant of variants) if (isEqual(variant.constants, constants)) return variant.pipeline;
-    const pipeline = guard(() => this.#describe(kernel, constants));
-    if (variants) variants.push({ constants: { ...constants }, pipeline });
-    else this.#pipelines.set(kernel, [{ constants: { ...constants }, pipeline }]);
+    return undefined;
+  }
+
+  /** Makes its module and its layout; it is compiled when it is needed. */
+  make(kernel: GpuKernel, constants: Constants): Pipeline {
+    const pipeline = this.#describe(kernel, constants);
+    const variant = { constants: { ...constants }, pipeline };
+    const variants = this.#pipelines.get(kernel);
+    if (variants) variants.push(variant);
+    else this.#pipelines.set(kernel, [variant]);
     return pipeline;
   }
 
@@ -67,12 +79,15 @@ export class PipelineCache {
   }
 
   /** `params` is the arena; its slot is chosen by the dynamic offset. `operands[i]` is binding 1 + i. */
-  bindGroup(pipeline: Pipeline, params: GPUBuffer, operands: readonly GpuMemory[]): GPUBindGroup {
+  bindGroup(pipeline: Pipeline, params: GPUBuffer, operands: readonly GpuRange[]): GPUBindGroup {
     let hash = 0;
-    for (let i = 0; i < operands.length; i++) hash = (Math.imul(hash, 31) + operands[i]!.id) | 0;
+    for (let i = 0; i < operands.length; i++) hash = (Math.imul(hash, 31) + operands[i]!.id + Math.imul(operands[i]!.offset, 7)) | 0;
     const chain = pipeline.groups.get(hash);
     for (let found = chain; found; found = found.next) if (isSame(found.operands, operands)) return found.group;
-    const entries: GPUBindGroupEntry[] = operands.map(({ buffer, bytes }, i) => ({ binding: 1 + i, resource: { buffer, size: bytes } }));
+    const entries: GPUBindGroupEntry[] = operands.map(({ buffer, offset, bytes }, i) => ({
+      binding: 1 + i,
+      resource: { buffer, offset, size: bytes },
+    }));
     entries.push({ binding: 0, resource: { buffer: params, size: PARAMS_BYTES } });
     const group = this.#device.createBindGroup({ layout: pipeline.layout, entries });
     if (++this.#bindGroups > MOST_BIND_GROUPS) this.forgetBindGroups();
@@ -87,8 +102,8 @@ export class PipelineCache {
   }
 
   #describe(kernel: GpuKernel, constants: Constants): Pipeline {
-    const { name, code } = kernel;
-    const access = storageAccess(name, code);
+    const { name } = kernel;
+    const { module, access, params } = this.#source(kernel);
     const entries: GPUBindGroupLayoutEntry[] = access.map((mode, i) => ({
       binding: 1 + i,
       visibility: 4, // GPUShaderStage.COMPUTE
@@ -96,17 +111,25 @@ export class PipelineCache {
     }));
     entries.push({ binding: 0, visibility: 4, buffer: { type: 'uniform', hasDynamicOffset: true } });
     const layout = this.#device.createBindGroupLayout({ label: name, entries });
-    let module = this.#modules.get(kernel);
-    if (!module) {
-      module = this.#device.createShaderModule({ label: name, code });
-      this.#modules.set(kernel, module);
-    }
     const descriptor: GPUComputePipelineDescriptor = {
       label: name,
       layout: this.#device.createPipelineLayout({ bindGroupLayouts: [layout] }),
       compute: { module, entryPoint: 'main', constants: { ...constants } },
     };
-    return { kernel: name, descriptor, layout, access, groups: new Map() };
+    return { kernel: name, descriptor, layout, access, params, groups: new Map() };
+  }
+
+  #source(kernel: GpuKernel): Source {
+    let source = this.#sources.get(kernel);
+    if (!source) {
+      const { name } = kernel;
+      const code = codeOf(kernel);
+      const params = paramsOf(name, code);
+      if (params.length * 4 > PARAMS_BYTES) throw refusal(name, `${params.length} params do not fit ${PARAMS_BYTES} bytes`);
+      source = { module: this.#device.createShaderModule({ label: name, code }), access: accessOf(name, code), params };
+      this.#sources.set(kernel, source);
+    }
+    return source;
   }
 }
 
@@ -121,22 +144,7 @@ function isEqual(a: Constants, b: Constants): boolean {
   return names === 0;
 }
 
-function isSame(a: readonly GpuMemory[], b: readonly GpuMemory[]): boolean {
-  for (let i = 0; i < a.length; i++) if (a[i]!.id !== b[i]!.id) return false;
+function isSame(a: readonly GpuRange[], b: readonly GpuRange[]): boolean {
+  for (let i = 0; i < a.length; i++) if (a[i]!.id !== b[i]!.id || a[i]!.offset !== b[i]!.offset) return false;
   return true;
-}
-
-/**
- * Reads the storage bindings off the WGSL. Explicit layouts, because an automatic one drops the bindings that a
- * kernel happens not to use, and then refuses the bind group.
- */
-function storageAccess(name: string, code: string): ('read' | 'read_write')[] {
-  const access: ('read' | 'read_write')[] = [];
-  for (const match of code.matchAll(/@group\(0\)\s*@binding\((\d+)\)\s*var<storage\s*(?:,\s*(read_write|read))?\s*>/g)) {
-    access[Number(match[1]) - 1] = match[2] === 'read_write' ? 'read_write' : 'read';
-  }
-  for (let i = 0; i < access.length; i++) {
-    if (!access[i]) throw new SkipVisionError('backend-failed', `kernel ${name} declares no @group(0) @binding(${1 + i}) var<storage>`);
-  }
-  return access;
 }

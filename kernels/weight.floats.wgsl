@@ -1,4 +1,9 @@
-// Behind weight.f32.wgsl or weight.f16.wgsl.
+// What weight.f32.wgsl and weight.f16.wgsl share.
+
+// Where columns 4c to 4c + 3 of depth k are.
+fn place_of_floats(k: u32, c: u32) -> u32 {
+  return (c / 16u * ((p.K + 15u) / 16u * 16u) + k) * 16u + c % 16u;
+}
 
 // Depths 4k to 4k + 3 of columns 4c to 4c + 3, a depth in each column of the matrix.
 fn weight4x4(k: u32, c: u32) -> mat4x4<f32> {

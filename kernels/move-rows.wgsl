@@ -1,0 +1,23 @@
+// to[i] = from[list[i]] or, without a list, from[i]: rows of 32-bit words, one invocation per word. As u32, as a float load may flush or quiet
+// what is no normal number.
+struct Params {
+  rows: u32,
+  width: u32, // words of a row
+  firstFrom: u32, // word of row 0
+  firstTo: u32,
+  hasList: u32,
+}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> from_rows: array<u32>; // [T, width]
+@group(0) @binding(2) var<storage, read> list: array<u32>; // [rows]
+@group(0) @binding(3) var<storage, read_write> to_rows: array<u32>; // [U, width]
+const THREADS = 64u;
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let word = (group.x + group.y * groups.x) * THREADS + thread;
+  if (word >= p.rows * p.width) { return; }
+  var source = word;
+  if (p.hasList != 0u) { source = list[word / p.width] * p.width + word % p.width; }
+  to_rows[p.firstTo + word] = from_rows[p.firstFrom + source];
+}

@@ -1,0 +1,21 @@
+/** Rows of 32-bit words from one buffer to another, bit for bit. */
+import kernel from '../../../kernels/move-rows.wgsl';
+import type { GpuContext, GpuOperand } from './binding.ts';
+import { elementGroups } from './threads.ts';
+
+export interface RowMove {
+  from: GpuOperand;
+  to: GpuOperand;
+  /** How many, and their words. */
+  rows: number;
+  width: number;
+  /** Row of `from` of each; without a list row i is row i. */
+  list?: GpuOperand;
+  /** Word of `from` and of `to` at which row 0 starts. Default 0. */
+  firstFrom?: number;
+  firstTo?: number;
+}
+
+export function moveRows(gpu: GpuContext, { from, to, rows, width, list, firstFrom = 0, firstTo = 0 }: RowMove): void {
+  gpu.dispatch(kernel, [from, list, to], { rows, width, firstFrom, firstTo, hasList: !!list }, elementGroups(rows * width));
+}

@@ -1,23 +1,20 @@
-import code from '../../kernels/append-kv.wgsl';
+import kernel from '../../kernels/append-kv.wgsl';
+import type { Op } from '../backend/bound-op.ts';
 import { toF16Bits } from '../backend/f16.ts';
-import { defineOp, inout, input, orF16 } from '../backend/op.ts';
-import { type GpuKernel, perWord } from '../backend/webgpu/binding.ts';
+import * as field from '../backend/fields.ts';
+import { defineOp, inout, input, orF16, type ReferenceBinding } from '../backend/op.ts';
+import type { WasmBinding } from '../backend/wasm/binding.ts';
+import { type GpuBinding, perWord } from '../backend/webgpu/binding.ts';
 import { elementGroups } from '../backend/webgpu/threads.ts';
-
-const kernel: GpuKernel = { name: 'append-kv', code };
 
 export interface AppendKvAttrs {
   /** Cache row of the first new row. */
   at: number;
 }
 
-/**
- * Writes new keys and values into the cache from row `at` on. kNew, vNew [A, n, W]; k, v [A, C, W] (axes as in `compactKv`), f32,
- * or f16 to which they are rounded: nearest even, infinity from 65520 on.
- */
-export const appendKv = defineOp<AppendKvAttrs>()({
+const definition = /* @__PURE__ */ defineOp<AppendKvAttrs>()({
   name: 'append_kv',
-  attrs: ['at'],
+  attrs: { at: field.integer({ min: 0 }) },
   io: {
     kNew: input('A', 'n', 'W'),
     vNew: input('A', 'n', 'W'),
@@ -25,27 +22,36 @@ export const appendKv = defineOp<AppendKvAttrs>()({
     v: orF16(inout('A', 'C', 'W')),
   },
   check({ dims, attrs: { at }, fail }) {
-    if (!Number.isInteger(at) || at < 0 || at + dims.n > dims.C)
-      fail('at', at, `an integer from 0 to ${dims.C - dims.n}: ${dims.n} rows must fit into ${dims.C}`);
+    if (at + dims.n > dims.C) fail('at', at, `at most ${dims.C - dims.n}: ${dims.n} rows must fit into ${dims.C}`);
   },
   cost: ({ A, n, W, E }) => ({ flops: 0, bytes: 2 * (4 + E) * A * n * W }),
-  reference({ kNew, vNew, k, v }, { A, n, W, C }, { at }) {
-    for (const [from, to] of [
-      [kNew, k],
-      [vNew, v],
-    ] as const) {
-      const stored = to instanceof Uint16Array ? from.map(toF16Bits) : from;
-      for (let a = 0; a < A; a++) to.set(stored.subarray(a * n * W, (a + 1) * n * W), (a * C + at) * W);
-    }
-  },
-  wasm({ kernels }, { kNew, vNew, k, v }, { A, n, C, W, E }, { at }) {
-    const append = E === 2 ? kernels.append_kv_f16! : kernels.append_kv!;
-    append(kNew, k, A, n, C, W, at);
-    append(vNew, v, A, n, C, W, at);
-  },
-  webgpu(gpu, { kNew, vNew, k, v }, { A, n, W, C, E }, { at }) {
-    const width = (W * E) / 4; // of a cache row, in 32-bit words
-    const words = A * n * width;
-    gpu.dispatch(kernel, [kNew, vNew, k, v], [words, n * width, width, C, at], elementGroups(words), perWord(E));
-  },
 });
+
+const reference: ReferenceBinding<typeof definition> = ({ kNew, vNew, k, v }, { A, n, W, C }, { at }) => {
+  for (const [from, to] of [
+    [kNew, k],
+    [vNew, v],
+  ] as const) {
+    const stored = to instanceof Uint16Array ? from.map(toF16Bits) : from;
+    for (let a = 0; a < A; a++) to.set(stored.subarray(a * n * W, (a + 1) * n * W), (a * C + at) * W);
+  }
+};
+
+const wasm: WasmBinding<typeof definition> = ({ kernels }, { kNew, vNew, k, v }, { A, n, C, W, E }, { at }) => {
+  const half = Number(E === 2);
+  kernels.append_kv(kNew, k, A, n, C, W, at, half);
+  kernels.append_kv(vNew, v, A, n, C, W, at, half);
+};
+
+const webgpu: GpuBinding<typeof definition> = (gpu, { kNew, vNew, k, v }, { A, n, W, C, E }, { at }) => {
+  const words = (W * E) / 4; // of a cache row, of 32 bits
+  gpu.dispatch(kernel, [kNew, vNew, k, v], { A, n, C, words, at }, elementGroups(A * n * words), perWord(E));
+};
+
+/**
+ * Writes new keys and values into the cache from row `at` on. kNew, vNew [A, n, W]; k, v [A, C, W] (axes as in `compactKv`), f32,
+ * or f16 to which they are rounded: nearest even, infinity from 65520 on.
+ */
+export const appendKv: Required<Op<typeof definition>> = { definition, reference, wasm, webgpu };
+export const appendKvOnWasm: Op<typeof definition> = { definition, wasm };
+export const appendKvOnWebGpu: Op<typeof definition> = { definition, webgpu };

@@ -1,35 +1,41 @@
-import code from '../../kernels/argmax.wgsl';
-import { defineOp, indexOutput, input } from '../backend/op.ts';
-import type { GpuKernel } from '../backend/webgpu/binding.ts';
-import { rowThreads } from '../backend/webgpu/threads.ts';
+import kernel from '../../kernels/argmax.wgsl';
+import type { Op } from '../backend/bound-op.ts';
+import { defineOp, idOutput, input, type ReferenceBinding } from '../backend/op.ts';
+import type { WasmBinding } from '../backend/wasm/binding.ts';
+import type { GpuBinding } from '../backend/webgpu/binding.ts';
 
-const kernel: GpuKernel = { name: 'argmax', code };
-
-/** The index of the largest value of every row; equal values: the lowest index; NaN never wins. x [T, V], ids [T]. */
-export const argmax = defineOp()({
+const definition = /* @__PURE__ */ defineOp()({
   name: 'argmax',
-  attrs: [],
-  io: { x: input('T', 'V'), ids: indexOutput('T') },
+  attrs: {},
+  io: { x: input('T', 'V'), ids: idOutput('T', 'V') },
   check({ dims, fail }) {
     if (dims.V === 0 && dims.T > 0) fail('x', `[${dims.T}, 0]`, 'at least one value in a row');
   },
   cost: ({ T, V }) => ({ flops: 0, bytes: 4 * T * (V + 1) }),
-  reference({ x, ids }, { T, V }) {
-    for (let t = 0; t < T; t++) {
-      let best = Number.NEGATIVE_INFINITY;
-      ids[t] = 0;
-      for (let i = 0; i < V; i++) {
-        if (x[t * V + i]! > best) {
-          best = x[t * V + i]!;
-          ids[t] = i;
-        }
+});
+
+const reference: ReferenceBinding<typeof definition> = ({ x, ids }, { T, V }) => {
+  for (let t = 0; t < T; t++) {
+    let best = Number.NEGATIVE_INFINITY;
+    ids[t] = 0;
+    for (let i = 0; i < V; i++) {
+      if (x[t * V + i]! > best) {
+        best = x[t * V + i]!;
+        ids[t] = i;
       }
     }
-  },
-  wasm({ kernels }, { x, ids }, { T, V }) {
-    kernels.argmax!(x, ids, T, V);
-  },
-  webgpu(gpu, { x, ids }, { T, V }) {
-    gpu.dispatch(kernel, [x, ids], [T, V], [T], { THREADS: rowThreads(gpu, 256) });
-  },
-});
+  }
+};
+
+const wasm: WasmBinding<typeof definition> = ({ kernels }, { x, ids }, { T, V }) => {
+  kernels.argmax(x, ids, T, V);
+};
+
+const webgpu: GpuBinding<typeof definition> = (gpu, { x, ids }, { T, V }) => {
+  gpu.dispatch(kernel, [x, ids], { T, V }, [T]);
+};
+
+/** The index of the largest value of every row; equal values: the lowest index; NaN never wins. x [T, V], ids [T]. */
+export const argmax: Required<Op<typeof definition>> = { definition, reference, wasm, webgpu };
+export const argmaxOnWasm: Op<typeof definition> = { definition, wasm };
+export const argmaxOnWebGpu: Op<typeof definition> = { definition, webgpu };

@@ -1,35 +1,25 @@
-import inPlaceCode from '../../kernels/compact-kv.in-place.wgsl';
-import code from '../../kernels/compact-kv.wgsl';
-import { defineOp, inout, optional, orF16, output, rowList } from '../backend/op.ts';
-import type { GpuKernel } from '../backend/webgpu/binding.ts';
+import inPlace from '../../kernels/compact-kv.in-place.wgsl';
+import outOfPlace from '../../kernels/compact-kv.wgsl';
+import type { Op } from '../backend/bound-op.ts';
+import { defineOp, inout, optional, orF16, output, type ReferenceBinding, rowList } from '../backend/op.ts';
+import type { WasmBinding } from '../backend/wasm/binding.ts';
+import type { GpuBinding } from '../backend/webgpu/binding.ts';
+import { prefixed } from '../backend/webgpu/kernel.ts';
 import { elementGroups } from '../backend/webgpu/threads.ts';
 
 /** Rows of an invocation of compact-kv.wgsl. */
 const ROWS = 4;
 /** Kernels that move words, and vec4 of them, 16 bytes at a time. */
-const KERNELS = {
-  words: kernelsOf('u32'),
-  vectors: kernelsOf('vec4<u32>'),
-} as const;
-function kernelsOf(item: string): Record<'outOfPlace' | 'inPlace', GpuKernel> {
-  const alias = `alias Item = ${item};\n`;
-  return {
-    outOfPlace: { name: `compact-kv ${item}`, code: alias + code },
-    inPlace: { name: `compact-kv.in-place ${item}`, code: alias + inPlaceCode },
-  };
-}
+const WORD = 'alias Item = u32;';
+const VECTOR = 'alias Item = vec4<u32>;';
+const words = /* @__PURE__ */ prefixed(outOfPlace, WORD, 'u32');
+const vectors = /* @__PURE__ */ prefixed(outOfPlace, VECTOR, 'vec4<u32>');
+const wordsInPlace = /* @__PURE__ */ prefixed(inPlace, WORD, 'u32');
+const vectorsInPlace = /* @__PURE__ */ prefixed(inPlace, VECTOR, 'vec4<u32>');
 
-/**
- * Keeps the listed rows of keys and values and drops the others: row keep[i] becomes row i. Keys are moved as they are,
- * with the rotation of their original position.
- *
- * k, v [A, S, W] with the row axis in the middle, so both cache layouts fit as a view: [S, Hkv * dh] is [1, S, Hkv * dh] and
- * [B, Hkv, S, dh] is [B * Hkv, S, dh]. With kOut, vOut [A, U, W], U >= R, rows are copied there and k, v stay as they
- * are; without them rows move in place, the extents stay, and rows from R on have undefined contents. All are f32 or all f16.
- */
-export const compactKv = defineOp()({
+const definition = /* @__PURE__ */ defineOp()({
   name: 'compact_kv',
-  attrs: [],
+  attrs: {},
   io: {
     k: orF16(inout('A', 'S', 'W')),
     v: orF16(inout('A', 'S', 'W')),
@@ -42,35 +32,48 @@ export const compactKv = defineOp()({
     if (io.kOut && dims.U < dims.R) fail('kOut', `${dims.U} rows`, `at least the ${dims.R} kept rows`);
   },
   cost: ({ A, R, W, E }) => ({ flops: 0, bytes: 4 * E * A * R * W }),
-  reference({ k, v, keep, kOut = k, vOut = v }, { A, S, W, R, U = S }) {
-    for (const [from, to] of [
-      [k, kOut],
-      [v, vOut],
-    ] as const) {
-      for (let a = 0; a < A; a++) {
-        for (let i = 0; i < R; i++) {
-          const source = (a * S + keep[i]!) * W;
-          to.set(from.subarray(source, source + W), (a * U + i) * W); // keep[i] >= i: a row is read before it is overwritten
-        }
+});
+
+const reference: ReferenceBinding<typeof definition> = ({ k, v, keep, kOut = k, vOut = v }, { A, S, W, R, U = S }) => {
+  for (const [from, to] of [
+    [k, kOut],
+    [v, vOut],
+  ] as const) {
+    for (let a = 0; a < A; a++) {
+      for (let i = 0; i < R; i++) {
+        const source = (a * S + keep[i]!) * W;
+        to.set(from.subarray(source, source + W), (a * U + i) * W); // keep[i] >= i: a row is read before it is overwritten
       }
     }
-  },
-  // The kernels move 32-bit words: a number each, or two.
-  wasm({ kernels }, { k, v, keep, kOut, vOut }, { A, S, W, R, U = S, E }) {
-    const width = (W * E) / 4;
-    kernels.compact_kv!(k, kOut || k, keep, A, S, U, width, R);
-    kernels.compact_kv!(v, vOut || v, keep, A, S, U, width, R);
-  },
-  webgpu(gpu, { k, v, keep, kOut, vOut }, { A, S, W, R, U, E }) {
-    const words = (W * E) / 4;
-    const { outOfPlace, inPlace } = words % 4 ? KERNELS.words : KERNELS.vectors;
-    const width = words % 4 ? words : words / 4;
-    if (kOut) {
-      const blocks = Math.ceil(R / ROWS);
-      const items = A * blocks * width;
-      gpu.dispatch(outOfPlace, [k, v, keep, kOut, vOut], [items, blocks, R, width, S, U], elementGroups(items));
-    } else if (R > 0) {
-      gpu.dispatch(inPlace, [k, v, keep], [A * width, R, width, S], elementGroups(A * width));
-    }
-  },
-});
+  }
+};
+
+// The kernels move 32-bit words: a number each, or two.
+const wasm: WasmBinding<typeof definition> = ({ kernels }, { k, v, keep, kOut, vOut }, { A, S, W, R, U = S, E }) => {
+  const width = (W * E) / 4;
+  kernels.compact_kv(k, kOut || k, keep, A, S, U, width, R);
+  kernels.compact_kv(v, vOut || v, keep, A, S, U, width, R);
+};
+
+const webgpu: GpuBinding<typeof definition> = (gpu, { k, v, keep, kOut, vOut }, { A, S, W, R, U, E }) => {
+  const rowWords = (W * E) / 4;
+  const width = rowWords % 4 ? rowWords : rowWords / 4;
+  if (kOut) {
+    const workgroups = elementGroups(A * Math.ceil(R / ROWS) * width);
+    gpu.dispatch(rowWords % 4 ? words : vectors, [k, v, keep, kOut, vOut], { A, S, R, U, width }, workgroups);
+  } else if (R > 0) {
+    gpu.dispatch(rowWords % 4 ? wordsInPlace : vectorsInPlace, [k, v, keep], { A, S, R, width }, elementGroups(A * width));
+  }
+};
+
+/**
+ * Keeps the listed rows of keys and values and drops the others: row keep[i] becomes row i. Keys are moved as they are,
+ * with the rotation of their original position.
+ *
+ * k, v [A, S, W] with the row axis in the middle, so both cache layouts fit as a view: [S, Hkv * dh] is [1, S, Hkv * dh] and
+ * [B, Hkv, S, dh] is [B * Hkv, S, dh]. With kOut, vOut [A, U, W], U >= R, rows are copied there and k, v stay as they
+ * are; without them rows move in place, the extents stay, and rows from R on have undefined contents. All are f32 or all f16.
+ */
+export const compactKv: Required<Op<typeof definition>> = { definition, reference, wasm, webgpu };
+export const compactKvOnWasm: Op<typeof definition> = { definition, wasm };
+export const compactKvOnWebGpu: Op<typeof definition> = { definition, webgpu };

@@ -1,32 +1,38 @@
-import code from '../../kernels/embedding.wgsl';
-import { defineOp, idList, input, output } from '../backend/op.ts';
-import type { GpuKernel } from '../backend/webgpu/binding.ts';
-import { elementGroups } from '../backend/webgpu/threads.ts';
-
-const kernel: GpuKernel = { name: 'embedding', code };
+import type { Op } from '../backend/bound-op.ts';
+import * as field from '../backend/fields.ts';
+import { defineOp, idList, input, output, type ReferenceBinding } from '../backend/op.ts';
+import type { WasmBinding } from '../backend/wasm/binding.ts';
+import type { GpuBinding } from '../backend/webgpu/binding.ts';
+import { moveRows } from '../backend/webgpu/move-rows.ts';
 
 export interface EmbeddingAttrs {
   /** Row of y for the first id. Rows of y outside [at, at + n) keep their value. Default 0. */
   at?: number;
 }
 
-/** `y[at + i] = table[ids[i]]`: embedding lookup, and the gather of any rows into a sequence. table [V, D], ids [n], y [U, D]. */
-export const embedding = defineOp<EmbeddingAttrs>()({
+const definition = /* @__PURE__ */ defineOp<EmbeddingAttrs>()({
   name: 'embedding',
-  attrs: ['at'],
+  attrs: { at: field.optional(field.integer({ min: 0 })) },
   io: { table: input('V', 'D'), ids: idList('n', 'V'), y: output('U', 'D') },
   check({ dims, attrs: { at = 0 }, fail }) {
-    if (!Number.isInteger(at) || at < 0 || at + dims.n > dims.U)
-      fail('at', at, `an integer from 0 to ${dims.U - dims.n}: ${dims.n} rows must fit into ${dims.U}`);
+    if (at + dims.n > dims.U) fail('at', at, `at most ${dims.U - dims.n}: ${dims.n} rows must fit into ${dims.U}`);
   },
   cost: ({ n, D }) => ({ flops: 0, bytes: 4 * 2 * n * D }),
-  reference({ table, ids, y }, { n, D }, { at = 0 }) {
-    for (let i = 0; i < n; i++) y.set(table.subarray(ids[i]! * D, (ids[i]! + 1) * D), (at + i) * D);
-  },
-  wasm({ kernels }, { table, ids, y }, { n, D }, { at = 0 }) {
-    kernels.embedding!(table, ids, y + 4 * at * D, n, D);
-  },
-  webgpu(gpu, { table, ids, y }, { n, D }, { at = 0 }) {
-    gpu.dispatch(kernel, [table, ids, y], [n * D, D, at], elementGroups(n * D));
-  },
 });
+
+const reference: ReferenceBinding<typeof definition> = ({ table, ids, y }, { n, D }, { at = 0 }) => {
+  for (let i = 0; i < n; i++) y.set(table.subarray(ids[i]! * D, (ids[i]! + 1) * D), (at + i) * D);
+};
+
+const wasm: WasmBinding<typeof definition> = ({ kernels }, { table, ids, y }, { n, D }, { at = 0 }) => {
+  kernels.move_rows(table, y + 4 * at * D, ids, n, 4 * D);
+};
+
+const webgpu: GpuBinding<typeof definition> = (gpu, { table, ids, y }, { n, D }, { at = 0 }) => {
+  moveRows(gpu, { from: table, to: y, rows: n, width: D, list: ids, firstTo: at * D });
+};
+
+/** `y[at + i] = table[ids[i]]`: embedding lookup. table [V, D], ids [n] in any order, y [U, D]. */
+export const embedding: Required<Op<typeof definition>> = { definition, reference, wasm, webgpu };
+export const embeddingOnWasm: Op<typeof definition> = { definition, wasm };
+export const embeddingOnWebGpu: Op<typeof definition> = { definition, webgpu };

@@ -1,9 +1,13 @@
-import { defineOp, input, optional, output, rowList, weight } from '../backend/op.ts';
+import type { Op } from '../backend/bound-op.ts';
+import * as field from '../backend/fields.ts';
+import { defineOp, input, optional, output, type ReferenceBinding, rowList, weight } from '../backend/op.ts';
+import type { WasmBinding } from '../backend/wasm/binding.ts';
+import type { GpuBinding } from '../backend/webgpu/binding.ts';
 import { packRows, product, productScratch, rowBlocks } from './product/wasm.ts';
 import { product as gpuProduct, wholeQuads } from './product/webgpu.ts';
-import { ACTIVATIONS, type Activation, activate, activationCode } from './activation.ts';
+import { ACTIVATION, type Activation, activate, activationCode } from './activation.ts';
 import { dot } from './dot.ts';
-import { checkEps, normalize } from './rms-norm.ts';
+import { normalize } from './norm.ts';
 
 export interface LinearAttrs {
   /** Applied to the product plus bias. Default 'none'. */
@@ -14,15 +18,13 @@ export interface LinearAttrs {
   eps?: number;
 }
 
-/**
- * `y[outRows[i]] = act(n W^T + bias)`, or `+=` with `accumulate`, where n is x[rows[i]], with `normWeight` its RMSNorm.
- * x [T, K], W [N, K], bias [N], normWeight [K], y [U, N].
- * Without `rows` every row of x is used; without `outRows` row i of the result is row i of y. Rows of y that are not
- * listed keep their value to the bit.
- */
-export const linear = defineOp<LinearAttrs>()({
+const definition = /* @__PURE__ */ defineOp<LinearAttrs>()({
   name: 'linear',
-  attrs: ['activation', 'accumulate', 'eps'],
+  attrs: {
+    activation: field.optional(ACTIVATION),
+    accumulate: field.optional(field.boolean),
+    eps: field.optional(field.f32({ min: 0 })),
+  },
   io: {
     x: input('T', 'K'),
     normWeight: optional(input('K')),
@@ -32,62 +34,73 @@ export const linear = defineOp<LinearAttrs>()({
     outRows: optional(rowList('O', 'U')),
     y: output('U', 'N'),
   },
-  check({ dims, attrs, fail }) {
-    checkActivation(attrs.activation ?? 'none', fail);
-    checkEps(attrs.eps ?? 0, fail);
+  check({ dims, fail }) {
     const count = dims.R ?? dims.T;
     if (dims.O !== undefined && dims.O !== count) fail('outRows', `${dims.O} rows`, `${count} rows, one for each result row`);
     if (dims.O === undefined && dims.U !== count)
       fail('y', `[${dims.U}, ${dims.N}]`, `[${count}, ${dims.N}], one row for each row of x that is used`);
   },
   cost: ({ T, R = T, K, N }) => ({ flops: 2 * R * K * N, bytes: 4 * (R * K + N * K + R * N) }),
-  reference({ x, normWeight, weight, bias, rows, outRows, y }, { T, R = T, K, N }, { activation = 'none', accumulate = false, eps = 0 }) {
-    const [matrix] = weight;
-    const normed = new Float64Array(K);
-    for (let i = 0; i < R; i++) {
-      const from = (rows ? rows[i]! : i) * K;
-      if (normWeight) normalize(normed, x.subarray(from, from + K), 'rms', eps, normWeight);
-      const to = (outRows ? outRows[i]! : i) * N;
-      for (let n = 0; n < N; n++) {
-        const value = activate(
-          activation,
-          (bias ? bias[n]! : 0) + (normWeight ? dot(normed, 0, matrix!, n * K, K) : dot(x, from, matrix!, n * K, K)),
-        );
-        y[to + n] = accumulate ? y[to + n]! + value : value;
-      }
-    }
-  },
-  wasm(wasm, io, { T, R = T, K, N }, { activation = 'none', accumulate = false, eps = 0 }) {
-    const { weight } = io;
-    const norm = io.normWeight ? { kind: 'rms' as const, eps, weight: io.normWeight, bias: 0 } : undefined;
-    const scratch = productScratch(wasm, weight, R, K);
-    for (const { first, count } of rowBlocks(R)) {
-      const x = io.rows ? io.x : io.x + first * K * 4;
-      packRows(wasm, { ...scratch, weight, x, list: io.rows && io.rows + first * 4, count, K, norm });
-      product(wasm, {
-        ...scratch,
-        rows: count,
-        K,
-        weight,
-        N,
-        accumulate,
-        rowGate: 0,
-        y: io.outRows ? io.y : io.y + first * N * 4,
-        outRows: io.outRows && io.outRows + first * 4,
-        bias: io.bias,
-        activation: activationCode(activation),
-      });
-    }
-  },
-  webgpu(gpu, io, { T, R = T, K, N }, { activation = 'none', accumulate, eps }) {
-    const whole = wholeQuads(gpu, io.x, io.rows, R, K);
-    const normWeight = io.normWeight && wholeQuads(gpu, io.normWeight, undefined, 1, K).x;
-    const { weight, bias, outRows, y } = io;
-    const options = { normWeight, eps, bias, outRows, accumulate, activation: activationCode(activation) };
-    gpuProduct(gpu, { ...whole, count: R, K, weight, N, y, ...options });
-  },
 });
 
-export function checkActivation(activation: string, fail: (argument: string, got: unknown, expected: string) => never): void {
-  if (!ACTIVATIONS.includes(activation as Activation)) fail('activation', `"${activation}"`, `one of ${ACTIVATIONS.join(', ')}`);
-}
+const reference: ReferenceBinding<typeof definition> = (
+  { x, normWeight, weight, bias, rows, outRows, y },
+  { T, R = T, K, N },
+  { activation = 'none', accumulate = false, eps = 0 },
+) => {
+  const [matrix] = weight;
+  const normed = new Float64Array(K);
+  for (let i = 0; i < R; i++) {
+    const from = (rows ? rows[i]! : i) * K;
+    if (normWeight) normalize(normed, x.subarray(from, from + K), 'rms', eps, normWeight);
+    const to = (outRows ? outRows[i]! : i) * N;
+    for (let n = 0; n < N; n++) {
+      const value = activate(
+        activation,
+        (bias ? bias[n]! : 0) + (normWeight ? dot(normed, 0, matrix!, n * K, K) : dot(x, from, matrix!, n * K, K)),
+      );
+      y[to + n] = accumulate ? y[to + n]! + value : value;
+    }
+  }
+};
+
+const wasm: WasmBinding<typeof definition> = (wasm, io, { T, R = T, K, N }, { activation = 'none', accumulate = false, eps = 0 }) => {
+  const { weight } = io;
+  const norm = io.normWeight ? { kind: 'rms' as const, eps, weight: io.normWeight, bias: 0 } : undefined;
+  const scratch = productScratch(wasm, weight, R, K);
+  for (const { first, count } of rowBlocks(R)) {
+    const x = io.rows ? io.x : io.x + first * K * 4;
+    packRows(wasm, { ...scratch, weight, x, list: io.rows && io.rows + first * 4, count, K, norm });
+    product(wasm, {
+      ...scratch,
+      rows: count,
+      K,
+      weight,
+      N,
+      accumulate,
+      rowGate: 0,
+      y: io.outRows ? io.y : io.y + first * N * 4,
+      outRows: io.outRows && io.outRows + first * 4,
+      bias: io.bias,
+      activation: activationCode(activation),
+    });
+  }
+};
+
+const webgpu: GpuBinding<typeof definition> = (gpu, io, { T, R = T, K, N }, { activation = 'none', accumulate, eps }) => {
+  const whole = wholeQuads(gpu, io.x, io.rows, R, K);
+  const normWeight = io.normWeight && wholeQuads(gpu, io.normWeight, undefined, 1, K).x;
+  const { weight, bias, outRows, y } = io;
+  const options = { normWeight, eps, bias, outRows, accumulate, activation: activationCode(activation) };
+  gpuProduct(gpu, { ...whole, count: R, K, weight, N, y, ...options });
+};
+
+/**
+ * `y[outRows[i]] = act(n W^T + bias)`, or `+=` with `accumulate`, where n is x[rows[i]], with `normWeight` its RMSNorm.
+ * x [T, K], W [N, K], bias [N], normWeight [K], y [U, N].
+ * Without `rows` every row of x is used; without `outRows` row i of the result is row i of y. Rows of y that are not
+ * listed keep their value to the bit.
+ */
+export const linear: Required<Op<typeof definition>> = { definition, reference, wasm, webgpu };
+export const linearOnWasm: Op<typeof definition> = { definition, wasm };
+export const linearOnWebGpu: Op<typeof definition> = { definition, webgpu };

@@ -1,57 +1,63 @@
-import code from '../../kernels/rope.wgsl';
-import { defineOp, inout, input } from '../backend/op.ts';
-import type { GpuKernel } from '../backend/webgpu/binding.ts';
+import kernel from '../../kernels/rope.wgsl';
+import type { Op } from '../backend/bound-op.ts';
+import { invalidArgument } from '../backend/errors.ts';
+import * as field from '../backend/fields.ts';
+import { defineOp, inout, input, type ReferenceBinding } from '../backend/op.ts';
+import type { GpuBinding } from '../backend/webgpu/binding.ts';
 import { elementGroups } from '../backend/webgpu/threads.ts';
-import type { WasmKernels } from '../backend/wasm/binding.ts';
-
-const kernel: GpuKernel = { name: 'rope', code };
+import type { WasmBinding, WasmKernels } from '../backend/wasm/binding.ts';
 
 export interface RopeAttrs {
   /** 'neox' rotates elements (c, c + dh/2) together (Hugging Face Llama), 'interleaved' (2c, 2c + 1). */
   layout: 'neox' | 'interleaved';
 }
 
+const definition = /* @__PURE__ */ defineOp<RopeAttrs>()({
+  name: 'rope',
+  attrs: { layout: field.oneOf('neox', 'interleaved') },
+  io: { x: inout('T', 'H', 'dh'), cos: input('T', 'half'), sin: input('T', 'half') },
+  check({ dims, fail }) {
+    checkRope(dims, fail);
+  },
+  cost: ({ T, H, dh }) => ({ flops: 3 * T * H * dh, bytes: 4 * (2 * T * H * dh + T * dh) }),
+});
+
+const reference: ReferenceBinding<typeof definition> = ({ x, cos, sin }, { T, H, dh }, { layout }) => {
+  for (let t = 0; t < T; t++) for (let h = 0; h < H; h++) rotateHead(x, (t * H + h) * dh, cos, sin, t, dh, layout);
+};
+
+const wasm: WasmBinding<typeof definition> = ({ kernels }, { x, cos, sin }, { T, H, dh }, { layout }) => {
+  wasmRope(kernels, layout)(x, cos, sin, 0, T, H, dh);
+};
+
+const webgpu: GpuBinding<typeof definition> = (gpu, { x, cos, sin }, { T, H, half }, { layout }) => {
+  const [step, partner] = pairsOf(layout, half);
+  const params = { Q: T, H, n: 0, Hkv: 0, half, step, partner, at: 0, hasRows: false };
+  gpu.dispatch(kernel, [x, undefined, cos, sin, undefined, undefined, undefined], params, elementGroups(T * H * half));
+};
+
 /**
  * Rotary position embedding in place. x [T, H, dh]; cos, sin [T, dh/2] from `ropeTables`, so that angles are computed
  * in double precision on every backend. Pair c: (a, b) -> (a cos - b sin, b cos + a sin). (RoFormer, arXiv 2104.09864)
  */
-export const rope = defineOp<RopeAttrs>()({
-  name: 'rope',
-  attrs: ['layout'],
-  io: { x: inout('T', 'H', 'dh'), cos: input('T', 'half'), sin: input('T', 'half') },
-  check({ dims, attrs, fail }) {
-    checkRope(dims, attrs, fail);
-  },
-  cost: ({ T, H, dh }) => ({ flops: 3 * T * H * dh, bytes: 4 * (2 * T * H * dh + T * dh) }),
-  reference({ x, cos, sin }, { T, H, dh }, { layout }) {
-    for (let t = 0; t < T; t++) for (let h = 0; h < H; h++) rotateHead(x, (t * H + h) * dh, cos, sin, t, dh, layout);
-  },
-  wasm({ kernels }, { x, cos, sin }, { T, H, dh }, { layout }) {
-    wasmRope(kernels, layout)(x, cos, sin, 0, T, H, dh);
-  },
-  webgpu(gpu, { x, cos, sin }, { T, H, half }, { layout }) {
-    const pairs = T * H * half;
-    const [step, partner] = pairsOf(layout, half);
-    gpu.dispatch(kernel, [x, cos, sin], [pairs, H, half, step, partner], elementGroups(pairs));
-  },
-});
+export const rope: Required<Op<typeof definition>> = { definition, reference, wasm, webgpu };
+export const ropeOnWasm: Op<typeof definition> = { definition, wasm };
+export const ropeOnWebGpu: Op<typeof definition> = { definition, webgpu };
 
 /** Elements from one pair to the next, and from the first of a pair to the second. */
 export function pairsOf(layout: RopeAttrs['layout'], half: number): readonly [step: number, partner: number] {
   return layout === 'neox' ? [1, half] : [2, 1];
 }
 
-export function wasmRope(kernels: WasmKernels, layout: RopeAttrs['layout']): WasmKernels[string] {
-  return kernels[`rope_${layout}`]!;
+export function wasmRope(kernels: WasmKernels, layout: RopeAttrs['layout']): WasmKernels['rope_neox'] {
+  return kernels[`rope_${layout}`];
 }
 
 export function checkRope(
   { dh, half }: { dh: number; half: number },
-  { layout }: RopeAttrs,
   fail: (argument: string, got: unknown, expected: string) => never,
 ): void {
   if (dh !== 2 * half) fail('cos', `[T, ${half}]`, `[T, dh/2] with dh = ${dh}`);
-  if (layout !== 'neox' && layout !== 'interleaved') fail('layout', `"${layout}"`, 'neox or interleaved');
 }
 
 /** Rotates the head at x[start] by row t of the tables. */
@@ -75,8 +81,16 @@ export function rotateHead(
   }
 }
 
+export const ROPE_TABLES_FIELDS = {
+  positions: field.instance(Uint32Array),
+  headDim: field.integer({ min: 0, max: 65_536 }),
+  theta: field.number({ above: 0 }),
+};
+
 /** Cosines and sines [T, dh/2] of `positions[t] * theta^(-2c/dh)`, computed in double precision and rounded once. */
 export function ropeTables(positions: Uint32Array, headDim: number, theta: number): { cos: Float32Array; sin: Float32Array } {
+  field.checkFields('ropeTables', { positions, headDim, theta }, ROPE_TABLES_FIELDS);
+  if (headDim % 2) throw invalidArgument('ropeTables', 'headDim', String(headDim), 'an even integer');
   const half = headDim / 2;
   const cos = new Float32Array(positions.length * half);
   const sin = new Float32Array(positions.length * half);

@@ -1,6 +1,12 @@
 /** Picks the shapes of the product kernels by timing them on the device. */
-import type { GpuContext, GpuKernel, GpuOperand, GpuWeight, Shapes } from '../../backend/webgpu/binding.ts';
-import { FEW_SHAPES, product, productChoice, productKernels, TILE_SHAPES } from './webgpu.ts';
+import { BACKEND, type Backend } from '../../backend/backend.ts';
+import { SkipVisionError } from '../../backend/errors.ts';
+import * as field from '../../backend/fields.ts';
+import type { GpuBench } from '../../backend/webgpu/bench.ts';
+import type { Constants, GpuOperand, GpuWeight, Shapes } from '../../backend/webgpu/binding.ts';
+import { benchOf } from '../../backend/webgpu/driver.ts';
+import type { GpuKernel } from '../../backend/webgpu/kernel.ts';
+import { product, productChoice, productKernels } from './webgpu.ts';
 
 /** Work per timing: shorter ones say more about the clock. */
 const LEAST_MS = 2;
@@ -17,35 +23,54 @@ const CLASSES = [
 ] as const;
 
 export interface Tuning {
-  /** Constants of the product kernels by the number of rows: up to 8, up to 64, more. Absent: as without tuning. */
+  /** Constants of the product kernels by the number of rows: `few` up to 8, `some` up to 64, `many`. Absent: as without tuning. */
   readonly shapes: Shapes;
   /** A line for every shape that was tried, and for what was not. */
   readonly reasons: readonly string[];
 }
 
-/** What tuning needs of the driver. */
-export interface Bench {
-  readonly features: GpuContext['features'];
-  readonly vendor: GpuContext['vendor'];
-  /** Compiles in the background. */
-  prepare(kernel: GpuKernel, constants: Readonly<Record<string, number>>): Promise<void>;
-  allocate(bytes: number): GpuOperand;
-  free(operand: GpuOperand): void;
-  write(operand: GpuOperand, data: Float32Array): void;
-  /** Records one call with these shapes. */
-  run(shapes: Shapes, work: (gpu: GpuContext) => void): void;
-  read(operand: GpuOperand, bytes: number): Promise<ArrayBuffer>;
+/** What `few` and the others may be instead. All keep to the default limits of WebGPU. */
+export const FEW_SHAPES = /* @__PURE__ */ [64, 128, 256].flatMap((THREADS) => [4, 8, 16].map((QUADS) => ({ QUADS, THREADS })));
+export const TILE_SHAPES = [
+  { TM: 4, NX: 16, NY: 16 },
+  { TM: 4, NX: 8, NY: 8 },
+  { TM: 4, NX: 8, NY: 4 },
+  { TM: 8, NX: 16, NY: 8 },
+  { TM: 8, NX: 8, NY: 8 },
+  { TM: 4, NX: 16, NY: 8 },
+  { TM: 4, NX: 8, NY: 16 },
+];
+
+export const TUNE_WEBGPU_FIELDS = {
+  backend: BACKEND,
+  options: field.optional(field.record<{ budgetMs?: number }>({ budgetMs: field.optional(field.number({ min: 0 })) })),
+};
+
+/**
+ * Times shapes of the matrix product kernels on the device for at most `budgetMs` and takes those that are faster and agree with the
+ * shapes taken before; `backend.description` tells which. Keep the result as `tuning` of a later backend on the same adapter.
+ * Call it before the backend is used, as sums of few rows depend on the shape.
+ */
+export async function tuneWebGpu(backend: Backend, options: { budgetMs?: number } = {}): Promise<Tuning> {
+  field.checkFields('tuneWebGpu', { backend, options }, TUNE_WEBGPU_FIELDS);
+  const bench = benchOf(backend);
+  if (!bench) {
+    const details = { argument: 'backend', got: backend.name, expected: 'webgpu' };
+    throw new SkipVisionError('wrong-backend', `tuneWebGpu: this is a ${backend.name} backend`, details);
+  }
+  await backend.flush();
+  const tuning = await bench.orLost(tune(bench, options.budgetMs ?? 150));
+  bench.keep(tuning.shapes);
+  return tuning;
 }
 
-type Shape = Readonly<Record<string, number>>;
-
 /** Takes no longer than the budget, whatever the device does. */
-export async function tune(bench: Bench, budgetMs: number): Promise<Tuning> {
-  const shapes: Record<string, Shape> = {};
+async function tune(bench: GpuBench, budgetMs: number): Promise<Tuning> {
+  const shapes: Record<string, Constants> = {};
   const reasons: string[] = [];
   using trial = new Trial(bench, budgetMs);
   for (const [name, count] of CLASSES) {
-    const { kernel, constants } = productChoice({ features: bench.features, vendor: bench.vendor, shapes: {} }, count, SIZE);
+    const { kernel, constants } = productChoice({ vendor: bench.vendor, shapes: {} }, count, SIZE);
     const base = await trial.time(name, count, undefined, kernel, constants);
     if (typeof base === 'string') {
       reasons.push(`${name} rows: ${base}`);
@@ -53,8 +78,8 @@ export async function tune(bench: Bench, budgetMs: number): Promise<Tuning> {
     }
     const isFew = name === 'few';
     const candidates = isFew ? FEW_SHAPES : TILE_SHAPES;
-    const compile = (shape: Shape) =>
-      [isFew ? productKernels.few : productKernels.tiled, isFew ? { ROWS: count, ...shape } : shape] as const;
+    const compile = (shape: Constants) =>
+      [isFew ? productKernels().few : productKernels().tiled, isFew ? { ROWS: count, ...shape } : shape] as const;
     for (const shape of candidates) bench.prepare(...compile(shape)).catch(() => {}); // all at once; `time` waits for its own
     let best = base.ms * WORTH;
     for (const shape of candidates) {
@@ -76,7 +101,7 @@ export async function tune(bench: Bench, budgetMs: number): Promise<Tuning> {
 
 /** Products of SIZE inputs and outputs that are timed until the budget is used up. */
 class Trial implements Disposable {
-  readonly #bench: Bench;
+  readonly #bench: GpuBench;
   readonly #late: Promise<'no time left'>;
   readonly #timer: ReturnType<typeof setTimeout>;
   readonly #x: GpuOperand;
@@ -84,7 +109,7 @@ class Trial implements Disposable {
   readonly #weights: GpuOperand;
   #over = false;
 
-  constructor(bench: Bench, budgetMs: number) {
+  constructor(bench: GpuBench, budgetMs: number) {
     this.#bench = bench;
     let end!: (value: 'no time left') => void;
     this.#late = new Promise((resolve) => {
@@ -106,9 +131,9 @@ class Trial implements Disposable {
   async time(
     name: string,
     count: number,
-    shape: Shape | undefined,
+    shape: Constants | undefined,
     kernel: GpuKernel,
-    constants: Shape,
+    constants: Constants,
   ): Promise<{ ms: number; result: Float32Array } | string> {
     const work = async () => {
       try {

@@ -1,5 +1,14 @@
 /** Calls of the matrix product kernels: row blocks that bound the scratch memory, column chunks that bound a call. */
-import { FORM, RAISED, SPECIAL, type ThreadScratch, WIDE, type WasmContext, type WasmWeight } from '../../backend/wasm/binding.ts';
+import {
+  FORM,
+  RAISED,
+  SPECIAL,
+  type ThreadScratch,
+  WIDE,
+  type WasmContext,
+  type WasmKernels,
+  type WasmWeight,
+} from '../../backend/wasm/binding.ts';
 
 /** Packed A holds at most this many rows at a time; a multiple of both groups. More rows mean fewer passes over the weights. */
 const BLOCK_ROWS = 264;
@@ -15,9 +24,6 @@ const CALLS_PER_THREAD = 3;
 /** The same for rows on their way to int8, each number of which takes as long as so many multiply-adds. */
 const PACKS_PER_THREAD = 4;
 const PACK_WORK = 16;
-
-/** The kernels' own scratch: the sums of one tile, or those of a narrow one and an unpacked panel UNPACKED bytes on. */
-export const TILE_BYTES = 384;
 
 export interface RowBlock {
   first: number;
@@ -72,9 +78,9 @@ export interface ProductScratch {
 
 export function productScratch({ kernels, scratch, ownScratch }: WasmContext, weight: WasmWeight, rows: number, K: number): ProductScratch {
   return {
-    tile: ownScratch(TILE_BYTES + kernels.unpacked_bytes!(weight.form, K)),
-    a: scratch(packedBytes(rows, kernels.row_bytes!(weight.form, K))),
-    row: isInteger(weight) ? ownScratch(Math.ceil(K / 32) * 128) : undefined,
+    tile: ownScratch(kernels.matmul_scratch_bytes(weight.form, K)),
+    a: scratch(packedBytes(rows, kernels.row_bytes(weight.form, K))),
+    row: isInteger(weight) ? ownScratch(kernels.pack_rows_i8_scratch_bytes(K)) : undefined,
   };
 }
 
@@ -97,9 +103,9 @@ export function packRows(wasm: WasmContext, rows: RowsOfA): void {
   if (row) {
     packIntegerRows(wasm, rows, row);
   } else if (norm) {
-    kernels.pack_normed_rows_f32!(a, x, list, count, K, group, Number(norm.kind === 'layer'), norm.eps, norm.weight, norm.bias);
+    kernels.pack_normed_rows_f32(a, x, list, count, K, group, Number(norm.kind === 'layer'), norm.eps, norm.weight, norm.bias);
   } else {
-    kernels.pack_rows_f32!(a, x, list, count, K, group);
+    kernels.pack_rows_f32(a, x, list, count, K, group);
   }
 }
 
@@ -107,8 +113,7 @@ export function packRows(wasm: WasmContext, rows: RowsOfA): void {
 function packIntegerRows({ kernels, group, threads, share }: WasmContext, rows: RowsOfA, row: ThreadScratch): void {
   const { weight, a, x, list, count, K, norm, stride = K * 4 } = rows;
   const kind = norm ? 1 + Number(norm.kind === 'layer') : 0;
-  const rest = [kind, norm?.eps ?? 0, norm?.weight ?? 0, norm?.bias ?? 0];
-  const rowBytes = kernels.row_bytes!(weight.form, K);
+  const rowBytes = kernels.row_bytes(weight.form, K);
   const step = threads === 1 ? count : Math.ceil(count / (threads * PACKS_PER_THREAD) / group) * group;
   share({
     kernel: 'pack_rows_i8',
@@ -117,92 +122,89 @@ function packIntegerRows({ kernels, group, threads, share }: WasmContext, rows: 
     own: { ...row, argument: 8 },
     args(call) {
       const first = call * step;
-      const from = list ? [x, stride, list + first * 4] : [x + first * stride, stride, 0];
+      const from = list ? ([x, stride, list + first * 4] as const) : ([x + first * stride, stride, 0] as const);
+      const rest = [kind, norm?.eps ?? 0, norm?.weight ?? 0, norm?.bias ?? 0] as const;
       return [a + first * rowBytes, ...from, Math.min(step, count - first), K, group, weight.form, row.pointer, ...rest];
     },
   });
 }
 
-/** `y[outRows[r]] = or += rowGate[r] * act(A W^T + bias)`; addresses, 0 where absent. See matmul. */
-export interface Product {
+/** What both products take: addresses, 0 where absent. */
+interface Operands {
   tile: ThreadScratch;
   a: number;
-  /** Columns of packed f32 A where there are more than K. */
-  aColumns?: number;
   rows: number;
   K: number;
   weight: WasmWeight;
+  activation: number;
+}
+
+/** `y[outRows[r]] = or += rowGate[r] * act(A W^T + bias)`. See matmul. */
+export interface Product extends Operands {
+  /** Columns of packed f32 A where there are more than K. */
+  aColumns?: number;
   N: number;
   y: number;
   outRows: number;
   bias: number;
-  activation: number;
   accumulate: boolean;
   rowGate: number;
 }
 
 export function product(wasm: WasmContext, p: Product): void {
-  const { kernels, group, share } = wasm;
-  const { pointer, form } = p.weight;
-  const aStride = kernels.row_bytes!(form, p.aColumns ?? p.K) * group;
-  const panel = kernels.panel_bytes!(form, p.K);
-  const starts = callStarts(wasm, p.rows, p.K, p.N);
-  share({
-    kernel: 'matmul',
-    calls: starts.length - 1,
-    work: p.rows * p.K * p.N,
-    own: { ...p.tile, argument: 1 },
-    args(call) {
-      const n = starts[call]!;
-      const columns = starts[call + 1]! - n;
-      const weight = pointer + (n / 8) * panel;
-      const to = [p.y + n * 4, p.N * 4, p.outRows, p.bias && p.bias + n * 4, p.activation, Number(p.accumulate), p.rowGate];
-      return [formArgument(wasm, p.weight), p.tile.pointer, p.a, aStride, p.rows, group, p.K, weight, columns, ...to];
-    },
+  shareColumns<'matmul'>(wasm, 'matmul', p, p.aColumns ?? p.K, p.N, (n) => {
+    return [p.y + n * 4, p.N * 4, p.outRows, p.bias && p.bias + n * 4, p.activation, Number(p.accumulate), p.rowGate];
   });
 }
 
 /** `out = act(gate) * up` or `act(up)`: packed f32 A of `innerColumns(M)` columns, or rows of them. See matmul_inner. */
-export interface InnerProduct {
-  tile: ThreadScratch;
-  a: number;
-  rows: number;
-  K: number;
-  weight: WasmWeight;
+export interface InnerProduct extends Operands {
   M: number;
   out: number;
   rowMajor: boolean;
   gateBias: number;
   upBias: number;
-  activation: number;
 }
 
 export function innerProduct(wasm: WasmContext, p: InnerProduct): void {
-  const { kernels, group, share } = wasm;
-  const { pointer, parts, form } = p.weight;
-  const aStride = kernels.row_bytes!(form, p.K) * group;
-  const panel = kernels.panel_bytes!(form, p.K);
-  const outStride = innerColumns(p.M) * 4 * (p.rowMajor ? 1 : group);
-  const lanes = Math.ceil((p.M * parts) / 8) * 8;
-  const starts = callStarts(wasm, p.rows, p.K, lanes);
-  share({
-    kernel: 'matmul_inner',
-    calls: starts.length - 1,
-    work: p.rows * p.K * lanes,
-    own: { ...p.tile, argument: 1 },
-    args(call) {
-      const n = starts[call]!;
-      const columns = starts[call + 1]! - n;
-      const weight = pointer + (n / 8) * panel;
-      const to = [n / parts, p.M, parts - 1, p.out, outStride, Number(p.rowMajor), p.gateBias, p.upBias, p.activation];
-      return [formArgument(wasm, p.weight), p.tile.pointer, p.a, aStride, p.rows, group, p.K, weight, columns, ...to];
-    },
+  const { parts } = p.weight;
+  const outStride = innerColumns(p.M) * 4 * (p.rowMajor ? 1 : wasm.group);
+  shareColumns<'matmul_inner'>(wasm, 'matmul_inner', p, p.K, Math.ceil((p.M * parts) / 8) * 8, (n) => {
+    return [n / parts, p.M, parts - 1, p.out, outStride, Number(p.rowMajor), p.gateBias, p.upBias, p.activation];
   });
 }
 
-function formArgument({ wide }: WasmContext, { form, special, raised }: WasmWeight): number {
-  if (wide && form === FORM.f32) return form + WIDE;
-  return form + (special ? SPECIAL : 0) + (raised << RAISED);
+type ProductKernel = 'matmul' | 'matmul_inner';
+/** Arguments of a kernel behind those that both have. */
+type Rest<Kernel extends ProductKernel> = Parameters<WasmKernels[Kernel]> extends [...Nine, ...infer R] ? R : never;
+type Nine = [form: number, c: number, a: number, aStride: number, rows: number, group: number, K: number, b: number, N: number];
+
+/** Shares the `lanes` of a product; `rest` gives the last arguments of the call whose first lane is n. */
+function shareColumns<Kernel extends ProductKernel>(
+  wasm: WasmContext,
+  kernel: Kernel,
+  { tile, a, rows, K, weight }: Operands,
+  aColumns: number,
+  lanes: number,
+  rest: (n: number) => Rest<Kernel>,
+): void {
+  const { kernels, group, wide } = wasm;
+  const { pointer, form, special, raised } = weight;
+  const aStride = kernels.row_bytes(form, aColumns) * group;
+  const panel = kernels.panel_bytes(form, K);
+  const formArgument = wide && form === FORM.f32 ? form + WIDE : form + (special ? SPECIAL : 0) + (raised << RAISED);
+  const starts = callStarts(wasm, rows, K, lanes);
+  wasm.share({
+    kernel,
+    calls: starts.length - 1,
+    work: rows * K * lanes,
+    own: { ...tile, argument: 1 },
+    args(call) {
+      const n = starts[call]!;
+      const nine: Nine = [formArgument, tile.pointer, a, aStride, rows, group, K, pointer + (n / 8) * panel, starts[call + 1]! - n];
+      return [...nine, ...rest(n)] as unknown as Parameters<WasmKernels[Kernel]>;
+    },
+  });
 }
 
 /** The inner product is written four columns at a time. */

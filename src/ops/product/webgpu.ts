@@ -1,77 +1,51 @@
 /** Calls of the matrix product kernels: which kernel, which tile, one dispatch per weight slice. */
-import activationCode from '../../../kernels/activation.wgsl';
-import innerCode from '../../../kernels/gathered-ffn.wgsl';
-import innerChannelCode from '../../../kernels/gathered-ffn.inner.wgsl';
-import innerDirectCode from '../../../kernels/gathered-ffn.direct.wgsl';
-import innerFewRowsCode from '../../../kernels/gathered-ffn.few-rows.wgsl';
-import innerIntegersCode from '../../../kernels/gathered-ffn.integers.wgsl';
-import int8Code from '../../../kernels/int8.wgsl';
-import int8TileCode from '../../../kernels/int8.tile.wgsl';
-import linearCode from '../../../kernels/linear.wgsl';
-import directCode from '../../../kernels/linear.direct.wgsl';
-import aloneLanesCode from '../../../kernels/lanes.alone.wgsl';
-import subgroupLanesCode from '../../../kernels/lanes.subgroups.wgsl';
-import fewRowsCode from '../../../kernels/linear.few-rows.wgsl';
-import integersCode from '../../../kernels/linear.integers.wgsl';
-import padCode from '../../../kernels/linear.pad.wgsl';
-import quantizeCode from '../../../kernels/linear.quantize.wgsl';
-import rowStatsCode from '../../../kernels/row-stats.wgsl';
-import f16Code from '../../../kernels/weight.f16.wgsl';
-import f32Code from '../../../kernels/weight.f32.wgsl';
-import fourCode from '../../../kernels/weight.four.wgsl';
-import q4Code from '../../../kernels/weight.q4.wgsl';
-import q8Code from '../../../kernels/weight.q8.wgsl';
+import gatheredFfn from '../../../kernels/gathered-ffn.wgsl';
+import gatheredFfnIntegers from '../../../kernels/gathered-ffn.integers.wgsl';
+import linear from '../../../kernels/linear.wgsl';
+import linearIntegers from '../../../kernels/linear.integers.wgsl';
+import pad from '../../../kernels/linear.pad.wgsl';
+import quantize from '../../../kernels/linear.quantize.wgsl';
+import fewRows from '../../../kernels/product.few-rows.wgsl';
+import tiles from '../../../kernels/product.tiles.wgsl';
+import weightF16 from '../../../kernels/weight.f16.wgsl';
+import weightF32 from '../../../kernels/weight.f32.wgsl';
+import weightQ4 from '../../../kernels/weight.q4.wgsl';
+import weightQ8 from '../../../kernels/weight.q8.wgsl';
 import { BLOCK, blocksOf } from '../../backend/quantize.ts';
 import { WEIGHT_DTYPES, type WeightDType } from '../../backend/weight.ts';
-import { f32, type GpuContext, type GpuKernel, type GpuOperand, type GpuWeight } from '../../backend/webgpu/binding.ts';
-import { roundUp, WEIGHT_COLUMNS, WEIGHT_DEPTH } from '../../backend/webgpu/pack.ts';
+import type { Constants, GpuContext, GpuOperand, GpuWeight } from '../../backend/webgpu/binding.ts';
+import { type GpuKernel, prefixed } from '../../backend/webgpu/kernel.ts';
+import { roundUp } from '../../backend/webgpu/pack.ts';
+import { elementGroups } from '../../backend/webgpu/threads.ts';
 
-/** How a kernel reads its weight: put in front of it. */
-const READING: Readonly<Record<WeightDType, string>> = {
-  f32: f32Code + fourCode,
-  f16: f16Code + fourCode,
-  q8: q8Code,
-  q4: q4Code,
-};
+/** One kernel for each dtype of the weight. */
+type Kernels<P extends string> = Readonly<Record<WeightDType, GpuKernel<P>>>;
 
-/** One kernel for each dtype of the weight. `head` comes first, as what it enables must. */
-type Kernels = Readonly<Record<WeightDType, GpuKernel>>;
-function kernelsOf(name: string, code: string, head = ''): Kernels {
-  const kernels = WEIGHT_DTYPES.map((dtype) => [dtype, { name: `${name} ${dtype}`, code: head + activationCode + READING[dtype] + code }]);
-  return Object.fromEntries(kernels) as Kernels;
+/** The kernels of a product: by tiles, for few rows, and by tiles of int8 rows. */
+interface Family<P extends string> {
+  tiles: Kernels<P>;
+  few: Kernels<P>;
+  integers: Kernels<P>;
 }
 
-/** The kernels of a product: by tiles, on software adapters in their place, for few rows, and by tiles of int8 rows. */
-interface Family {
-  tiles: Kernels;
-  direct: Kernels;
-  /** The direct kernels of adapters with subgroups. */
-  directSubgroups: Kernels;
-  few: Kernels;
-  integers: Kernels;
+/** `end` says what becomes of the sums. */
+function familyOf<P extends string>(end: GpuKernel<P>, integers: GpuKernel<P>): Family<P> {
+  const reading = { f32: weightF32, f16: weightF16, q8: weightQ8, q4: weightQ4 };
+  const kernels = (kernel: GpuKernel<P>) =>
+    Object.fromEntries(WEIGHT_DTYPES.map((dtype) => [dtype, prefixed(kernel, reading[dtype], dtype)])) as Kernels<P>;
+  return {
+    tiles: kernels({ name: end.name, pieces: [end, tiles] }),
+    few: kernels({ name: `${end.name}.few-rows`, pieces: [end, fewRows] }),
+    integers: kernels(integers),
+  };
 }
-const LINEAR: Family = {
-  tiles: kernelsOf('linear', linearCode),
-  direct: kernelsOf('linear.direct', aloneLanesCode + directCode),
-  directSubgroups: kernelsOf('linear.direct subgroups', directCode, subgroupLanesCode),
-  few: kernelsOf('linear.few-rows', fewRowsCode),
-  integers: kernelsOf('linear.integers', int8TileCode + integersCode),
-};
-const INNER: Family = {
-  tiles: kernelsOf('gathered-ffn', innerChannelCode + innerCode),
-  direct: kernelsOf('gathered-ffn.direct', aloneLanesCode + innerChannelCode + innerDirectCode),
-  directSubgroups: kernelsOf('gathered-ffn.direct subgroups', innerChannelCode + innerDirectCode, subgroupLanesCode),
-  few: kernelsOf('gathered-ffn.few-rows', innerChannelCode + innerFewRowsCode),
-  integers: kernelsOf('gathered-ffn.integers', int8TileCode + int8Code + innerChannelCode + innerIntegersCode),
-};
-const pad: GpuKernel = { name: 'linear.pad', code: padCode };
-const quantize: GpuKernel = { name: 'linear.quantize', code: rowStatsCode + int8Code + quantizeCode };
+const LINEAR = /* @__PURE__ */ familyOf(linear, linearIntegers);
+const INNER = /* @__PURE__ */ familyOf(gatheredFfn, gatheredFfnIntegers);
 
 /** Up to this many rows the product is bound by reading the weights. */
 const FEW_ROWS = 8;
 /** Workgroups that keep an adapter busy: smaller tiles are taken until there are as many. A guess, not measured on GPUs. */
 const BUSY = 128;
-const BUSY_SOFTWARE = 4;
 /** The tile of a workgroup: NX threads across, a vec4 of columns each, and NY down, TM rows each (4 or 8). */
 type Tile = Readonly<Record<'TM' | 'NX' | 'NY', number>>;
 /** Largest first: 64 x 64, 32 x 32, 32 x 16 results. */
@@ -92,17 +66,14 @@ const TILES_BY_VENDOR: Readonly<Record<string, readonly Tile[]>> = {
   4318: WIDE_TILES,
   4098: WIDE_TILES,
 };
-/** vec4 of columns of a workgroup of the direct kernels, its rows, and their most rows. */
-const DIRECT_QUADS = 16;
-const DIRECT_TM = 16;
-const DIRECT_MOST = DIRECT_TM * 65535;
-/** Accumulators of the few-rows kernels. Each number is a pipeline of its own, so not every one is worth having. */
-const ROWS_AT_ONCE = [1, 4, 8] as const;
+/**
+ * Constants of the few-rows kernels, of which the first that fits is taken: ROWS accumulators, each number a pipeline of its own, so that not
+ * every one is worth having; QUADS vec4 of columns to a workgroup, the most that leave an adapter busy.
+ */
+const FEW = /* @__PURE__ */ [1, 4, 8].flatMap((ROWS) => [16, 8, 4].map((QUADS) => ({ ROWS, QUADS })));
 
-/** What tuning may take instead: see `choose`. All keep to the default limits of WebGPU. */
-export const productKernels = { tiled: LINEAR.tiles.f32, few: LINEAR.few.f32 } as const;
-export const FEW_SHAPES = [64, 128, 256].flatMap((THREADS) => [4, 8, 16].map((QUADS) => ({ QUADS, THREADS })));
-export const TILE_SHAPES = [...TILES, WIDE_TILES[0]!, { TM: 8, NX: 8, NY: 8 }, { TM: 4, NX: 16, NY: 8 }, { TM: 4, NX: 8, NY: 16 }];
+/** What tuning tries other shapes of. */
+export const productKernels = () => ({ tiled: LINEAR.tiles.f32, few: LINEAR.few.f32 });
 /** Up to this many rows there are few tiles to spread over the device. */
 const SOME_ROWS = 64;
 
@@ -121,7 +92,7 @@ export function wholeQuads(
   if (K % 4 === 0) return { x, rows };
   const quads = quadsOf(K);
   const copy = gpu.scratch(count * quads * 16);
-  gpu.dispatch(pad, [x, rows, copy], [count, K, quads, rows ? 1 : 0], [Math.ceil((count * quads) / 64)]);
+  gpu.dispatch(pad, [x, rows, copy], { R: count, K, hasRows: !!rows }, elementGroups(count * quads));
   return { x: copy, rows: undefined };
 }
 
@@ -168,8 +139,8 @@ export interface Norm {
 
 export function quantizeRows(gpu: GpuContext, { x, count, K, rows, start = 0 }: Rows, norm?: Norm): IntegerRows {
   const made = integerRows(gpu, count, K);
-  const flags = (rows ? 1 : 0) + (norm ? 2 : 0) + (norm?.bias ? 4 : 0);
-  const params = [count, K, quadsOf(K), start, norm?.kind === 'layer' ? 1 : 0, f32(norm?.eps ?? 0), flags];
+  const flags = { hasRows: !!rows, hasNorm: !!norm, hasNormBias: !!norm?.bias, layer: norm?.kind === 'layer' };
+  const params = { R: count, D: K, start, ...flags, eps: norm?.eps ?? 0 };
   gpu.dispatch(quantize, [x, rows, norm?.weight, norm?.bias, made.codes, made.scales], params, [count]);
   return made;
 }
@@ -201,7 +172,8 @@ export interface Product {
 }
 
 export function product(gpu: GpuContext, call: Product): void {
-  const { count, K, weight, N, y, rows, bias, outRows, rowGate, accumulate, activation = 0, rowOffset = 0, start = 0, eps = 0 } = call;
+  const { count, K, weight, N, y, rows, bias, outRows, rowGate, accumulate = false } = call;
+  const { activation = 0, rowOffset = 0, start = 0, eps = 0 } = call;
   if (count === 0) return;
   let { x } = call;
   let normWeight = K ? call.normWeight : undefined;
@@ -209,28 +181,27 @@ export function product(gpu: GpuContext, call: Product): void {
     x = quantizeRows(gpu, { x, count, K, rows, start: rows && start }, normWeight && { kind: 'rms', eps, weight: normWeight });
     normWeight = undefined;
   }
-  const flags = (rows ? 1 : 0) + (bias ? 2 : 0) + (outRows ? 4 : 0) + (rowGate ? 8 : 0) + (accumulate ? 16 : 0) + (normWeight ? 32 : 0);
-  for (const slice of weight.slices) {
-    const pitch = pitchOf(slice.count);
-    const params = [
-      count,
-      'codes' in x ? blocksOf(K) : quadsOf(K),
-      Math.ceil(K / WEIGHT_DEPTH),
-      slice.count,
-      slice.first,
+  const from = 'codes' in x ? [x.codes, x.scales] : [x, rows, normWeight];
+  for (const { operand, first, count: columns } of weight.slices) {
+    const params = {
+      R: count,
+      K,
       N,
-      pitch,
-      rowOffset,
-      flags,
-      activation,
+      first,
+      count: columns,
       start,
-      f32(K),
-      f32(eps),
-    ];
-    const ends = [slice.operand, bias, outRows, rowGate];
-    const operands = 'codes' in x ? [x.codes, x.scales, ...ends, y] : [x, rows, ...ends, normWeight, y];
-    const { kernel, workgroups, constants } = choose(gpu, LINEAR, 'codes' in x, weight, count, quadsOf(slice.count), !!normWeight);
-    gpu.dispatch(kernel, operands, params, workgroups, constants);
+      firstRow: rowOffset,
+      activation,
+      hasRows: !!rows,
+      hasBias: !!bias,
+      hasOutRows: !!outRows,
+      hasRowGate: !!rowGate,
+      accumulate,
+      rms: !!normWeight,
+      eps,
+    };
+    const { kernel, workgroups, constants } = choose(gpu, LINEAR, 'codes' in x, weight, count, quadsOf(columns));
+    gpu.dispatch(kernel, [operand, bias, outRows, rowGate, y, ...from], params, workgroups, constants);
   }
 }
 
@@ -260,70 +231,67 @@ export interface InnerProduct {
 }
 
 export function innerProduct(gpu: GpuContext, call: InnerProduct): void {
-  const { x, count, K, weight, M, h, activation, rows, stats, normWeight, normBias, gateBias, upBias, start } = call;
+  const { x, count, K, weight, M, h, activation, rows, stats, normWeight, normBias, gateBias, upBias, start, eps } = call;
   const integers = 'codes' in x;
-  const unitsOf = integers ? blocksOf : quadsOf;
-  const rms = K > 0 && normWeight && !stats && !integers;
-  const flags = (rows ? 1 : 0) + (stats ? 2 : 0) + (gateBias ? 4 : 0) + (upBias ? 8 : 0) + (normBias ? 16 : 0) + (rms ? 32 : 0);
-  const from = integers ? [x.codes, x.scales] : [x, stats ?? rows, normWeight, normBias];
+  const rms = K > 0 && !!normWeight && !stats && !integers;
+  const from = integers ? [x.codes, x.scales] : [normBias, x, stats ?? rows, normWeight];
   const to = 'codes' in h ? [h.codes, h.scales] : [h];
-  for (const slice of weight.slices) {
-    const pitch = pitchOf(slice.count) * weight.parts;
-    const sizes = [count, unitsOf(K), Math.ceil(K / WEIGHT_DEPTH), slice.first, M, pitch, unitsOf(M)];
-    const params = [...sizes, flags, activation, start, f32(K), f32(call.eps)];
-    const { kernel, workgroups, constants } = choose(gpu, INNER, integers, weight, count, quadsOf(slice.count), !!(rms || stats));
-    const operands = [...from, slice.operand, gateBias, upBias, ...to];
-    gpu.dispatch(kernel, operands, params, workgroups, { PARTS: weight.parts, ...constants });
+  for (const { operand, first, count: columns } of weight.slices) {
+    const params = {
+      R: count,
+      K,
+      M,
+      first,
+      count: roundUp(columns, integers ? BLOCK : 4),
+      start,
+      activation,
+      hasRows: !!rows,
+      hasGateBias: !!gateBias,
+      hasUpBias: !!upBias,
+      hasNormBias: !!normBias,
+      rms,
+      layer: !!stats,
+      eps,
+    };
+    const { kernel, workgroups, constants } = choose(gpu, INNER, integers, weight, count, quadsOf(columns));
+    gpu.dispatch(kernel, [operand, gateBias, upBias, ...to, ...from], params, workgroups, { PARTS: weight.parts, ...constants });
   }
 }
 
-/** vec4 of columns of a part of a packed slice. */
-function pitchOf(columns: number): number {
-  return quadsOf(Math.max(WEIGHT_COLUMNS, roundUp(columns, WEIGHT_COLUMNS)));
-}
-
-interface Choice {
-  kernel: GpuKernel;
+interface Choice<P extends string> {
+  kernel: GpuKernel<P>;
   workgroups: readonly [x: number, y?: number];
-  constants: Record<string, number>;
+  constants: Constants;
 }
 
 /** What a product of `count` rows and N columns of f32 takes. */
-export function productChoice(gpu: Chooser, count: number, N: number): Choice {
-  return choose(gpu, LINEAR, false, { dtype: 'f32', zeros: false, parts: 1 }, count, quadsOf(N));
+export function productChoice(gpu: Chooser, count: number, N: number): Choice<string> {
+  return choose(gpu, LINEAR, false, { dtype: 'f32', zeros: false }, count, quadsOf(N));
 }
 
-type Chooser = Pick<GpuContext, 'features' | 'vendor' | 'shapes'>;
+type Chooser = Pick<GpuContext, 'vendor' | 'shapes'>;
 
-/** The tile changes no result, nor do the direct kernels: products are added up in one order. Few rows do, they split the inputs. */
-function choose(
+/** The tile changes no result: products are added up in one order. Few rows do, as they split the inputs. */
+function choose<P extends string>(
   gpu: Chooser,
-  family: Family,
+  family: Family<P>,
   integers: boolean,
-  { dtype, zeros, parts }: Pick<GpuWeight, 'dtype' | 'zeros' | 'parts'>,
+  { dtype, zeros }: Pick<GpuWeight, 'dtype' | 'zeros'>,
   count: number,
   quads: number,
-  norm = false,
-): Choice {
-  const form: Record<string, number> = zeros ? { ZEROS: 1 } : {};
-  const software = gpu.features.has('software-adapter');
-  const busy = software ? BUSY_SOFTWARE : BUSY;
+): Choice<P> {
+  // As they are where nothing is added: constants that were seen before are known sooner.
+  const withZeros = (constants: Constants) => (zeros ? { ...constants, ZEROS: 1 } : constants);
   if (count <= FEW_ROWS && !integers) {
-    const ROWS = ROWS_AT_ONCE.find((rows) => count <= rows)!;
-    const QUADS = [16, 8].find((width) => quads / width >= busy) ?? 4;
-    const constants: { ROWS: number; QUADS: number } = { ...form, ROWS, QUADS, ...gpu.shapes.few };
-    return { kernel: family.few[dtype], workgroups: [Math.ceil(quads / constants.QUADS)], constants };
-  }
-  const tuned = integers ? undefined : gpu.shapes[count <= SOME_ROWS ? 'some' : 'many'];
-  if (software && !integers && !tuned && count <= DIRECT_MOST) {
-    const workgroups = [Math.ceil((quads * parts) / DIRECT_QUADS), Math.ceil(count / DIRECT_TM)] as const;
-    const direct = gpu.features.has('subgroups') ? family.directSubgroups : family.direct;
-    return { kernel: direct[dtype], workgroups, constants: norm ? { ...form, NORM: 1 } : form };
+    const usual = FEW.find(({ ROWS, QUADS }) => count <= ROWS && (QUADS === 4 || quads / QUADS >= BUSY))!;
+    const constants = gpu.shapes.few ? { ...usual, ...gpu.shapes.few } : usual;
+    return { kernel: family.few[dtype], workgroups: [Math.ceil(quads / constants.QUADS)], constants: withZeros(constants) };
   }
   const groups = ({ TM, NX, NY }: Tile) => [Math.ceil(quads / NX), Math.ceil(count / (NY * TM))] as const;
   const tiles = (!integers && TILES_BY_VENDOR[gpu.vendor]) || TILES;
-  const usual = tiles.find((tile) => groups(tile)[0] * groups(tile)[1] >= busy) ?? tiles.at(-1)!;
-  if (integers) return { kernel: family.integers[dtype], workgroups: groups(usual), constants: { ...form, NX: usual.NX, NY: usual.NY } };
+  const usual = tiles.find((tile) => groups(tile)[0] * groups(tile)[1] >= BUSY) ?? tiles.at(-1)!;
+  if (integers) return { kernel: family.integers[dtype], workgroups: groups(usual), constants: withZeros({ NX: usual.NX, NY: usual.NY }) };
+  const tuned = gpu.shapes[count <= SOME_ROWS ? 'some' : 'many'];
   const tile = tuned ? { ...usual, TM: TILES[0]!.TM, ...tuned } : usual; // what was tuned before there were others has 4
-  return { kernel: family.tiles[dtype], workgroups: groups(tile), constants: { ...form, ...tile } };
+  return { kernel: family.tiles[dtype], workgroups: groups(tile), constants: withZeros(tile) };
 }

@@ -1,0 +1,17 @@
+/** What `attention` and `attentionScores` share. */
+export function checkHeads(H: number, Hkv: number, fail: (argument: string, got: unknown, expected: string) => never): void {
+  if (Hkv === 0 || H % Hkv !== 0) fail('k', `${Hkv} key/value heads`, `a divisor of the ${H} query heads`);
+}
+
+/** Softmax over the keys for which `logit` is defined; zeros elsewhere, and everywhere when there is none. */
+export function softmaxRow(out: Float64Array, logit: (key: number) => number | undefined): void {
+  let peak = Number.NEGATIVE_INFINITY;
+  const logits = Array.from(out, (_, key) => logit(key));
+  for (const value of logits) if (value !== undefined && !(value <= peak)) peak = value;
+  const weights = logits.map((value) => (value === undefined ? 0 : Math.exp(value - peak)));
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  // an invisible key stays 0 also when the total is NaN
+  logits.forEach((value, key) => {
+    out[key] = value === undefined || total === 0 ? 0 : weights[key]! / total;
+  });
+}

@@ -1,0 +1,22 @@
+/** The ops of `skip-vision/ops` with their wasm bindings only, for bundles that run nowhere else. */
+export { ACTIVATIONS, type Activation } from './activation.ts';
+export { type AppendKvAttrs, appendKvOnWasm as appendKv } from './append-kv.ts';
+export { argmaxOnWasm as argmax } from './argmax.ts';
+export { type AttentionAttrs, attentionOnWasm as attention, type HiddenKeys } from './attention.ts';
+export { type AttentionScoresAttrs, attentionScoresOnWasm as attentionScores } from './attention-scores.ts';
+export { compactKvOnWasm as compactKv } from './compact-kv.ts';
+export { type CopyRowsAttrs, copyRowsOnWasm as copyRows } from './copy-rows.ts';
+export { type EmbeddingAttrs, embeddingOnWasm as embedding } from './embedding.ts';
+export { gatherPositionsOnWasm as gatherPositions } from './gather-positions.ts';
+export { type GatheredFfnAttrs, gatheredFfnOnWasm as gatheredFfn } from './gathered-ffn.ts';
+export { layerNormOnWasm as layerNorm } from './layer-norm.ts';
+export { type LinearAttrs, linearOnWasm as linear } from './linear.ts';
+export { mergeOnWasm as merge } from './merge.ts';
+export { type PatchEmbeddingAttrs, patchEmbeddingOnWasm as patchEmbedding } from './patch-embedding.ts';
+export { rmsNormOnWasm as rmsNorm } from './rms-norm.ts';
+export { type RopeAttrs, ropeOnWasm as rope, ropeTables } from './rope.ts';
+export { type RopeAppendAttrs, ropeAppendOnWasm as ropeAppend } from './rope-append.ts';
+export { scatterRowsOnWasm as scatterRows } from './scatter-rows.ts';
+export { type SummaryAttrs, summaryOnWasm as summary } from './summary.ts';
+export { type TopKRowsAttrs, topKCount, topKRowsOnWasm as topKRows } from './top-k-rows.ts';
+export type * from './types.ts';

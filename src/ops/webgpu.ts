@@ -1,0 +1,22 @@
+/** The ops of `skip-vision/ops` with their webgpu bindings only, for bundles that run nowhere else. */
+export { ACTIVATIONS, type Activation } from './activation.ts';
+export { type AppendKvAttrs, appendKvOnWebGpu as appendKv } from './append-kv.ts';
+export { argmaxOnWebGpu as argmax } from './argmax.ts';
+export { type AttentionAttrs, attentionOnWebGpu as attention, type HiddenKeys } from './attention.ts';
+export { type AttentionScoresAttrs, attentionScoresOnWebGpu as attentionScores } from './attention-scores.ts';
+export { compactKvOnWebGpu as compactKv } from './compact-kv.ts';
+export { type CopyRowsAttrs, copyRowsOnWebGpu as copyRows } from './copy-rows.ts';
+export { type EmbeddingAttrs, embeddingOnWebGpu as embedding } from './embedding.ts';
+export { gatherPositionsOnWebGpu as gatherPositions } from './gather-positions.ts';
+export { type GatheredFfnAttrs, gatheredFfnOnWebGpu as gatheredFfn } from './gathered-ffn.ts';
+export { layerNormOnWebGpu as layerNorm } from './layer-norm.ts';
+export { type LinearAttrs, linearOnWebGpu as linear } from './linear.ts';
+export { mergeOnWebGpu as merge } from './merge.ts';
+export { type PatchEmbeddingAttrs, patchEmbeddingOnWebGpu as patchEmbedding } from './patch-embedding.ts';
+export { rmsNormOnWebGpu as rmsNorm } from './rms-norm.ts';
+export { type RopeAttrs, ropeOnWebGpu as rope, ropeTables } from './rope.ts';
+export { type RopeAppendAttrs, ropeAppendOnWebGpu as ropeAppend } from './rope-append.ts';
+export { scatterRowsOnWebGpu as scatterRows } from './scatter-rows.ts';
+export { type SummaryAttrs, summaryOnWebGpu as summary } from './summary.ts';
+export { type TopKRowsAttrs, topKCount, topKRowsOnWebGpu as topKRows } from './top-k-rows.ts';
+export type * from './types.ts';

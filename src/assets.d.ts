@@ -1,8 +1,4 @@
-/** WGSL files arrive as text, Wasm binaries and what is made of them as bytes: the bundler inlines them. */
-declare module '*.wgsl' {
-  const text: string;
-  export default text;
-}
+/** Wasm binaries and what is made of them arrive as bytes: the bundler inlines them. For WGSL see build/kernels.d.ts. */
 declare module '*.wasm' {
   const bytes: Uint8Array<ArrayBuffer>;
   export default bytes;

@@ -1,17 +1,15 @@
 /** skip-vision: kernels and methods that make vision-language models spend less work on visual tokens. */
-export {
-  BACKEND_NAMES,
-  type Backend,
-  type BackendName,
-  type Feature,
-  type Limits,
-  type LossInfo,
-  type MemoryInfo,
-  type Rejection,
-  type SignalOption,
-  type TraceEvent,
-  type TraceOptions,
+export type {
+  Backend,
+  Limits,
+  LossInfo,
+  MemoryInfo,
+  Rejection,
+  SignalOption,
+  TraceEvent,
+  TraceOptions,
 } from './backend/backend.ts';
+export { BACKEND_NAMES, type BackendName, type Feature } from './backend/features.ts';
 export { type ErrorCode, SkipVisionError } from './backend/errors.ts';
 export { type SelectOptions, selectBackend } from './backend/select.ts';
 export type { DType, FloatDType, Tensor, TensorDesc } from './backend/tensor.ts';

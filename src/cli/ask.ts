@@ -1,10 +1,10 @@
 import { fileURLToPath } from 'node:url';
-import type { BackendName } from '../backend/backend.ts';
+import type { BackendName } from '../backend/features.ts';
 import { selectBackend } from '../backend/select.ts';
 import type { FloatDType } from '../backend/tensor.ts';
 import type { WeightDType } from '../backend/weight.ts';
 import { methodByName, trainedMethod } from '../methods/index.ts';
-import { loadModel } from '../model/vlm.ts';
+import { loadModel } from '../model/load.ts';
 import { findGpu } from './gpu.ts';
 
 export interface AskOptions {
@@ -24,8 +24,7 @@ export async function ask(image: string, question: string, options: AskOptions):
   };
   const prefer = options.backend as BackendName | undefined;
   const mayUseGpu = prefer === undefined || prefer === 'webgpu';
-  const backend = await selectBackend({ prefer, gpu: mayUseGpu ? await findGpu() : undefined });
-  await using _backend = backend;
+  await using backend = await selectBackend({ prefer, gpu: mayUseGpu ? await findGpu() : undefined });
   const source = options.model ?? bundledModel();
   const dtype = options.dtype as WeightDType | undefined;
   using model = await loadModel(source, { backend, dtype, onProgress: ({ file }) => progress(`loading ${file}`) });

@@ -1,4 +1,4 @@
-import { BACKEND_NAMES, type BackendName } from '../backend/backend.ts';
+import { BACKEND_NAMES, type BackendName } from '../backend/features.ts';
 import { selectBackend } from '../backend/select.ts';
 import type { GpuLike } from '../backend/webgpu/device.ts';
 import { findGpu } from './gpu.ts';
@@ -17,8 +17,7 @@ export async function doctor({ json }: { json: boolean }): Promise<number> {
   const gpu = await findGpu();
   const findings: Finding[] = [];
   for (const name of BACKEND_NAMES) findings.push(await examine(name, gpu));
-  const chosen = await selectBackend({ gpu });
-  await using _chosen = chosen;
+  await using chosen = await selectBackend({ gpu });
   if (json) {
     process.stdout.write(`${JSON.stringify({ chosen: chosen.name, backends: findings })}\n`);
     return 0;
@@ -34,16 +33,9 @@ export async function doctor({ json }: { json: boolean }): Promise<number> {
 
 async function examine(name: BackendName, gpu: GpuLike | undefined): Promise<Finding> {
   try {
-    const backend = await selectBackend({ prefer: [name], gpu });
-    const finding = {
-      name,
-      works: true,
-      description: backend.description,
-      features: [...backend.features],
-      maxBufferBytes: backend.limits.maxBufferBytes,
-    };
-    await backend[Symbol.asyncDispose]();
-    return finding;
+    await using backend = await selectBackend({ prefer: [name], gpu });
+    const { description, features, limits } = backend;
+    return { name, works: true, description, features: [...features], maxBufferBytes: limits.maxBufferBytes };
   } catch (error) {
     return { name, works: false, reason: error instanceof Error ? error.message : String(error) };
   }

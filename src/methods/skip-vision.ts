@@ -1,9 +1,11 @@
-import type { Backend } from '../backend/backend.ts';
+import * as field from '../backend/fields.ts';
 import { invalidArgument, SkipVisionError } from '../backend/errors.ts';
 import type { Tensor } from '../backend/tensor.ts';
-import type { ComposeContext, ImageFeatures, LayerPlan, Method } from '../model/stack/method.ts';
-import { produce } from '../model/stack/produce.ts';
-import { copyRows, type Part, range, type Segment, type Sequence } from '../model/stack/sequence.ts';
+import { Fields } from '../model/files/json.ts';
+import type { Method, ModelFacts, Plan, Room, Run } from '../model/stack/hooks.ts';
+import { otherRows, type Part, range, type Rows, rowsOf, type Segment, type Stream, takeRows } from '../model/stack/rows.ts';
+import { patchesOf } from '../model/stack/tower-spec.ts';
+import { Scope, type Work } from '../model/stack/work.ts';
 import { merge } from '../ops/merge.ts';
 import { summary } from '../ops/summary.ts';
 import { topKRows } from '../ops/top-k-rows.ts';
@@ -26,6 +28,16 @@ export interface SkipVisionOptions {
   summaryNormEps?: number;
 }
 
+const COUNT = field.integer({ min: 0, max: 2 ** 24 });
+export const SKIP_VISION_FIELDS: field.Fields<SkipVisionOptions> = {
+  retained: COUNT,
+  skipped: COUNT,
+  mask: field.optional(field.oneOf('causal', 'hidden')),
+  evict: field.optional(field.boolean),
+  passLast: field.optional(field.boolean),
+  summaryNormEps: field.optional(field.number({ min: 0, max: 1 })),
+};
+
 /**
  * Skip-Vision: Efficient and Scalable Acceleration of Vision-Language Models via Adaptive Token Skipping (arXiv 2503.21817).
  *
@@ -35,136 +47,167 @@ export interface SkipVisionOptions {
  * with it and holds the scorer `skip_vision.summary.*`.
  */
 export function skipVision(options: SkipVisionOptions): Method {
-  const { retained, skipped, mask = 'causal', evict = true, passLast = false, summaryNormEps = 1e-5 } = options;
-  checkCount('retained', retained);
-  checkCount('skipped', skipped);
-  if (mask !== 'causal' && mask !== 'hidden') throw invalidArgument('skipVision', 'mask', `"${mask}"`, 'causal or hidden');
+  field.checkFields('skipVision', options, SKIP_VISION_FIELDS);
+  const { mask = 'causal', evict = true, passLast = false, summaryNormEps = 1e-5, ...counts } = options;
+  const composing = { ...counts, passLast, summaryNormEps };
   return {
     name: 'skip-vision',
-    encoder: { clsScores: true },
-    compose: (image, context) => compose(image, context, { retained, skipped, passLast, summaryNormEps }),
-    layer: (_index, sequence) => planLayer(sequence, mask),
-    evict: (sequence) => (evict ? skippedBlocks(sequence).map((block) => positionsOf(sequence, block)) : []),
+    key: `skip-vision ${JSON.stringify(composing)}`,
+    start: async (room) => new SkipVisionRun(room, composing, mask, evict),
   };
 }
 
-function checkCount(argument: string, count: number): void {
-  if (!Number.isInteger(count) || count < 0) throw invalidArgument('skipVision', argument, String(count), 'a non-negative integer');
+/** The settings that this package's own block `skip_vision` of config.json tells. */
+export function trainedSkipVision({ json, tower }: ModelFacts): Method | undefined {
+  const fields = new Fields('config.json', json).object('skip_vision', { enabled: false });
+  if (!fields.boolean('enabled', true)) return undefined;
+  const patches = patchesOf(tower);
+  const retained = fields.integer('num_retained', { min: 1, max: patches });
+  const mask = fields.string('attention_mask') ?? 'causal';
+  if (mask !== 'causal' && mask !== 'hidden') throw fields.unsupported('attention_mask', '"causal", "hidden"');
+  return skipVision({
+    retained,
+    skipped: fields.integer('num_skipped', { min: 0, max: patches - retained }),
+    passLast: fields.boolean('pass_last', false),
+    summaryNormEps: fields.number('summary_norm_eps', { min: 0, max: 1, default: 1e-5 }),
+    mask,
+  });
 }
 
-type ComposeOptions = Required<Pick<SkipVisionOptions, 'retained' | 'skipped' | 'passLast' | 'summaryNormEps'>>;
+/** The published ratio: 100 retained and 156 skipped of 576 patches. */
+export function publishedCounts({ tower }: ModelFacts): SkipVisionOptions {
+  const patches = patchesOf(tower);
+  return { retained: Math.round((patches * 100) / 576), skipped: Math.round((patches * 156) / 576) };
+}
 
-async function compose(image: ImageFeatures, context: ComposeContext, options: ComposeOptions): Promise<Part[]> {
-  const { backend } = context;
-  const patches = image.rows.shape[0]!;
-  const others = patches - options.retained;
-  if (options.retained > patches)
-    throw invalidArgument('skipVision', 'retained', `${options.retained}`, `at most the ${patches} patches of the image`);
-  if (options.skipped > others || (options.skipped === 0 && others > 0)) {
-    throw invalidArgument('skipVision', 'skipped', `${options.skipped}`, `1 to ${others}, the patches that are not retained`);
+type Composing = Required<Pick<SkipVisionOptions, 'retained' | 'skipped' | 'passLast' | 'summaryNormEps'>>;
+
+class SkipVisionRun implements Run {
+  readonly #room: Room;
+  readonly #composing: Composing;
+  readonly #mask: 'causal' | 'hidden';
+  readonly #evict: boolean;
+  /** CLS-row attention probabilities of the last block, summed over heads [1 + N]; element 0 is CLS itself. */
+  #clsScores: Tensor<'f32'> | undefined;
+
+  constructor(room: Room, composing: Composing, mask: 'causal' | 'hidden', evict: boolean) {
+    this.#room = room;
+    this.#composing = composing;
+    this.#mask = mask;
+    this.#evict = evict;
   }
-  const [retainedRows, otherRows] = await selectByCls(image, options.retained, context);
-  const made: Tensor<'f32'>[] = [];
-  const keep = (rows: Tensor<'f32'>) => {
-    made.push(rows);
-    return rows;
+
+  /** spec 1.2, step 1a */
+  readonly tower: Run['tower'] = {
+    after: (layer, _stream, seen) => {
+      if (layer === this.#room.depth.tower - 1) this.#clsScores = seen.scores(0, 'sum');
+      return undefined;
+    },
   };
-  try {
-    const retained = keep(copyRows(backend, image.rows, retainedRows));
-    const skipped = keep(mergeTo(backend, copyRows(backend, image.rows, otherRows), options.skipped));
-    const q1 = keep(summarise(retained, context, options.summaryNormEps));
-    const q2 = keep(summarise(skipped, context, options.summaryNormEps));
-    return layOut(backend, { retained, q1, skipped, q2 }, options.passLast);
-  } catch (error) {
-    for (const rows of made) rows.dispose();
-    throw error;
+
+  readonly decoder: Run['decoder'] = { plan: (_layer, { rows }) => planLayer(rows, this.#mask) };
+
+  evict(_layer: number, rows: Rows): Uint32Array {
+    return this.#evict ? rowsOf(rows, 'skipped') : new Uint32Array(0);
   }
+
+  async compose(image: Stream): Promise<Part[]> {
+    const { work } = this.#room;
+    const { retained: count, skipped: merged, passLast, summaryNormEps } = this.#composing;
+    checkCounts(this.#composing, image.x.shape[0]!);
+    const [retainedRows, otherPatches] = await selectByCls(work, image.x.shape[0]!, this.#clsScores, count);
+    using made = new Scope();
+    const retained = made.keep(takeRows(work, image.x, retainedRows));
+    const skipped = made.keep(mergeTo(work, takeRows(work, image.x, otherPatches), merged));
+    const q1 = made.keep(await summarise(this.#room, retained, summaryNormEps));
+    const q2 = made.keep(await summarise(this.#room, skipped, summaryNormEps));
+    const parts = layOut(work, { retained, q1, skipped, q2 }, passLast);
+    made.move();
+    return parts;
+  }
+
+  [Symbol.dispose](): void {
+    this.#clsScores?.dispose();
+  }
+}
+
+function checkCounts({ retained, skipped }: Composing, patches: number): void {
+  const others = patches - retained;
+  if (others < 0) throw invalidArgument('skipVision', 'retained', `${retained}`, `at most the ${patches} patches of the image`);
+  if (skipped > others || (skipped === 0 && others > 0))
+    throw invalidArgument('skipVision', 'skipped', `${skipped}`, `1 to ${others}, the patches that are not retained`);
 }
 
 /**
  * `retained | q1 | skipped | q2`, taking the rows over. With `passLast` the last skipped row becomes an ordinary one at its
  * place. (spec 1.2, step 4)
  */
-export function layOut(
-  backend: Backend,
-  rows: Readonly<Record<'retained' | 'q1' | 'skipped' | 'q2', Tensor<'f32'>>>,
-  passLast: boolean,
-): Part[] {
+export function layOut(work: Work, rows: Readonly<Record<'retained' | 'q1' | 'skipped' | 'q2', Tensor<'f32'>>>, passLast: boolean): Part[] {
   const count = rows.skipped.shape[0]!;
   const skipped: Part[] = [{ kind: 'skipped', rows: rows.skipped }];
   if (passLast && count > 0) {
     using all = rows.skipped;
-    skipped[0]!.rows = copyRows(backend, all, range(0, count - 1));
-    skipped.push({ kind: 'retained', rows: copyRows(backend, all, range(count - 1, count)) });
+    skipped[0]!.rows = takeRows(work, all, range(0, count - 1));
+    skipped.push({ kind: 'retained', rows: takeRows(work, all, range(count - 1, count)) });
   }
   return [{ kind: 'retained', rows: rows.retained }, { kind: 'summary', rows: rows.q1 }, ...skipped, { kind: 'summary', rows: rows.q2 }];
 }
 
 /** Patch numbers that the CLS row attends to most, and the others; both in raster order. (spec 1.2, step 1a) */
 export async function selectByCls(
-  image: ImageFeatures,
+  work: Work,
+  patches: number,
+  clsScores: Tensor<'f32'> | undefined,
   count: number,
-  { backend, signal }: ComposeContext,
 ): Promise<[retained: Uint32Array, others: Uint32Array]> {
-  const patches = image.rows.shape[0]!;
-  if (image.clsScores?.size !== 1 + patches) {
+  const scored = (clsScores?.size ?? 1) - 1;
+  if (!clsScores || scored !== patches) {
     throw new SkipVisionError(
       'unsupported',
-      `the features have ${patches} rows, the CLS row attends to ${(image.clsScores?.size ?? 1) - 1} patches: skip-vision needs vision_feature_select_strategy "default"`,
-      {
-        argument: 'vision_feature_select_strategy',
-        got: `${patches} rows`,
-        expected: `${(image.clsScores?.size ?? 1) - 1} patches without CLS`,
-      },
+      `the features have ${patches} rows, the CLS row attends to ${scored} patches: skip-vision needs vision_feature_select_strategy "default"`,
+      { argument: 'vision_feature_select_strategy', got: `${patches} rows`, expected: `${scored} patches without CLS` },
     );
   }
-  using rows = backend.empty({ dtype: 'u32', shape: [1 + count] });
+  using rows = work.backend.empty({ dtype: 'u32', shape: [1 + count] });
   // CLS itself is row 0: forced, so that it does not count, and taken off again
-  backend.run(topKRows, { scores: image.clsScores, rows }, { k: count, alwaysKeep: [[0, 1]] });
-  const retained = (await backend.read(rows, { signal })).subarray(1).map((row) => row - 1);
-  const isRetained = new Set(retained);
-  return [retained, range(0, patches).filter((patch) => !isRetained.has(patch))];
+  work.run(topKRows, { scores: clsScores, rows }, { k: count, alwaysKeep: [[0, 1]] });
+  const retained = (await work.backend.read(rows, { signal: work.signal })).subarray(1).map((row) => row - 1);
+  return [retained, otherRows(retained, patches)];
 }
 
-/** Merges rows down to `count`; takes `rows` over. As many rows as there are: they stay in raster order. */
-function mergeTo(backend: Backend, rows: Tensor<'f32'>, count: number): Tensor<'f32'> {
+/** Merges rows down to `count`; takes `rows` over. As many rows as there are: they stay in raster order. (spec 1.2, step 2) */
+function mergeTo(work: Work, rows: Tensor<'f32'>, count: number): Tensor<'f32'> {
   const [N, C] = rows.shape as [number, number];
   if (count === N) return rows;
   using taken = rows;
-  using destinations = backend.empty({ dtype: 'u32', shape: [count] });
-  using assignment = backend.empty({ dtype: 'u32', shape: [N] });
-  return produce(backend, [count, C], (y) => backend.run(merge, { x: taken, y, destinations, assignment }, {}));
+  using destinations = work.backend.empty({ dtype: 'u32', shape: [count] });
+  using assignment = work.backend.empty({ dtype: 'u32', shape: [N] });
+  return work.produce([count, C], (y) => work.run(merge, { x: taken, y, destinations, assignment }, {}));
 }
 
 /** tokens [n, D] -> summary token [1, D]. (spec 1.2, step 3) */
-function summarise(tokens: Tensor<'f32'>, { backend, parameter }: ComposeContext, eps: number): Tensor<'f32'> {
+async function summarise({ work, tensor }: Room, tokens: Tensor<'f32'>, eps: number): Promise<Tensor<'f32'>> {
   const D = tokens.shape[1]!;
-  const normWeight = parameter('skip_vision.summary.norm.weight', [D]);
-  const normBias = parameter('skip_vision.summary.norm.bias', [D]);
-  const scoreWeight = parameter('skip_vision.summary.score.weight', [1, D]).view([D]);
+  const normWeight = await tensor('skip_vision.summary.norm.weight', [D]);
+  const normBias = await tensor('skip_vision.summary.norm.bias', [D]);
+  const scoreWeight = (await tensor('skip_vision.summary.score.weight', [1, D])).view([D]);
   // the score bias shifts all scores alike and cannot change a softmax
-  const attrs = { eps, scoreBias: 0 };
-  return produce(backend, [1, D], (y) => backend.run(summary, { tokens, normWeight, normBias, scoreWeight, y }, attrs));
-}
-
-function skippedBlocks(sequence: Sequence): Segment[] {
-  return sequence.segments.filter((segment) => segment.kind === 'skipped');
-}
-
-function positionsOf({ positions }: Sequence, { start, end }: Segment): readonly [number, number] {
-  return [positions[start]!, positions[end - 1]! + 1];
+  return work.produce([1, D], (y) => work.run(summary, { tokens, normWeight, normBias, scoreWeight, y }, { eps, scoreBias: 0 }));
 }
 
 /** Every layer alike: skipped rows bypass the FFN; with 'hidden' no row after q2 sees them. (spec 1.2, steps 5 and 6) */
-function planLayer(sequence: Sequence, mask: 'causal' | 'hidden'): LayerPlan {
-  const blocks = skippedBlocks(sequence);
-  const ffnRows = range(0, sequence.positions.length).filter((row) => !blocks.some(({ start, end }) => start <= row && row < end));
+export function planLayer(rows: Rows, mask: 'causal' | 'hidden'): Plan {
+  const ffnRows = rowsOf(rows, 'skipped', true);
   if (mask === 'causal') return { ffnRows };
-  return { ffnRows, hiddenKeys: blocks.map((block) => [...positionsOf(sequence, block), firstAfterSummary(sequence, block)] as const) };
+  const { order, segments } = rows;
+  const hiddenKeys = segments
+    .filter(({ kind }) => kind === 'skipped')
+    .map((block) => [order[block.start]!, order[block.end - 1]! + 1, firstAfterSummary(rows, block)] as const);
+  return { ffnRows, hiddenKeys };
 }
 
-/** Position of the first row after the summary token that follows a skipped block. */
-function firstAfterSummary(sequence: Sequence, block: Segment): number {
-  const q2 = sequence.segments.find((segment) => segment.kind === 'summary' && segment.start >= block.end)!;
-  return sequence.positions[q2.end - 1]! + 1;
+/** Order of the first row after the summary token that follows a skipped block. */
+function firstAfterSummary({ order, segments }: Rows, block: Segment): number {
+  const q2 = segments.find(({ kind, start }) => kind === 'summary' && start >= block.end)!;
+  return order[q2.end - 1]! + 1;
 }

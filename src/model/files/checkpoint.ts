@@ -1,9 +1,23 @@
+import * as field from '../../backend/fields.ts';
 import { describe, Fields, invalidCheckpoint, isObject, parseJson } from './json.ts';
 import { parseSafetensors, type SafeTensor, toFloat32 } from './safetensors.ts';
 import type { OpenSource } from './source.ts';
 
 const WEIGHTS = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
+
+const NAME = { name: field.text };
+export const CHECKPOINT_FIELDS = {
+  has: NAME,
+  shape: NAME,
+  tensor: { ...NAME, shape: field.list(field.integer({ min: 0 })) },
+  unused: { ignoredPrefixes: field.optional(field.list(field.text)) },
+};
+const isOpen = (value: unknown) => {
+  const { read, has } = (value ?? {}) as Partial<OpenSource>;
+  return typeof read === 'function' && typeof has === 'function';
+};
+export const OPEN_CHECKPOINT_FIELDS = { source: field.anything<OpenSource>('what openSource gave', isOpen) };
 
 /** The tensors of a model folder by name. Holds the files' bytes and nothing else: no converted copy is kept. */
 export class Checkpoint {
@@ -20,12 +34,16 @@ export class Checkpoint {
   }
 
   has(name: string): boolean {
+    field.checkFields('has', { name }, CHECKPOINT_FIELDS.has);
     return this.#tensors.has(name);
   }
 
-  /** The shape of a tensor that is there. */
+  /** @throws `invalid-checkpoint` naming the tensor when it is missing. */
   shape(name: string): readonly number[] {
-    return this.#tensors.get(name)!.shape;
+    field.checkFields('shape', { name }, CHECKPOINT_FIELDS.shape);
+    const tensor = this.#tensors.get(name);
+    if (tensor === undefined) throw invalidCheckpoint('checkpoint', name, 'missing', 'a tensor');
+    return tensor.shape;
   }
 
   /**
@@ -33,6 +51,7 @@ export class Checkpoint {
    * @throws `invalid-checkpoint` naming the tensor when it is missing, has another shape, or is no F32, F16 or BF16.
    */
   tensor(name: string, shape: readonly number[]): Float32Array {
+    field.checkFields('tensor', { name, shape }, CHECKPOINT_FIELDS.tensor);
     const tensor = this.#tensors.get(name);
     const expected = `[${shape.join(', ')}]`;
     if (tensor === undefined) throw invalidCheckpoint('checkpoint', name, 'missing', `a tensor of shape ${expected}`);
@@ -45,6 +64,7 @@ export class Checkpoint {
 
   /** Names never asked of `tensor`, without those that start with one of the prefixes. */
   unused(ignoredPrefixes: readonly string[] = []): string[] {
+    field.checkFields('unused', { ignoredPrefixes }, CHECKPOINT_FIELDS.unused);
     return this.names.filter((name) => !this.#used.has(name) && !ignoredPrefixes.some((prefix) => name.startsWith(prefix)));
   }
 }
@@ -54,6 +74,7 @@ export class Checkpoint {
  * @throws `invalid-checkpoint` naming the file or tensor that is missing or broken.
  */
 export async function openCheckpoint(source: OpenSource): Promise<Checkpoint> {
+  field.checkFields('openCheckpoint', { source }, OPEN_CHECKPOINT_FIELDS);
   if (await source.has(WEIGHTS)) return new Checkpoint(parseSafetensors(await source.read(WEIGHTS), WEIGHTS).tensors);
   if (await source.has(INDEX)) return new Checkpoint(await readShards(source));
   throw invalidCheckpoint(WEIGHTS, WEIGHTS, 'missing', `${WEIGHTS} or ${INDEX} in the model folder`);

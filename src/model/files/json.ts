@@ -1,4 +1,4 @@
-import { SkipVisionError } from '../../backend/errors.ts';
+import { show, SkipVisionError } from '../../backend/errors.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -10,7 +10,14 @@ export function invalidCheckpoint(file: string, argument: string, got: string, e
 
 /** A value in an error message: JSON, cut to a readable length. */
 export function describe(value: unknown): string {
-  const text = value === undefined ? 'missing' : (JSON.stringify(value) ?? typeof value);
+  if (value === undefined) return 'missing';
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(value);
+  } catch {
+    // A BigInt or an object within itself, which no file holds: a caller's own.
+  }
+  text ??= show(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
 
@@ -48,6 +55,11 @@ export class Fields {
     this.#path = path;
     if (!isObject(value)) throw invalidCheckpoint(file, path === '' ? file : path, describe(value), 'a JSON object');
     this.#object = value;
+  }
+
+  /** The object as it stands in the file. */
+  get json(): JsonObject {
+    return this.#object;
   }
 
   /** Full name of a field, as in `text_config.hidden_size`. */

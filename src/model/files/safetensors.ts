@@ -1,4 +1,5 @@
 /** Reader of the safetensors format: 8 bytes header length, a JSON header, then the tensors' bytes (little-endian). */
+import * as field from '../../backend/fields.ts';
 import { describe, Fields, invalidCheckpoint, isObject, type JsonObject, parseJson } from './json.ts';
 
 /** Bytes per element of every dtype of the format. Only F32, F16 and BF16 can become floats here. */
@@ -37,11 +38,14 @@ export interface SafetensorsFile {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
+export const PARSE_SAFETENSORS_FIELDS = { bytes: field.instance(Uint8Array), file: field.text };
+
 /**
  * Parses a safetensors file without copying tensor bytes. Unused bytes between tensors are accepted.
  * @throws `invalid-checkpoint` naming the file or the tensor for anything else that is wrong with the bytes.
  */
 export function parseSafetensors(bytes: Uint8Array, file: string): SafetensorsFile {
+  field.checkFields('parseSafetensors', { bytes, file }, PARSE_SAFETENSORS_FIELDS);
   const { header, data } = splitHeader(bytes, file);
   const tensors = new Map<string, SafeTensor>();
   const spans: Span[] = [];

@@ -1,5 +1,6 @@
 /** Where the files of a model come from. Nothing here knows what is in them. */
 import { SkipVisionError } from '../../backend/errors.ts';
+import * as field from '../../backend/fields.ts';
 
 /**
  * A model folder: a directory path or `file:` URL (Node, Deno, Bun), the http(s) URL of a folder, or file name -> bytes.
@@ -18,7 +19,22 @@ export interface LoadProgress {
 export interface LoadOptions {
   /** An abort rejects the read under way, and every later one, with the signal's reason. */
   signal?: AbortSignal;
+  /** An error it throws ends the read under way, and comes out of it as it is. */
   onProgress?: (progress: LoadProgress) => void;
+}
+
+const SOURCE = 'a directory path, a file or http(s) URL, or a record of file name -> Uint8Array';
+export const OPEN_SOURCE_FIELDS = {
+  source: field.anything<ModelSource>(SOURCE, isSource),
+  options: field.optional(
+    field.record<LoadOptions>({ signal: field.optional(field.signal), onProgress: field.optional(field.callback()) }),
+  ),
+};
+const NAME = { name: field.text };
+
+function isSource(value: unknown): boolean {
+  if (typeof value === 'string') return value !== '';
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
 }
 
 export interface OpenSource {
@@ -37,13 +53,17 @@ const CHUNK = 16 << 20;
  * @throws `invalid-argument` when `source` is none of the kinds of `ModelSource`.
  */
 export function openSource(source: ModelSource, options: LoadOptions = {}): OpenSource {
+  field.checkFields('openSource', { source, options }, OPEN_SOURCE_FIELDS);
   const { signal, onProgress } = options;
   const folder = openFolder(source);
   return {
     async read(name) {
-      return guarded(name, signal, () => folder.read(name, (loaded, total) => onProgress?.({ file: name, loaded, total }), signal));
+      field.checkFields('read', { name }, NAME);
+      const report: Report = (loaded, total) => callersOwn(() => onProgress?.({ file: name, loaded, total }));
+      return guarded(name, signal, () => folder.read(name, report, signal));
     },
     async has(name) {
+      field.checkFields('has', { name }, NAME);
       return guarded(name, signal, () => folder.has(name, signal));
     },
   };
@@ -62,7 +82,6 @@ function openFolder(source: ModelSource): Folder {
       has: (name, signal) => exists(child(base, name), signal),
     };
   }
-  if (typeof source !== 'object' || source === null) throw badSource(String(source));
   return {
     async read(name, report) {
       if (!Object.hasOwn(source, name)) throw new Error('not among the given files');
@@ -76,21 +95,33 @@ function openFolder(source: ModelSource): Folder {
 }
 
 function locateFolder(source: string | URL): string | URL {
-  if (source === '') throw badSource('an empty string');
   try {
     return locate(source);
   } catch (cause) {
-    throw badSource(`"${source}"`, cause);
+    const [got, expected] = [`"${source}"`, SOURCE];
+    const message = `openSource: source is ${got}, expected ${expected}`;
+    throw new SkipVisionError('invalid-argument', message, { op: 'openSource', argument: 'source', got, expected, cause });
   }
 }
 
-function badSource(got: string, cause?: unknown): SkipVisionError {
-  const expected = 'a directory path, a file or http(s) URL, or a record of file name -> Uint8Array';
-  const message = `model source is ${got}, expected ${expected}`;
-  return new SkipVisionError('invalid-argument', message, { argument: 'source', got, expected, cause });
+/** What a callback of the caller threw, on its way through code that explains the errors of reading. */
+class CallersError {
+  readonly error: unknown;
+
+  constructor(error: unknown) {
+    this.error = error;
+  }
 }
 
-/** Runs a read so that an abort rejects with the signal's reason and every other failure names the file. */
+function callersOwn(callback: () => void): void {
+  try {
+    callback();
+  } catch (error) {
+    throw new CallersError(error);
+  }
+}
+
+/** Runs a read: what a callback throws comes out as it is, an abort with the signal's reason; every other failure names the file. */
 async function guarded<T>(name: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
   signal?.throwIfAborted();
   try {
@@ -98,6 +129,7 @@ async function guarded<T>(name: string, signal: AbortSignal | undefined, work: (
     signal?.throwIfAborted();
     return value;
   } catch (cause) {
+    if (cause instanceof CallersError) throw cause.error;
     signal?.throwIfAborted();
     const got = cause instanceof Error ? cause.message : String(cause);
     // An array larger than this runtime can hold is a RangeError.
@@ -164,24 +196,29 @@ async function download(url: URL, report?: Report, signal?: AbortSignal): Promis
   // A compressed answer's length is not the file's.
   const length = response.headers.has('content-encoding') ? null : response.headers.get('content-length');
   const total = length === null ? undefined : Number(length);
-  let bytes = new Uint8Array(total ?? 1 << 16);
-  let loaded = 0;
-  report?.(loaded, total);
   const reader = response.body?.getReader();
-  while (reader !== undefined) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    if (loaded + value.length > bytes.length) {
-      const grown = new Uint8Array(Math.max(2 * bytes.length, loaded + value.length));
-      grown.set(bytes.subarray(0, loaded));
-      bytes = grown;
-    }
-    bytes.set(value, loaded);
-    loaded += value.length;
+  try {
+    let bytes = new Uint8Array(total ?? 1 << 16);
+    let loaded = 0;
     report?.(loaded, total);
+    while (reader !== undefined) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      if (loaded + value.length > bytes.length) {
+        const grown = new Uint8Array(Math.max(2 * bytes.length, loaded + value.length));
+        grown.set(bytes.subarray(0, loaded));
+        bytes = grown;
+      }
+      bytes.set(value, loaded);
+      loaded += value.length;
+      report?.(loaded, total);
+    }
+    if (total !== undefined && loaded < total) throw new Error(`${url.href} ended after ${loaded} of ${total} bytes`);
+    return loaded === bytes.length ? bytes : bytes.slice(0, loaded);
+  } catch (error) {
+    await reader?.cancel().catch(() => {}); // nobody reads the rest; it fails where the connection did
+    throw error;
   }
-  if (total !== undefined && loaded < total) throw new Error(`${url.href} ended after ${loaded} of ${total} bytes`);
-  return loaded === bytes.length ? bytes : bytes.slice(0, loaded);
 }
 
 async function exists(place: string | URL, signal?: AbortSignal): Promise<boolean> {

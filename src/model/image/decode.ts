@@ -1,7 +1,14 @@
 /** PNG and JPEG to RGB. The decoders are loaded when the first picture of their kind arrives. */
 import type { DecodedPng } from 'fast-png';
 import { SkipVisionError } from '../../backend/errors.ts';
-import type { Image } from './image.ts';
+
+/** A picture as everything here takes it. */
+export interface Image {
+  readonly width: number;
+  readonly height: number;
+  /** RGB, 8 bits each, row-major: 3 * width * height bytes. */
+  readonly data: Uint8Array;
+}
 
 export interface DecodeOptions {
   /** A picture with more pixels than this is refused before any of it is decoded. Default 64 million. */

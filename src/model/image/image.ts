@@ -1,14 +1,8 @@
 /** Pictures as plain RGB bytes, from whatever an application has. */
-import { SkipVisionError } from '../../backend/errors.ts';
-import { type DecodeOptions, decodeImage } from './decode.ts';
+import { show, SkipVisionError } from '../../backend/errors.ts';
+import * as field from '../../backend/fields.ts';
+import { type DecodeOptions, decodeImage, type Image } from './decode.ts';
 import { locate, readLocation } from '../files/source.ts';
-
-export interface Image {
-  readonly width: number;
-  readonly height: number;
-  /** RGB, 8 bits each, row-major: 3 * width * height bytes. */
-  readonly data: Uint8Array;
-}
 
 /**
  * A picture the browser has decoded: ImageBitmap, HTMLImageElement, HTMLCanvasElement, OffscreenCanvas, ImageData.
@@ -23,19 +17,28 @@ export interface BitmapSource {
 export type ImageInput = Image | BitmapSource | Uint8Array | ArrayBuffer | Blob | string | URL;
 
 export interface ImageOptions extends DecodeOptions {
+  /** An abort rejects with the signal's reason. */
   signal?: AbortSignal;
 }
+
+const PIXELS = field.anything<number>('a number, at least 1', (value) => typeof value === 'number' && value >= 1); // Infinity too
+export const TO_IMAGE_FIELDS = {
+  input: field.anything<ImageInput>('a picture'),
+  options: field.optional(field.record<ImageOptions>({ signal: field.optional(field.signal), maxPixels: field.optional(PIXELS) })),
+};
 
 /**
  * Any picture as RGB bytes. An `Image` is checked and returned as it is.
  * @throws `invalid-image` when it cannot be read, decoded or drawn, or has more pixels than `maxPixels`.
  */
 export async function toImage(input: ImageInput, options: ImageOptions = {}): Promise<Image> {
+  field.checkFields('toImage', { input, options }, TO_IMAGE_FIELDS);
+  options.signal?.throwIfAborted();
   if (input instanceof Uint8Array) return decodeImage(input, options);
   if (input instanceof ArrayBuffer) return decodeImage(new Uint8Array(input), options);
   if (typeof input === 'string' || input instanceof URL) return decodeImage(await readPicture(input, options.signal), options);
-  if (typeof input !== 'object' || input === null) throw invalidInput(String(input));
-  if (input instanceof Blob) return decodeImage(new Uint8Array(await input.arrayBuffer()), options);
+  if (typeof input !== 'object' || input === null) throw invalidInput(show(input));
+  if (input instanceof Blob) return decodeImage(await readBlob(input, options.signal), options);
   if ('data' in input && input.data instanceof Uint8Array) return checkImage(input);
   return imageFromBitmap(input);
 }
@@ -46,8 +49,9 @@ export async function toImage(input: ImageInput, options: ImageOptions = {}): Pr
  * @throws `invalid-image` when the picture is empty, not drawable, or from another origin without permission.
  */
 export function imageFromBitmap(source: BitmapSource): Image {
+  if (typeof source !== 'object' || source === null) throw invalidInput(show(source));
   const { width, height } = sizeOf(source);
-  if (!(width > 0 && height > 0)) throw invalidInput(`a picture of ${width} x ${height} pixels; is it loaded?`);
+  if (!isExtent(width) || !isExtent(height)) throw invalidInput(`a picture of ${show(width)} x ${show(height)} pixels; is it loaded?`);
   const rgba = 'data' in source ? source.data : draw(source, width, height);
   if (!(rgba instanceof Uint8ClampedArray) || rgba.length !== 4 * width * height) {
     throw invalidInput(`a ${width} x ${height} picture whose data is no ImageData of 8 bits`);
@@ -89,10 +93,26 @@ async function readPicture(place: string | URL, signal?: AbortSignal): Promise<U
   }
 }
 
-function checkImage({ width, height, data }: Image): Image {
-  const fits = Number.isInteger(width) && Number.isInteger(height) && width > 0 && height > 0 && data.length === 3 * width * height;
-  if (fits) return { width, height, data };
-  throw invalidInput(`a ${width} x ${height} picture with ${data.length} bytes of data, not 3 x width x height`);
+/** A Blob of a file can be gone by now. */
+async function readBlob(blob: Blob, signal?: AbortSignal): Promise<Uint8Array> {
+  try {
+    return new Uint8Array(await blob.arrayBuffer());
+  } catch (cause) {
+    signal?.throwIfAborted();
+    throw invalidInput(`a Blob that cannot be read (${messageOf(cause)})`, cause);
+  }
+}
+
+/** Refuses what is no `Image` or whose data do not fit its size. */
+export function checkImage({ width, height, data }: Image): Image {
+  const isRgb = data instanceof Uint8Array;
+  if (isRgb && isExtent(width) && isExtent(height) && data.length === 3 * width * height) return { width, height, data };
+  const bytes = isRgb ? `${data.length} bytes` : show(data);
+  throw invalidInput(`a ${show(width)} x ${show(height)} picture with ${bytes} of data, not 3 x width x height`);
+}
+
+function isExtent(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) > 0;
 }
 
 function invalidInput(got: string, cause?: unknown): SkipVisionError {

@@ -1,6 +1,8 @@
 /** Hugging Face's CLIPImageProcessor: picture to the vision tower's input. */
 import { SkipVisionError } from '../../backend/errors.ts';
-import type { Image } from './image.ts';
+import * as field from '../../backend/fields.ts';
+import type { Image } from './decode.ts';
+import { checkImage } from './image.ts';
 import { Fields } from '../files/json.ts';
 import { type Resample, resize } from './resample.ts';
 
@@ -29,6 +31,24 @@ const FILE = 'preprocessor_config.json';
 const EDGE = { min: 1, max: 2 ** 14 };
 const CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073];
 const CLIP_STD = [0.26862954, 0.26130258, 0.27577711];
+
+const EXTENT = field.integer(EDGE);
+const SIZE = field.record({ height: EXTENT, width: EXTENT });
+const SHORTEST = field.record({ shortestEdge: EXTENT });
+const isTarget = (value: unknown) => SHORTEST.accepts(value) || SIZE.accepts(value);
+const isThree = (value: unknown) => Array.isArray(value) && value.length === 3 && value.every(Number.isFinite);
+const CHANNELS = field.anything<readonly number[]>('three numbers, one per channel', isThree);
+export const PREPROCESS_FIELDS = {
+  image: field.anything<Image>('a picture as toImage gives it', (value) => typeof value === 'object' && value !== null),
+  config: field.record<PreprocessorConfig>({
+    resize: field.optional(field.anything('{ shortestEdge }, or { height, width }', isTarget)),
+    resample: field.oneOf('nearest', 'bilinear', 'bicubic'),
+    centerCrop: field.optional(SIZE),
+    rescaleFactor: field.number(),
+    mean: CHANNELS,
+    std: CHANNELS,
+  }),
+};
 
 /** By PIL's numbers of its filters. */
 const RESAMPLES: Readonly<Record<number, Resample>> = { 0: 'nearest', 2: 'bilinear', 3: 'bicubic' };
@@ -90,6 +110,8 @@ function parseChannels(fields: Fields, key: string, absent: readonly number[], v
  * @throws `invalid-image` when the picture is so narrow that resizing its shortest edge would make it huge.
  */
 export function preprocess(image: Image, config: PreprocessorConfig): PixelValues {
+  field.checkFields('preprocess', { image, config }, PREPROCESS_FIELDS);
+  checkImage(image);
   const { width, height } = resizedSize(image, config.resize);
   if (width * height > MAX_RESIZED_PIXELS) {
     const got = `${image.width} x ${image.height} pixels, which resizing makes ${width} x ${height}`;

@@ -1,5 +1,5 @@
 /** PIL's `Image.resize`, to the bit: preprocessing of the models this package runs was done with it. */
-import type { Image } from './image.ts';
+import type { Image } from './decode.ts';
 
 export type Resample = 'nearest' | 'bilinear' | 'bicubic';
 

@@ -1,54 +1,42 @@
-import type { Backend } from '../../backend/backend.ts';
-import { invalidArgument, SkipVisionError } from '../../backend/errors.ts';
-import { bytesOf, type FloatDType, type Tensor } from '../../backend/tensor.ts';
+import type { Backend, SignalOption } from '../../backend/backend.ts';
+import { invalidArgument, show, SkipVisionError } from '../../backend/errors.ts';
+import { checkFields } from '../../backend/fields.ts';
+import type { FloatDType, Tensor } from '../../backend/tensor.ts';
 import { appendKv } from '../../ops/append-kv.ts';
 import { compactKv } from '../../ops/compact-kv.ts';
-import { range } from './sequence.ts';
-
-export interface KvCacheConfig {
-  layers: number;
-  kvHeads: number;
-  headDim: number;
-  /** Rows every layer has room for. */
-  capacity: number;
-  /** What keys and values are stored as; default 'f32'. 'f16' rounds them to nearest even and takes even head dims. */
-  dtype?: FloatDType;
-}
-
-/** Keys and values of one layer [1, capacity, Hkv * dh]. Row i stands at position positions[i]; rows and positions part company on eviction. */
-export interface Layer {
-  k: Tensor<FloatDType>;
-  v: Tensor<FloatDType>;
-  positions: Uint32Array;
-  capacity: number;
-}
+import { type CacheMark, KV_CACHE_FIELDS, type KvCacheConfig, shapesOf } from './kv-config.ts';
+import { KvLayer as Layer, lowerBound, rowsOutside } from './kv-layer.ts';
+import { checkAscending, checkRows, range } from './rows.ts';
 
 /**
- * Rotated keys and values of every layer, with room for a fixed number of rows, so that nothing is allocated per step.
- * Keys keep the rotation of the position at which they entered, whatever row they move to. `nextPosition` counts the
- * positions used so far and does not shrink on eviction.
+ * Rotated keys and values of every layer, keyed by the place of their row in the causal sequence (its order). Nothing is allocated per
+ * step. Keys keep the rotation with which they entered, whatever row they move to. Layers may hold different rows; `nextOrder` counts
+ * the places used so far by all of them and does not shrink on eviction.
  */
 export class KvCache implements Disposable {
   readonly backend: Backend;
   readonly dtype: FloatDType;
-  readonly #width: number;
-  readonly #shape: readonly [kvHeads: number, headDim: number];
-  #layers: Layer[];
-  #positionTensor: Tensor<'u32'> | undefined;
-  /** Position of the next row to enter. */
-  nextPosition = 0;
+  readonly #room: number | undefined;
+  #layers: Layer[] = [];
+  /** Place of the next row to enter, and its angle: rows may be turned by others than their places. */
+  nextOrder = 0;
+  nextAngle = 0;
 
   constructor(backend: Backend, config: KvCacheConfig) {
+    checkFields('KvCache', { backend, config }, KV_CACHE_FIELDS.create);
+    const shapes = shapesOf(config);
+    const { capacity, room, dtype = 'f32' } = config;
+    if ((capacity === undefined) === (room === undefined))
+      throw invalidArgument('KvCache', 'capacity', room === undefined ? 'absent' : 'given with room', 'either capacity or room');
+    for (const { headDim } of shapes)
+      if (dtype === 'f16' && headDim % 2 === 1) throw invalidArgument('KvCache', 'headDim', `${headDim}`, 'even for f16');
     this.backend = backend;
-    this.dtype = config.dtype ?? 'f32';
-    if (this.dtype === 'f16' && config.headDim % 2 === 1) throw invalidArgument('KvCache', 'headDim', `${config.headDim}`, 'even for f16');
-    this.#shape = [config.kvHeads, config.headDim];
-    this.#width = config.kvHeads * config.headDim;
-    this.#layers = [];
+    this.dtype = dtype;
+    this.#room = room;
     try {
-      for (let i = 0; i < config.layers; i++) this.#layers.push(this.#makeLayer(config.capacity));
+      for (const shape of shapes) this.#layers.push(new Layer(backend, shape, capacity ?? 0, dtype));
     } catch (error) {
-      this.#layers.forEach(freeLayer);
+      this[Symbol.dispose]();
       throw error;
     }
   }
@@ -59,98 +47,102 @@ export class KvCache implements Disposable {
 
   /** Rows held in a layer. */
   length(layer: number): number {
-    return this.#layer(layer).positions.length;
+    return this.#layer(layer).length;
   }
 
   capacity(layer: number): number {
     return this.#layer(layer).capacity;
   }
 
-  /** Positions of a layer's rows, ascending. [length] */
-  positions(layer: number): Uint32Array {
-    return this.#layer(layer).positions;
+  /** Places of a layer's rows in the causal sequence, ascending [length]. Rows that were chosen on the device: after `settle`. */
+  order(layer: number): Uint32Array {
+    const held = this.#layer(layer);
+    if (held.unread.length > 0)
+      throw new SkipVisionError('unsupported', `KvCache: the order of layer ${layer} is on the device; await settle() first`);
+    return held.order.subarray(0, held.length);
   }
 
   /** Keys of a layer [capacity, Hkv, dh]; the first `length` rows count. */
   keys(layer: number): Tensor<FloatDType> {
-    return this.#layer(layer).k.view([this.capacity(layer), ...this.#shape]);
+    const { k, capacity, kvHeads, headDim } = this.#layer(layer);
+    return k.view([capacity, kvHeads, headDim]);
   }
 
   values(layer: number): Tensor<FloatDType> {
-    return this.#layer(layer).v.view([this.capacity(layer), ...this.#shape]);
-  }
-
-  /** The layer's positions on the backend, valid until the cache changes. Layers with equal positions share it. */
-  positionTensor(layer: number): Tensor<'u32'> {
-    const { positions } = this.#layer(layer);
-    const host = this.#positionTensor?.storage.host;
-    if (!host || host.length !== positions.length || !host.every((position, row) => position === positions[row])) {
-      this.#positionTensor?.dispose();
-      this.#positionTensor = this.backend.upload(positions);
-    }
-    return this.#positionTensor!;
+    const { v, capacity, kvHeads, headDim } = this.#layer(layer);
+    return v.view([capacity, kvHeads, headDim]);
   }
 
   /** Bytes of the rows held, keys and values. */
   get bytes(): number {
-    return this.#layers.reduce((sum, layer) => sum + this.#rowBytes(layer.positions.length), 0);
+    return this.#layers.reduce((sum, layer) => sum + layer.bytes(layer.length), 0);
   }
 
   layerBytes(layer: number): number {
-    return this.#rowBytes(this.length(layer));
+    return this.#layer(layer).bytes(this.length(layer));
   }
 
   /** Bytes allocated, free rows included. */
   get capacityBytes(): number {
-    return this.#layers.reduce((sum, layer) => sum + this.#rowBytes(layer.capacity), 0);
+    return this.#layers.reduce((sum, layer) => sum + layer.bytes(layer.capacity), 0);
   }
 
   /**
-   * Writes rotated keys and values [n, Hkv * dh] behind the rows of a layer. `rows` picks the ones that enter (default
-   * all); only an empty layer takes a part. Positions must ascend beyond those held.
+   * Writes rotated keys and values [n, Hkv * dh] behind the rows of a layer. `rows` picks the ones that enter (ascending, default all).
+   * When it throws, the layer keeps the rows it had.
    */
-  append(layer: number, k: Tensor<'f32'>, v: Tensor<'f32'>, positions: Uint32Array, rows?: Uint32Array): void {
-    const held = this.#layer(layer);
-    for (const [argument, rowsGiven] of [
-      ['k', k],
-      ['v', v],
-    ] as const) {
-      const expected = positions.length * this.#width;
-      if (rowsGiven.size !== expected)
-        throw invalidArgument('KvCache.append', argument, `${rowsGiven.size} elements`, `${expected}, ${this.#width} for each position`);
+  append(layer: number, k: Tensor<'f32'>, v: Tensor<'f32'>, order: Uint32Array | Tensor<'u32'>, rows?: Uint32Array): void {
+    checkFields('KvCache.append', { layer, k, v, order, rows }, KV_CACHE_FIELDS.append);
+    const { width } = this.#layer(layer);
+    const n = order instanceof Uint32Array ? order.length : order.size;
+    for (const [argument, { size }] of Object.entries({ k, v })) {
+      if (size !== n * width) throw invalidArgument('KvCache.append', argument, `${size} elements`, `${n * width}, ${width} for each row`);
     }
-    const [n, W] = [positions.length, this.#width];
-    const [kNew, vNew] = [k.view([1, n, W]), v.view([1, n, W])];
-    this.extend(layer, rows ? Uint32Array.from(rows, (row) => positions[row]!) : positions, (at) => {
-      if (!rows) {
-        this.backend.run(appendKv, { kNew, vNew, k: held.k, v: held.v }, { at });
-        return;
-      }
-      if (at > 0)
-        throw invalidArgument('KvCache.append', 'rows', `a part of the rows for layer ${layer} with ${at} rows`, 'an empty layer');
-      this.#appendPart(held, kNew, vNew, rows);
-    });
+    if (rows && !(order instanceof Uint32Array))
+      throw invalidArgument('KvCache.append', 'rows', 'given', 'absent with an order on the device');
+    if (rows) checkRows('KvCache.append', 'rows', rows, n);
+    const [kNew, vNew] = [k.view([1, n, width]), v.view([1, n, width])];
+    const at = this.extend(layer, rows ? Uint32Array.from(rows, (row) => (order as Uint32Array)[row]!) : order);
+    const held = this.#layer(layer);
+    try {
+      if (rows) this.#writePart(held, kNew, vNew, rows, at);
+      else this.backend.run(appendKv, { kNew, vNew, k: held.k, v: held.v }, { at });
+    } catch (error) {
+      held.cut(at);
+      throw error;
+    }
   }
 
   /**
-   * Makes rows at `positions` enter a layer behind those held: `write` puts their keys and values into the rows from `at` on of
-   * `keys` and `values`. When it throws, the layer keeps the rows it had.
+   * Makes rows enter a layer behind those held; returns the row of the first. The caller writes their keys and values there, or goes back
+   * to a `mark`. `order` must ascend beyond those held; one on the device becomes the cache's.
    */
-  extend(layer: number, positions: Uint32Array, write: (at: number) => void): void {
-    const held = this.#layer(layer);
-    const at = held.positions.length;
-    const count = positions.length;
-    if (at + count > held.capacity) {
-      throw new SkipVisionError('cache-full', `KvCache: layer ${layer} holds ${at} of ${held.capacity} rows, no room for ${count} more`, {
-        op: 'append',
-        argument: 'k',
-        got: `${count} rows`,
-        expected: `at most ${held.capacity - at} rows`,
-      });
+  extend(layer: number, order: Uint32Array | Tensor<'u32'>): number {
+    checkFields('KvCache.extend', { layer, order }, KV_CACHE_FIELDS.extend);
+    const count = order instanceof Uint32Array ? order.length : order.size;
+    const at = this.length(layer);
+    try {
+      if (order instanceof Uint32Array) checkAscending('KvCache.extend', 'order', order, this.#lastOrder(layer));
+      this.#makeRoom(layer, count);
+    } catch (error) {
+      if (!(order instanceof Uint32Array)) order.dispose();
+      throw error;
     }
-    checkAscending('KvCache.append', 'positions', positions, held.positions.at(-1));
-    write(at);
-    held.positions = concat(held.positions, positions);
+    const held = this.#layer(layer);
+    if (order instanceof Uint32Array) held.order.set(order, at);
+    else held.unread.push({ at, order });
+    held.length = at + count;
+    return at;
+  }
+
+  /** Reads back what is known of the rows on the device only. */
+  async settle(options: SignalOption = {}): Promise<void> {
+    checkFields('KvCache.settle', { options }, KV_CACHE_FIELDS.settle);
+    const { signal } = options;
+    for (const held of this.#layers) {
+      for (const { at, order } of held.unread) held.order.set(await this.backend.read(order, { signal }), at);
+      for (const { order } of held.unread.splice(0)) order.dispose();
+    }
   }
 
   /**
@@ -158,172 +150,199 @@ export class KvCache implements Disposable {
    * is reused by later rows; with `capacity` the layer moves to an allocation of that many rows and the old one is freed.
    */
   compact(layer: number, keep: Uint32Array, options: { capacity?: number } = {}): void {
+    checkFields('KvCache.compact', { layer, keep, options }, KV_CACHE_FIELDS.compact);
     const held = this.#layer(layer);
-    checkAscending('KvCache.compact', 'keep', keep);
-    const last = keep.at(-1);
-    if (last !== undefined && last >= held.positions.length) {
-      throw invalidArgument('KvCache.compact', 'keep', `row ${last}`, `rows below ${held.positions.length}`);
-    }
+    const order = this.order(layer);
+    checkRows('KvCache.compact', 'keep', keep, held.length);
     const { capacity = held.capacity } = options;
-    if (capacity < keep.length)
-      throw invalidArgument('KvCache.compact', 'capacity', `${capacity}`, `at least the ${keep.length} kept rows`);
-    if (capacity === held.capacity) {
-      if (keep.length === held.positions.length) return;
-      using keepTensor = this.backend.upload(keep);
-      this.backend.run(compactKv, { k: held.k, v: held.v, keep: keepTensor }, {});
-      held.positions = Uint32Array.from(keep, (row) => held.positions[row]!);
+    checkCapacity('KvCache.compact', capacity, keep.length);
+    if (capacity !== held.capacity) {
+      this.#replace(layer, this.#copy(held, keep, capacity));
       return;
     }
-    this.#layers[layer] = this.#copyRows(held, keep, capacity);
-    freeLayer(held);
+    if (keep.length === held.length) return;
+    using list = this.backend.upload(keep);
+    this.backend.run(compactKv, { k: held.k, v: held.v, keep: list }, {});
+    keep.forEach((row, to) => {
+      order[to] = order[row]!; // row >= to
+    });
+    held.length = keep.length;
   }
 
-  /** Drops every row at a position in one of the half-open ranges, in all layers. */
+  /** Drops every row whose order lies in one of the half-open ranges, in all layers. */
   evict(ranges: readonly (readonly [start: number, end: number])[], options: { capacity?: number } = {}): void {
-    for (let layer = 0; layer < this.layers; layer++) this.compact(layer, rowsOutside(this.positions(layer), ranges), options);
+    checkFields('KvCache.evict', { ranges, options }, KV_CACHE_FIELDS.evict);
+    const keeps = this.#orders().map((order) => rowsOutside(order, ranges));
+    const most = Math.max(0, ...keeps.map(({ length }) => length));
+    checkCapacity('KvCache.evict', options.capacity ?? most, most);
+    for (const [layer, keep] of keeps.entries()) this.compact(layer, keep, options);
   }
 
-  /** Forgets all rows at `position` and later; the next row enters there. */
-  trim(position: number): void {
-    if (!Number.isInteger(position) || position < 0)
-      throw invalidArgument('KvCache.trim', 'position', String(position), 'a non-negative integer');
-    for (const layer of this.#layers) layer.positions = layer.positions.filter((held) => held < position);
-    this.nextPosition = Math.min(this.nextPosition, position);
+  /** Forgets all rows of order `order` and later; the next row enters there. */
+  trim(order: number): void {
+    checkFields('KvCache.trim', { order }, KV_CACHE_FIELDS.trim);
+    for (const [layer, each] of this.#orders().entries()) this.#layer(layer).cut(lowerBound(each, order));
+    const back = Math.max(0, this.nextOrder - order);
+    this.nextOrder -= back;
+    this.nextAngle = Math.max(0, this.nextAngle - back);
+  }
+
+  /** What `rewind` goes back to as long as no row held now has left: the lengths. */
+  mark(): CacheMark {
+    const { nextOrder, nextAngle } = this;
+    return { lengths: this.#layers.map(({ length }) => length), nextOrder, nextAngle };
+  }
+
+  rewind(mark: CacheMark): void {
+    checkFields('KvCache.rewind', { mark }, KV_CACHE_FIELDS.rewind);
+    const { lengths, nextOrder, nextAngle } = mark;
+    if (lengths.length !== this.layers)
+      throw invalidArgument('KvCache.rewind', 'lengths', `${lengths.length} lengths`, `${this.layers}, one for each layer`);
+    for (const [layer, held] of this.#layers.entries()) held.cut(lengths[layer]!);
+    this.nextOrder = nextOrder;
+    this.nextAngle = nextAngle;
+  }
+
+  /** The next row follows these, which have entered. Angles by default as the order. */
+  advance(order: Uint32Array, angles = order): void {
+    checkFields('KvCache.advance', { order, angles }, KV_CACHE_FIELDS.advance);
+    if (order.length === 0) return;
+    this.nextOrder = order.at(-1)! + 1;
+    this.nextAngle = angles.reduce((most, angle) => Math.max(most, angle)) + 1;
   }
 
   /** A copy of the rows held, to come back to: one image, many questions. */
   snapshot(): KvSnapshot {
+    this.#orders();
     const layers: Layer[] = [];
     try {
-      for (const layer of this.#layers) layers.push(this.#copyRows(layer, range(0, layer.positions.length), layer.positions.length));
+      for (const held of this.#layers) layers.push(this.#copy(held, range(0, held.length), held.length));
     } catch (error) {
-      layers.forEach(freeLayer);
+      for (const layer of layers) layer[Symbol.dispose]();
       throw error;
     }
-    return new KvSnapshot(this, layers, this.nextPosition);
+    return new KvSnapshot(this, layers, this.nextOrder, this.nextAngle);
   }
 
   /** Puts back the rows of a snapshot of this cache, in the room there is. The snapshot stays usable. */
   restore(snapshot: KvSnapshot): void {
-    if (snapshot.cache !== this) throw invalidArgument('KvCache.restore', 'snapshot', 'one of another cache', 'a snapshot of this cache');
+    if (snapshot?.cache !== this) throw invalidArgument('KvCache.restore', 'snapshot', 'none of this cache', 'a snapshot of this cache');
     if (snapshot.disposed)
       throw new SkipVisionError('disposed', 'KvCache.restore: the snapshot was disposed', { op: 'restore', argument: 'snapshot' });
-    for (const [index, { k, v, positions }] of snapshot.layers.entries()) {
-      if (positions.length > this.capacity(index)) {
-        const larger = this.#makeLayer(positions.length);
-        freeLayer(this.#layers[index]!);
-        this.#layers[index] = larger;
-      }
-      const held = this.#layers[index]!;
-      using keep = this.backend.upload(range(0, positions.length));
-      this.backend.run(compactKv, { k, v, keep, kOut: held.k, vOut: held.v }, {});
-      held.positions = positions;
+    for (const [layer, saved] of snapshot.layers.entries()) {
+      if (saved.length > this.capacity(layer)) this.#replace(layer, new Layer(this.backend, saved, saved.length, this.dtype));
+      const held = this.#layer(layer);
+      this.#copyInto(held, saved, range(0, saved.length));
     }
-    this.nextPosition = snapshot.nextPosition;
+    this.nextOrder = snapshot.nextOrder;
+    this.nextAngle = snapshot.nextAngle;
   }
 
   [Symbol.dispose](): void {
-    this.#layers.forEach(freeLayer);
-    this.#positionTensor?.dispose();
-    this.#positionTensor = undefined;
+    for (const layer of this.#layers) layer[Symbol.dispose]();
+  }
+
+  /** Of all layers; throws before anything is changed where one is on the device. */
+  #orders(): Uint32Array[] {
+    return this.#layers.map((_, layer) => this.order(layer));
   }
 
   #layer(index: number): Layer {
-    const layer = this.#layers[index];
-    if (!layer) throw invalidArgument('KvCache', 'layer', String(index), `a layer below ${this.#layers.length}`);
+    const layer = typeof index === 'number' ? this.#layers[index] : undefined;
+    if (!layer) throw invalidArgument('KvCache', 'layer', show(index), `a layer below ${this.#layers.length}`);
     return layer;
   }
 
-  /** Writes the listed ones of fresh rows [1, n, W] into an empty layer. Only rows of the layer's dtype go there at once. */
-  #appendPart(held: Layer, kNew: Tensor<'f32'>, vNew: Tensor<'f32'>, rows: Uint32Array): void {
+  #replace(layer: number, by: Layer): void {
+    this.#layers[layer]![Symbol.dispose]();
+    this.#layers[layer] = by;
+  }
+
+  #lastOrder(layer: number): number {
+    const { order, length, unread } = this.#layer(layer);
+    // Rows on the device come from a stream whose first order was beyond those held.
+    return unread.length > 0 ? -1 : length > 0 ? order[length - 1]! : -1;
+  }
+
+  #makeRoom(layer: number, count: number): void {
+    const held = this.#layer(layer);
+    const { length, capacity } = held;
+    if (length + count <= capacity) return;
+    if (this.#room !== undefined) {
+      const larger = this.#copy(held, range(0, length), length + count + this.#room);
+      larger.unread = held.unread.splice(0);
+      this.#replace(layer, larger);
+      return;
+    }
+    throw new SkipVisionError('cache-full', `KvCache: layer ${layer} holds ${length} of ${capacity} rows, no room for ${count} more`, {
+      op: 'append',
+      argument: 'k',
+      got: `${count} rows`,
+      expected: `at most ${capacity - length} rows`,
+    });
+  }
+
+  /** Writes the listed ones of fresh rows [1, n, W]; into an empty layer of f32 at once. */
+  #writePart(held: Layer, kNew: Tensor<'f32'>, vNew: Tensor<'f32'>, rows: Uint32Array, at: number): void {
     const { backend } = this;
     using keep = backend.upload(rows);
-    if (this.dtype === 'f32') {
+    if (this.dtype === 'f32' && at === 0) {
       backend.run(compactKv, { k: kNew, v: vNew, keep, kOut: held.k, vOut: held.v }, {});
       return;
     }
-    const desc = { dtype: 'f32', shape: [1, rows.length, this.#width] } as const;
+    const desc = { dtype: 'f32', shape: [1, rows.length, held.width] } as const;
     using kKept = backend.empty(desc);
     using vKept = backend.empty(desc);
     backend.run(compactKv, { k: kNew, v: vNew, keep, kOut: kKept, vOut: vKept }, {});
-    backend.run(appendKv, { kNew: kKept, vNew: vKept, k: held.k, v: held.v }, { at: 0 });
+    backend.run(appendKv, { kNew: kKept, vNew: vKept, k: held.k, v: held.v }, { at });
   }
 
   /** The listed rows of a layer in an allocation of their own. */
-  #copyRows(layer: Layer, rows: Uint32Array, capacity: number): Layer {
-    const copy = this.#makeLayer(capacity);
+  #copy(from: Layer, rows: Uint32Array, capacity: number): Layer {
+    const copy = new Layer(this.backend, from, capacity, this.dtype);
     try {
-      using keep = this.backend.upload(rows);
-      this.backend.run(compactKv, { k: layer.k, v: layer.v, keep, kOut: copy.k, vOut: copy.v }, {});
+      this.#copyInto(copy, from, rows);
+      return copy;
     } catch (error) {
-      freeLayer(copy);
-      throw error;
-    }
-    copy.positions = Uint32Array.from(rows, (row) => layer.positions[row]!);
-    return copy;
-  }
-
-  #makeLayer(capacity: number): Layer {
-    const desc = { dtype: this.dtype, shape: [1, capacity, this.#width] };
-    const k = this.backend.empty(desc);
-    try {
-      return { k, v: this.backend.empty(desc), positions: new Uint32Array(0), capacity };
-    } catch (error) {
-      k.dispose();
+      copy[Symbol.dispose]();
       throw error;
     }
   }
 
-  #rowBytes(rows: number): number {
-    return 2 * bytesOf({ dtype: this.dtype, shape: [rows, this.#width] });
+  #copyInto(to: Layer, from: Layer, rows: Uint32Array): void {
+    using keep = this.backend.upload(rows);
+    this.backend.run(compactKv, { k: from.k, v: from.v, keep, kOut: to.k, vOut: to.v }, {});
+    rows.forEach((row, i) => {
+      to.order[i] = from.order[row]!;
+    });
+    to.cut(0);
+    to.length = rows.length;
   }
 }
 
-/** A copy of a cache's rows. Made by `KvCache.snapshot`; holds memory of its own until disposed. */
+/** A copy of a cache's rows; holds memory of its own until disposed. */
 export class KvSnapshot implements Disposable {
   readonly cache: KvCache;
+  /** @internal */
   readonly layers: readonly Layer[];
-  readonly nextPosition: number;
+  readonly nextOrder: number;
+  readonly nextAngle: number;
   disposed = false;
 
-  constructor(cache: KvCache, layers: readonly Layer[], nextPosition: number) {
+  /** Use `KvCache.snapshot`. @internal */
+  constructor(cache: KvCache, layers: readonly Layer[], nextOrder: number, nextAngle: number) {
     this.cache = cache;
     this.layers = layers;
-    this.nextPosition = nextPosition;
+    this.nextOrder = nextOrder;
+    this.nextAngle = nextAngle;
   }
 
   [Symbol.dispose](): void {
     this.disposed = true;
-    this.layers.forEach(freeLayer);
+    for (const layer of this.layers) layer[Symbol.dispose]();
   }
 }
 
-/** Indices of the positions outside all ranges, ascending. */
-export function rowsOutside(positions: Uint32Array, ranges: readonly (readonly [start: number, end: number])[]): Uint32Array {
-  const rows: number[] = [];
-  positions.forEach((position, row) => {
-    if (!ranges.some(([start, end]) => start <= position && position < end)) rows.push(row);
-  });
-  return Uint32Array.from(rows);
-}
-
-function freeLayer(layer: Layer): void {
-  layer.k.dispose();
-  layer.v.dispose();
-}
-
-function checkAscending(op: string, argument: string, list: Uint32Array, last = -1): void {
-  let previous = last;
-  for (const each of list) {
-    if (each <= previous)
-      throw invalidArgument(op, argument, `${each} after ${previous}`, `strictly ascending ${argument === 'keep' ? 'rows' : argument}`);
-    previous = each;
-  }
-}
-
-function concat(a: Uint32Array, b: Uint32Array): Uint32Array {
-  const joined = new Uint32Array(a.length + b.length);
-  joined.set(a);
-  joined.set(b, a.length);
-  return joined;
+function checkCapacity(op: string, capacity: number, kept: number): void {
+  if (capacity < kept) throw invalidArgument(op, 'capacity', `${capacity}`, `at least the ${kept} kept rows`);
 }

@@ -1,8 +1,9 @@
-import type { Backend, SignalOption } from '../../backend/backend.ts';
+import { type Backend, SIGNAL_OPTION, type SignalOption } from '../../backend/backend.ts';
+import * as field from '../../backend/fields.ts';
 import type { Tensor } from '../../backend/tensor.ts';
 import type { Matrix, Weight, WeightDType, WeightSource } from '../../backend/weight.ts';
 
-/** Named float tensors with a prefix to their names: a checkpoint, or tensors in memory. */
+/** Named float tensors: a checkpoint, or tensors in memory. */
 export interface TensorSource {
   has(name: string): boolean;
   /** Row-major f32; throws when missing or of another shape. */
@@ -10,9 +11,16 @@ export interface TensorSource {
 }
 
 export interface LoaderOptions extends SignalOption {
-  /** How the weights of linear layers are packed. Default 'f32'. */
+  /** How the weights of linear layers are packed, one of `backend.dtypes`; default 'f32'. All other parameters stay f32. */
   dtype?: WeightDType;
 }
+
+/** Which dtypes there are depends on the backend. */
+export const PACKING = { ...SIGNAL_OPTION, dtype: field.optional(field.text as field.Required<WeightDType>) };
+export const TENSOR_SOURCE = field.anything<TensorSource>('a TensorSource, e.g. a Checkpoint', (value) => {
+  const { has, tensor } = (value ?? {}) as Partial<TensorSource>;
+  return typeof has === 'function' && typeof tensor === 'function';
+});
 
 /** Bytes packed between two chances for other tasks of this thread, an abort among them. */
 const FLUSH_BYTES = 1 << 20;
@@ -25,10 +33,17 @@ export class Loader implements Disposable {
   readonly #made: Disposable[] = [];
   #sinceFlush = 0;
 
-  constructor(backend: Backend, source: TensorSource, options: LoaderOptions = {}) {
+  /** Names of tensors are those of the source without `prefix`. */
+  constructor(backend: Backend, source: TensorSource, options: LoaderOptions = {}, prefix = '') {
     this.backend = backend;
-    this.source = source;
+    this.source = prefix === '' ? source : prefixed(source, prefix);
     this.#options = options;
+  }
+
+  /** `name.weight` and, of a LayerNorm where there is one, `name.bias`, each [D]. */
+  norm(name: string, D: number, kind: 'rms' | 'layer' = 'layer'): { weight: Tensor<'f32'>; bias?: Tensor<'f32'> } {
+    const bias = kind === 'layer' ? this.optionalVector(`${name}.bias`, [D]) : undefined;
+    return { weight: this.vector(`${name}.weight`, [D]), bias };
   }
 
   vector(name: string, shape: readonly number[]): Tensor<'f32'> {
@@ -87,6 +102,10 @@ export class Loader implements Disposable {
     this.#made.push(made);
     return made;
   }
+}
+
+function prefixed(source: TensorSource, prefix: string): TensorSource {
+  return { has: (name) => source.has(prefix + name), tensor: (name, shape) => source.tensor(prefix + name, shape) };
 }
 
 function concat(arrays: readonly Float32Array[]): Float32Array {

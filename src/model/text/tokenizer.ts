@@ -1,6 +1,16 @@
 import { Tokenizer as Library } from '@huggingface/tokenizers';
 import { SkipVisionError } from '../../backend/errors.ts';
+import * as field from '../../backend/fields.ts';
 import { invalidCheckpoint, isObject } from '../files/json.ts';
+
+export const TOKENIZER_FIELDS = {
+  encode: { text: field.text },
+  decode: {
+    ids: field.list(field.integer()),
+    options: field.optional(field.record<{ skipSpecial?: boolean }>({ skipSpecial: field.optional(field.boolean) })),
+  },
+  tokenId: { token: field.text },
+};
 
 /** Text to token ids and back, as the model's `tokenizer.json` says. */
 export class Tokenizer {
@@ -35,6 +45,7 @@ export class Tokenizer {
    * @throws `invalid-argument` when a word is not in the vocabulary and there is no token for unknown words.
    */
   encode(text: string): number[] {
+    field.checkFields('encode', { text }, TOKENIZER_FIELDS.encode);
     const { ids, tokens } = this.#library.encode(text, { add_special_tokens: false });
     const missing = (ids as (number | undefined)[]).indexOf(undefined);
     if (missing < 0) return ids;
@@ -48,6 +59,7 @@ export class Tokenizer {
 
   /** Text of token ids. Ids outside the vocabulary (padding of the embedding table) have no text. */
   decode(ids: readonly number[], options: { skipSpecial?: boolean } = {}): string {
+    field.checkFields('decode', { ids, options }, TOKENIZER_FIELDS.decode);
     const known = ids.filter((id) => this.#library.id_to_token(id) !== undefined);
     // The library refuses an empty list.
     return known.length === 0 ? '' : this.#library.decode(known, { skip_special_tokens: options.skipSpecial ?? false });
@@ -55,6 +67,7 @@ export class Tokenizer {
 
   /** Id of a token by its exact text, added and special tokens included. */
   tokenId(token: string): number | undefined {
+    field.checkFields('tokenId', { token }, TOKENIZER_FIELDS.tokenId);
     return this.#library.token_to_id(token);
   }
 }

@@ -1,63 +1,11 @@
-/** The Hugging Face `config.json` of a LLaVA model, checked and with its defaults filled in. */
+/** LLaVA: a CLIP tower, two linear layers, a Llama decoder. (arXiv 2304.08485, 2310.03744) */
 import { SkipVisionError } from '../../backend/errors.ts';
 import type { Activation } from '../../ops/activation.ts';
-import { Fields, type JsonObject } from '../files/json.ts';
-
-export interface VisionConfig {
-  hiddenSize: number;
-  intermediateSize: number;
-  numLayers: number;
-  numHeads: number;
-  imageSize: number;
-  patchSize: number;
-  numChannels: number;
-  hiddenAct: Activation;
-  layerNormEps: number;
-}
-
-export interface TextConfig {
-  hiddenSize: number;
-  intermediateSize: number;
-  numLayers: number;
-  numHeads: number;
-  numKvHeads: number;
-  headDim: number;
-  rmsNormEps: number;
-  ropeTheta: number;
-  vocabSize: number;
-  maxPositions: number;
-  hiddenAct: Activation;
-  tieWordEmbeddings: boolean;
-  eosTokenIds: readonly number[];
-  bosTokenId: number;
-}
-
-/** How a checkpoint was trained with Skip-Vision: this package's own block `skip_vision` of `config.json`. */
-export interface SkipVisionConfig {
-  retained: number;
-  skipped: number;
-  /** The last skipped row is an ordinary row: it feeds the FFN and stays in the cache. */
-  passLast: boolean;
-  summaryNormEps: number;
-  /** `hidden` hides the skipped rows from the text after the image already in prefill. */
-  mask: 'causal' | 'hidden';
-}
-
-export interface LlavaConfig {
-  vision: VisionConfig;
-  text: TextConfig;
-  imageTokenId: number;
-  /** Index into the vision tower's hidden states (0 = embeddings); negative counts from the end. */
-  visionFeatureLayer: number;
-  /** `default` drops the CLS row, `full` keeps it. */
-  visionFeatureSelectStrategy: 'default' | 'full';
-  projectorHiddenAct: Activation;
-  /** Prompt with `{question}` in it. */
-  promptTemplate?: string;
-  skipVision?: SkipVisionConfig;
-}
-
-const FILE = 'config.json';
+import type { Fields, JsonObject } from '../files/json.ts';
+import type { DecoderSpec } from '../stack/decoder.ts';
+import type { TowerSpec } from '../stack/tower-spec.ts';
+import { clipBlocks, llamaDecoder } from './blocks.ts';
+import type { PartNames, VlmSpec } from './spec.ts';
 
 /** Hugging Face's names of the activations this package has. */
 const ACTIVATION_NAMES: Readonly<Record<string, Activation>> = {
@@ -86,52 +34,109 @@ const COUNT = { min: 1, max: 2 ** 12 };
 const TOKEN = { min: 0, max: 2 ** 24 };
 const EPS = { min: 0, max: 1 };
 
-/**
- * Reads a parsed `config.json`. Absent fields have the defaults of Hugging Face's LlavaConfig, CLIPVisionConfig and
- * LlamaConfig, because their files leave out what equals a default.
- * @throws `unsupported` for another kind of model or a feature of it that is not here; `invalid-checkpoint` naming the
- * field for a value that no model can have.
- */
-export function parseConfig(json: unknown): LlavaConfig {
-  const root = new Fields(FILE, json);
-  expectType(root, 'llava');
-  const visionFields = root.object('vision_config', ABSENT_VISION);
-  const textFields = root.object('text_config');
-  const vision = parseVision(visionFields);
-  const text = parseText(textFields, root);
+/** As LLaVA was published, and as newer releases of the official library write it. */
+const LAYOUTS: readonly PartNames[] = [
+  {
+    tower: 'vision_tower.vision_model.',
+    connector: 'multi_modal_projector.',
+    decoder: 'language_model.model.',
+    embeddings: 'embed_tokens.weight',
+    head: 'language_model.lm_head.weight',
+  },
+  {
+    tower: 'model.vision_tower.vision_model.',
+    connector: 'model.multi_modal_projector.',
+    decoder: 'model.language_model.',
+    embeddings: 'embed_tokens.weight',
+    head: 'lm_head.weight',
+  },
+];
+
+const TEMPLATE = 'USER: <image>\n{question} ASSISTANT:'; // LLaVA-1.5's own
+
+export function readLlava(root: Fields): VlmSpec {
+  const vision = readVision(root.object('vision_config', ABSENT_VISION));
+  const text = root.object('text_config');
+  const { tower, layers } = vision;
+  const featureLayer = parseFeatureLayer(root, layers);
+  const decoder = readDecoder(text);
   if (!root.boolean('multimodal_projector_bias', true)) throw root.unsupported('multimodal_projector_bias', 'true');
   return {
-    vision,
-    text,
+    json: root.json,
+    tower: tower(featureLayer < 0 ? layers + 1 + featureLayer : featureLayer),
+    keepsClassRow: parseStrategy(root) === 'full',
+    connector: {
+      inputs: vision.width,
+      outputs: decoder.width,
+      activation: activation(root, 'projector_hidden_act', 'gelu'),
+      names: ['linear_1', 'linear_2'],
+    },
+    decoder,
+    vocabSize: text.integer('vocab_size', { min: 1, max: 2 ** 24, default: 32000 }),
+    maxPositions: text.integer('max_position_embeddings', { min: 1, max: 2 ** 26, default: 2048 }),
+    tiedHead: text.boolean('tie_word_embeddings', root.boolean('tie_word_embeddings', false)),
     imageTokenId: root.integer(root.has('image_token_id') ? 'image_token_id' : 'image_token_index', { ...TOKEN, default: 32000 }),
-    visionFeatureLayer: parseFeatureLayer(root, vision.numLayers),
-    visionFeatureSelectStrategy: parseStrategy(root),
-    projectorHiddenAct: activation(root, 'projector_hidden_act', 'gelu'),
-    promptTemplate: parseTemplate(root),
-    skipVision: parseSkipVision(root, (vision.imageSize / vision.patchSize) ** 2),
+    bosTokenId: (text.has('bos_token_id') ? text : root).integer('bos_token_id', { ...TOKEN, default: 1 }),
+    eosTokenIds: parseEos(text.has('eos_token_id') ? text : root),
+    promptTemplate: parseTemplate(root) ?? TEMPLATE,
+    layouts: LAYOUTS,
+    ignores: (name, { tower: prefix }) => isUnused(name, prefix, layers),
   };
 }
 
-function parseVision(fields: Fields): VisionConfig {
+/** Vision blocks behind the feature layer, and tables that older releases stored. */
+function isUnused(name: string, prefix: string, layers: number): boolean {
+  if (/\.(position_ids|rotary_emb\.inv_freq)$/.test(name)) return true;
+  if (!name.startsWith(prefix)) return false;
+  const rest = name.slice(prefix.length);
+  const block = /^encoder\.layers\.(\d+)\./.exec(rest);
+  return rest.startsWith('post_layernorm.') || (block !== null && Number(block[1]) < layers);
+}
+
+interface Vision {
+  width: number;
+  layers: number;
+  /** Of the first so many blocks. */
+  tower(blocks: number): TowerSpec;
+}
+
+function readVision(fields: Fields): Vision {
   expectType(fields, 'clip_vision_model', 'clip_vision_model');
-  const config: VisionConfig = {
+  const sizes = {
     hiddenSize: fields.integer('hidden_size', { ...SIZE, default: 768 }),
     intermediateSize: fields.integer('intermediate_size', { ...SIZE, default: 3072 }),
-    numLayers: fields.integer('num_hidden_layers', { ...COUNT, default: 12 }),
     numHeads: fields.integer('num_attention_heads', { ...COUNT, default: 12 }),
-    imageSize: fields.integer('image_size', { min: 1, max: 2 ** 14, default: 224 }),
-    patchSize: fields.integer('patch_size', { min: 1, max: 2 ** 14, default: 32 }),
-    numChannels: fields.integer('num_channels', { ...COUNT, default: 3 }),
     hiddenAct: activation(fields, 'hidden_act', 'quick_gelu'),
     layerNormEps: fields.number('layer_norm_eps', { ...EPS, default: 1e-5 }),
   };
-  if (config.numChannels !== 3) throw fields.unsupported('num_channels', '3');
-  expectDivisor(fields, 'num_attention_heads', config.numHeads, 'hidden_size', config.hiddenSize);
-  expectDivisor(fields, 'patch_size', config.patchSize, 'image_size', config.imageSize);
-  return config;
+  const layers = fields.integer('num_hidden_layers', { ...COUNT, default: 12 });
+  const imageSize = fields.integer('image_size', { min: 1, max: 2 ** 14, default: 224 });
+  const patchSize = fields.integer('patch_size', { min: 1, max: 2 ** 14, default: 32 });
+  const channels = fields.integer('num_channels', { ...COUNT, default: 3 });
+  if (channels !== 3) throw fields.unsupported('num_channels', '3');
+  expectDivisor(fields, 'num_attention_heads', sizes.numHeads, 'hidden_size', sizes.hiddenSize);
+  expectDivisor(fields, 'patch_size', patchSize, 'image_size', imageSize);
+  return {
+    width: sizes.hiddenSize,
+    layers,
+    tower: (blocks) => ({
+      imageSize,
+      patchSize,
+      channels,
+      width: sizes.hiddenSize,
+      blocks: clipBlocks(sizes, blocks),
+      eps: sizes.layerNormEps,
+      names: {
+        patches: 'embeddings.patch_embedding',
+        positions: 'embeddings.position_embedding',
+        classRow: 'embeddings.class_embedding',
+        preNorm: 'pre_layrnorm', // sic: the official library's spelling
+      },
+    }),
+  };
 }
 
-function parseText(fields: Fields, root: Fields): TextConfig {
+function readDecoder(fields: Fields): DecoderSpec {
   expectType(fields, 'llama', 'llama');
   for (const key of ['attention_bias', 'mlp_bias']) {
     if (fields.boolean(key, false)) throw fields.unsupported(key, 'false');
@@ -144,8 +149,7 @@ function parseText(fields: Fields, root: Fields): TextConfig {
   if (headDim % 2 !== 0) throw fields.invalid(fields.has('head_dim') ? 'head_dim' : 'hidden_size', `an even head_dim, not ${headDim}`);
   const numKvHeads = fields.integer('num_key_value_heads', { ...COUNT, default: numHeads });
   expectDivisor(fields, 'num_key_value_heads', numKvHeads, 'num_attention_heads', numHeads);
-  const vocabSize = fields.integer('vocab_size', { min: 1, max: 2 ** 24, default: 32000 });
-  return {
+  return llamaDecoder({
     hiddenSize,
     intermediateSize: fields.integer('intermediate_size', { ...SIZE, default: 11008 }),
     numLayers: fields.integer('num_hidden_layers', { ...COUNT, default: 32 }),
@@ -154,13 +158,8 @@ function parseText(fields: Fields, root: Fields): TextConfig {
     headDim,
     rmsNormEps: fields.number('rms_norm_eps', { ...EPS, default: 1e-6 }),
     ropeTheta: parseRope(fields),
-    vocabSize,
-    maxPositions: fields.integer('max_position_embeddings', { min: 1, max: 2 ** 26, default: 2048 }),
     hiddenAct: activation(fields, 'hidden_act', 'silu'),
-    tieWordEmbeddings: fields.boolean('tie_word_embeddings', root.boolean('tie_word_embeddings', false)),
-    eosTokenIds: parseEos(fields.has('eos_token_id') ? fields : root),
-    bosTokenId: (fields.has('bos_token_id') ? fields : root).integer('bos_token_id', { ...TOKEN, default: 1 }),
-  };
+  });
 }
 
 /** `rope_theta` and `rope_scaling`; newer files have both in `rope_parameters`. Scaled positions are not supported. */
@@ -200,21 +199,6 @@ function parseStrategy(root: Fields): 'default' | 'full' {
   throw root.unsupported('vision_feature_select_strategy', '"default", "full"');
 }
 
-function parseSkipVision(root: Fields, patches: number): SkipVisionConfig | undefined {
-  const fields = root.object('skip_vision', { enabled: false });
-  if (!fields.boolean('enabled', true)) return undefined;
-  const retained = fields.integer('num_retained', { min: 1, max: patches });
-  const mask = fields.string('attention_mask') ?? 'causal';
-  if (mask !== 'causal' && mask !== 'hidden') throw fields.unsupported('attention_mask', '"causal", "hidden"');
-  return {
-    retained,
-    skipped: fields.integer('num_skipped', { min: 0, max: patches - retained }),
-    passLast: fields.boolean('pass_last', false),
-    summaryNormEps: fields.number('summary_norm_eps', { ...EPS, default: 1e-5 }),
-    mask,
-  };
-}
-
 function activation(fields: Fields, key: string, absent: Activation): Activation {
   const name = fields.string(key) ?? absent;
   if (Object.hasOwn(ACTIVATION_NAMES, name)) return ACTIVATION_NAMES[name];
@@ -227,7 +211,7 @@ function expectType(fields: Fields, supported: string, absent?: string): void {
   const argument = fields.name('model_type');
   const got = type ?? 'missing';
   const expected = 'llava with a clip_vision_model and a llama';
-  throw new SkipVisionError('unsupported', `${FILE}: ${argument} is ${got}; supported: ${expected}`, { argument, got, expected });
+  throw new SkipVisionError('unsupported', `config.json: ${argument} is ${got}; supported: ${expected}`, { argument, got, expected });
 }
 
 function expectDivisor(fields: Fields, key: string, divisor: number, ofKey: string, value: number): void {

@@ -1,16 +1,15 @@
-import { readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { defineConfig, type Options } from 'tsup';
-import { minifyWgsl } from './build/wgsl.ts';
+import { wgslModule } from './build/wgsl.ts';
 
 type Plugin = NonNullable<Options['esbuildPlugins']>[number];
 
-/** WGSL is inlined as text, in fewer bytes. */
+/** WGSL is inlined, in fewer bytes. */
 const wgsl: Plugin = {
   name: 'wgsl',
   setup(build) {
-    build.onLoad({ filter: /\.wgsl$/ }, async ({ path }) => ({ contents: minifyWgsl(await readFile(path, 'utf8')), loader: 'text' }));
+    build.onLoad({ filter: /\.wgsl$/ }, ({ path }) => ({ contents: wgslModule(path, true), loader: 'js' }));
   },
 };
 
@@ -25,21 +24,35 @@ const workerName: Plugin = {
   },
 };
 
+/**
+ * The calls in a signature and in the declarations of attributes only make objects (see src/backend/op.ts and fields.ts). Bundlers that
+ * are not told so keep the definition of every op.
+ */
+const pureSignatures: Plugin = {
+  name: 'pure-signatures',
+  setup(build) {
+    const operands = 'input|output|inout|weight|anyWeight|orF16|optional|(row|position|id)(List|Output)';
+    const fields = 'number|f32|integer|oneOf|list|tuple|callback|instance|record|anything|optional';
+    const calls = new RegExp(`(?<![\\w.])(field\\.(${fields})|${operands})\\(`, 'g');
+    build.onLoad({ filter: /src[\\/]ops[\\/][^\\/]+\.ts$/ }, async ({ path }) => {
+      return { contents: (await readFile(path, 'utf8')).replace(calls, '/* @__PURE__ */ $&'), loader: 'ts' };
+    });
+  },
+};
+
 /** One build for every runtime: ES modules, kernels inlined, `using` lowered for Node 20. */
 export const everywhere: Options = {
   format: ['esm'],
   platform: 'neutral',
   target: 'es2022',
-  esbuildPlugins: [wgsl, workerName],
+  esbuildPlugins: [wgsl, workerName, pureSignatures],
   loader: { '.deflate': 'binary' },
   external: [/^node:/, 'webgpu'],
   silent: true,
 };
 
 const esbuildOptions: Options['esbuildOptions'] = (options) => {
-  options.minifyWhitespace = true; // names stay readable in stack traces
-  options.minifySyntax = true;
-  options.lineLimit = 120; // an uncaught error prints its line
+  options.minifySyntax = true; // dist.ts does the rest
 };
 
 /** The file of worker threads: a build of its own, as it must be in one piece to be served from anywhere. */
@@ -57,26 +70,26 @@ export const workerFile: Options = {
 const entries = {
   index: 'src/index.ts',
   ops: 'src/ops/index.ts',
+  'ops/wasm': 'src/ops/wasm.ts',
+  'ops/webgpu': 'src/ops/webgpu.ts',
   model: 'src/model/index.ts',
   methods: 'src/methods/index.ts',
-  'backend/wasm': 'src/backend/wasm/driver.ts',
-  'backend/webgpu': 'src/backend/webgpu/driver.ts',
+  'backend/wasm': 'src/wasm.ts',
+  'backend/webgpu': 'src/webgpu.ts',
   'backend/reference': 'src/backend/reference/driver.ts',
   cli: 'src/cli.ts',
 };
 
-/** Each op in a file of its own, so that a bundler drops the ops nobody imports. These are no subpaths and need no types. */
-const ops = Object.fromEntries(
-  readdirSync('src/ops')
-    .filter((file) => file.endsWith('.ts'))
-    .map((file) => [`ops/${file.replace(/\.ts$/, '')}`, `src/ops/${file}`]),
-);
-
 export default defineConfig({
   ...everywhere,
-  entry: { ...entries, ...ops },
+  entry: entries,
   // for users whose `lib` lacks the types of `using`
-  dts: { entry: entries, banner: '/// <reference lib="esnext.disposable" />' },
+  // tsup hands TypeScript an option that TypeScript 6 calls old
+  dts: {
+    entry: entries,
+    compilerOptions: { ignoreDeprecations: '6.0', stripInternal: true },
+    banner: '/// <reference lib="esnext.disposable" />',
+  },
   esbuildOptions,
   splitting: true,
   clean: true,

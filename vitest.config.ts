@@ -1,13 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
+import { wgslModule } from './build/wgsl.ts';
 
-/** Imports of `.wgsl` give text and imports of `.wasm` and `.deflate` give bytes, as in the built package. */
+/** Imports of `.wgsl` give kernels and imports of `.wasm` and `.deflate` give bytes, as in the built package. */
 const assets = {
   name: 'assets',
   enforce: 'pre' as const,
   load(id: string) {
     const file = id.split('?')[0]!;
-    if (file.endsWith('.wgsl')) return `export default ${JSON.stringify(readFileSync(file, 'utf8'))};`;
+    if (file.endsWith('.wgsl')) return wgslModule(file);
     if (!/\.(wasm|deflate)$/.test(file)) return undefined;
     return `export default Uint8Array.from(atob('${readFileSync(file, 'base64')}'), (c) => c.charCodeAt(0));`;
   },
@@ -20,6 +21,8 @@ export default defineConfig({
     include: ['test/unit/**/*.test.ts', 'test/*.test.ts'],
     setupFiles: ['test/setup.ts'],
     pool: 'forks',
-    testTimeout: 60_000,
+    // Against hangs only: the slowest test takes a minute on an idle machine.
+    testTimeout: 10 * 60_000,
+    hookTimeout: 10 * 60_000,
   },
 });

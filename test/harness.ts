@@ -2,7 +2,8 @@
  * The harness of the portable suites: no dependency, so that one bundle runs in Node, Deno, Bun and browsers. A suite is
  * a function of the platform: it registers tests for what the platform has, and says what it skips and why.
  */
-import type { Backend, BackendName } from '../src/backend/backend.ts';
+import type { Backend } from '../src/backend/backend.ts';
+import type { BackendName } from '../src/backend/features.ts';
 import { type ErrorCode, SkipVisionError } from '../src/backend/errors.ts';
 import type { TypedArray } from '../src/backend/tensor.ts';
 

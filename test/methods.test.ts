@@ -3,7 +3,7 @@ import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { METHOD_NAMES, methodByName } from '../src/methods/index.ts';
 import { toImage } from '../src/model/image/image.ts';
-import { loadModel } from '../src/model/vlm.ts';
+import { loadModel } from '../src/model/load.ts';
 import { readQuestions } from './eval/questions.ts';
 import { nodeBackends } from './node-backends.ts';
 import { METHOD_ROWS } from './table/methods.ts';
@@ -19,7 +19,7 @@ test('the table has a row for every method', () => {
   expect(questions.map(({ type }) => type)).toEqual(['what', 'describe']);
 });
 
-describe.each(nodeBackends())('methods on $name', { timeout: 300_000 }, ({ name: backendName, create }) => {
+describe.each(nodeBackends())('methods on $name', ({ name: backendName, create }) => {
   // SwiftShader is several times slower than lavapipe, and the same WGSL runs on both
   const asked = backendName.includes('swiftshader') ? questions.slice(0, 1) : questions;
   test.each(METHOD_ROWS)('$name: stored answers in one chunk and in chunks, its rows, no memory left', async ({ name, ...row }) => {
@@ -27,14 +27,14 @@ describe.each(nodeBackends())('methods on $name', { timeout: 300_000 }, ({ name:
     const held = () => ({ tensors: backend.memory().tensors, weights: backend.memory().weights });
     const start = held();
     const model = await loadModel(path.join(TINY, row.checkpoint), { backend });
-    const { imageTokenId, promptTemplate, text: sizes } = model.config;
-    const rowBytes = sizes.numLayers * 2 * sizes.numKvHeads * sizes.headDim * 4;
+    const { imageTokenId, promptTemplate, decoder } = model.config;
+    const rowBytes = decoder.blocks.reduce((sum, { kvHeads, headDim }) => sum + 2 * kvHeads * headDim * 4, 0);
     const method = methodByName(name, model.config);
     const image = await toImage(path.join(TINY, 'eval', PICTURE));
     let loaded: unknown; // the first question loads what only this method needs
     const runs = [{}, { chunkSize: 29 }, { chunkSize: 29, kvDtype: 'f16' as const }];
     for (const { question, [row.stored]: stored } of asked) {
-      const prompt = model.tokenizer.encode(promptTemplate!.replace('{question}', question));
+      const prompt = model.tokenizer.encode(promptTemplate.replace('{question}', question));
       const texts = prompt.filter((id) => id !== imageTokenId).length;
       for (const options of runs) {
         const { text, stats } = await model.generate({ image, question, method, ...options });

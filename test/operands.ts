@@ -1,7 +1,8 @@
 /** Operands of an op as plain data, so that one case runs on any backend. */
 import type { Backend } from '../src/backend/backend.ts';
 import { toF16Bits } from '../src/backend/f16.ts';
-import type { Op, Operand } from '../src/backend/op.ts';
+import type { Operand } from '../src/backend/op.ts';
+import type { Op } from '../src/backend/bound-op.ts';
 import { Tensor } from '../src/backend/tensor.ts';
 import type { Weight, WeightDType } from '../src/backend/weight.ts';
 
@@ -86,7 +87,7 @@ export async function apply(backend: Backend, op: Op, values: Values, attrs: obj
 
 export async function readWritten(backend: Backend, op: Op, placed: Readonly<Record<string, Tensor | Weight>>): Promise<Results> {
   const results: Results = {};
-  for (const [name, operand] of Object.entries(op.io) as [string, Operand][]) {
+  for (const [name, operand] of Object.entries(op.definition.io) as [string, Operand][]) {
     const held = placed[name];
     if (held instanceof Tensor && operand.kind === 'tensor' && operand.access !== 'in') results[name] = await backend.read(held);
   }

@@ -1,180 +1,125 @@
 /**
- * `npm test`: builds, then runs every suite and adds up. Prints a line per suite and the failures; the last line is
+ * `npm test`: builds, then runs every suite, some beside each other, and adds up. Tells what runs and how far it is; the last line is
  * `N passed, N failed, N skipped`. Exit status 1 on a failure or when a suite ran nothing. More conformance cases than the
- * bundled ones: CONFORMANCE_CASES=DIR:DIR npm test.
+ * bundled ones: CONFORMANCE_CASES=DIR:DIR npm test. One suite: npm test -- --only NAME.
  */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
-import { driverIsChosen, installedAdapters, loaderEnvironment, softwareDriver } from './gpu.ts';
+import { parseArgs } from 'node:util';
+import { combinationsOf } from './conformance/combinations.ts';
+import { caseFiles } from './conformance/files.ts';
+import { driverIsChosen, installedAdapters, loaderEnvironment, type SoftwareAdapter, softwareDriver } from './gpu.ts';
 import { findChromium, NO_CHROMIUM } from './portable/chromium.ts';
+import { schedule } from './runner/schedule.ts';
+import { countsOf, runSuite, type Suite, timeOf, type Totals } from './runner/suite.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '..');
-const VITEST_REPORT = path.join(ROOT, 'build/test/vitest.json');
-const MINUTE = 60_000;
-
-interface Totals {
-  passed: number;
-  failed: number;
-  skipped: number;
-}
-
-interface Suite {
-  name: string;
-  command: readonly string[];
-  /** Against hangs only: a slow or busy machine must not reach it. */
-  minutes: number;
-  /** What must be there for the suite to run, when it is not. */
-  missing?: string;
-  /** Totals of a suite that does not print them as its last line. */
-  totals?: () => { totals: Totals; failures: string[] };
-}
-
+const start = Date.now();
 const node = process.execPath;
 const hook = ['--import', './test/assets-hook.mjs'];
 
+function tell(text: string): void {
+  console.log(`${timeOf(Date.now() - start).padStart(6)}  ${text}`);
+}
+
+/** Those that take longest first. */
 function suites(): Suite[] {
-  const cases = ['test/fixtures/cases', ...(process.env.CONFORMANCE_CASES ?? '').split(path.delimiter).filter(Boolean)];
-  const conformance = (name: string, ...options: string[]): Suite => ({
+  const folders = ['test/fixtures/cases', ...(process.env.CONFORMANCE_CASES ?? '').split(path.delimiter).filter(Boolean)];
+  const conformance = (name: string, options: readonly string[], missing?: Suite['missing']): Suite => ({
     name: `conformance, ${name}`,
-    command: [node, ...hook, 'test/conformance/run.ts', ...cases, ...options],
-    minutes: 60,
+    command: [node, ...hook, 'test/conformance/run.ts', ...folders, ...options],
+    threads: 1,
+    missing,
   });
-  const noGpu = driverIsChosen || installedAdapters().length > 0 ? undefined : 'no Vulkan driver here: build/setup-gpu.sh installs one';
-  const noGpuForDeno = driverIsChosen || softwareDriver('lavapipe') ? undefined : 'no lavapipe here: build/setup-gpu.sh installs it';
-  const noChromium = findChromium() ? undefined : NO_CHROMIUM;
+  const without = (reason: string, combinations: number) => ({ reason, tests: caseFiles(folders).length * combinations });
+  const lavapipe = driverIsChosen || softwareDriver('lavapipe');
+  const chromium = findChromium();
+  const onDriver = (adapter: SoftwareAdapter): Suite =>
+    conformance(
+      `webgpu on ${adapter}`,
+      ['--all', '--backend', 'webgpu', '--adapter', adapter],
+      softwareDriver(adapter)
+        ? undefined
+        : without(`${adapter} is missing: build/setup-gpu.sh installs it`, combinationsOf('webgpu', 'node', adapter).length),
+    );
   return [
     {
       name: 'vitest, node 24',
-      command: [node, 'node_modules/vitest/vitest.mjs', 'run', '--reporter=json', `--outputFile=${VITEST_REPORT}`],
-      minutes: 60,
-      totals: vitestTotals,
+      command: [node, 'node_modules/vitest/vitest.mjs', 'run', '--reporter=./test/runner/vitest-journal.ts'],
+      threads: os.availableParallelism(),
     },
-    conformance('reference', '--backend', 'reference'),
-    conformance('wasm, every combination', '--all'),
-    { ...conformance('webgpu, every driver', '--all', '--backend', 'webgpu'), missing: noGpu },
-    conformance('deno, wasm', '--all', '--runtime', 'deno'),
-    { ...conformance('deno, webgpu', '--backend', 'webgpu', '--runtime', 'deno'), missing: noGpuForDeno },
-    { ...conformance('chromium, wasm', '--all', '--runtime', 'chromium'), missing: noChromium },
-    { ...conformance('chromium, webgpu', '--backend', 'webgpu', '--runtime', 'chromium'), missing: noChromium },
-    { name: 'portable suites, other runtimes', command: [node, 'test/portable/run.ts'], minutes: 60 },
-    { name: 'package, examples', command: [node, 'test/package/run.ts'], minutes: 60 },
+    ...['deno', 'chromium', 'bun', 'node 20'].map((place) => ({
+      name: `portable suites, ${place}`,
+      command: [node, ...hook, 'test/portable/run.ts', '--only', place],
+      threads: 1,
+    })),
+    ...(driverIsChosen
+      ? [conformance('webgpu on the chosen driver', ['--backend', 'webgpu'])]
+      : [onDriver('lavapipe'), onDriver('swiftshader')]),
+    { name: 'package, examples', command: [node, 'test/package/run.ts'], threads: 1 },
+    conformance(
+      'deno, webgpu',
+      ['--backend', 'webgpu', '--runtime', 'deno'],
+      lavapipe ? undefined : without('lavapipe is missing: build/setup-gpu.sh installs it', 1),
+    ),
+    conformance('chromium, webgpu', ['--backend', 'webgpu', '--runtime', 'chromium'], chromium ? undefined : without(NO_CHROMIUM, 1)),
+    conformance(
+      'chromium, wasm',
+      ['--all', '--runtime', 'chromium'],
+      chromium ? undefined : without(NO_CHROMIUM, combinationsOf('wasm', 'chromium').length),
+    ),
+    conformance('wasm, every combination', ['--all']),
+    conformance('deno, wasm', ['--all', '--runtime', 'deno']),
+    conformance('reference', ['--backend', 'reference']),
   ];
 }
 
-/** Runs a command in the project; returns its status and what it printed. */
-function run(command: readonly string[], minutes: number): Promise<{ status: number | string; output: string }> {
+/** Runs a command that the suites need; what it prints is told. */
+async function prepare(command: readonly string[]): Promise<boolean> {
   const [executable, ...rest] = command;
+  tell(rest.join(' '));
   const child = spawn(executable!, rest, {
     cwd: ROOT,
-    env: { ...process.env, ...loaderEnvironment(), NO_COLOR: '1' },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: minutes * MINUTE,
+    env: { ...process.env, ...loaderEnvironment() },
+    stdio: ['ignore', 'inherit', 'inherit'],
   });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on('data', (data: Buffer) => {
-      output += data.toString();
-    });
-  }
-  return new Promise((resolve) => {
-    child.on('error', (error) => resolve({ status: error.message, output }));
-    child.on('close', (status, signal) => resolve({ status: status ?? `${signal} after ${minutes} minutes`, output }));
+  const status = await new Promise<number | null>((resolve) => {
+    child.on('error', () => resolve(null));
+    child.on('exit', resolve);
   });
-}
-
-async function runSuite({ name, command, minutes, missing, totals }: Suite): Promise<Totals> {
-  if (missing) {
-    console.log(`${name}: skipped, ${missing}`);
-    return { passed: 0, failed: 0, skipped: 1 };
-  }
-  const start = Date.now();
-  const { status, output } = await run(command, minutes);
-  const result = totals ? totals() : printedTotals(output);
-  const sum = { ...result.totals };
-  const failures = [...result.failures];
-  const ranNothing = sum.passed + sum.failed === 0;
-  if (ranNothing || (status !== 0 && sum.failed === 0)) {
-    sum.failed++;
-    failures.push(`FAILED ${name}: ${ranNothing ? 'it ran nothing' : 'it failed'} (status ${status})\n${output.slice(-3000)}`);
-  }
-  const seconds = ((Date.now() - start) / 1000).toFixed(0);
-  console.log(`${name}: ${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped (${seconds} s)`);
-  for (const failure of failures) console.log(failure);
-  return sum;
-}
-
-/** The last line of a suite's output, and its lines about failures with what is indented under them. */
-function printedTotals(output: string): { totals: Totals; failures: string[] } {
-  const lines = output.trimEnd().split('\n');
-  const match = lines.map((line) => /^(\d+) passed, (\d+) failed, (\d+) skipped$/.exec(line)).findLast((found) => found);
-  const [passed = 0, failed = 0, skipped = 0] = match?.slice(1).map(Number) ?? [];
-  const failures = lines.filter(
-    (line, i) => line.startsWith('FAILED') || (line.startsWith('  ') && lines.slice(0, i).some((each) => each.startsWith('FAILED'))),
-  );
-  return { totals: { passed, failed, skipped }, failures };
-}
-
-interface VitestReport {
-  numPassedTests: number;
-  numFailedTests: number;
-  numPendingTests: number;
-  numTodoTests: number;
-  testResults: {
-    name: string;
-    status: string;
-    message: string;
-    assertionResults: { status: string; fullName: string; failureMessages: string[] }[];
-  }[];
-}
-
-function vitestTotals(): { totals: Totals; failures: string[] } {
-  if (!existsSync(VITEST_REPORT)) return { totals: { passed: 0, failed: 0, skipped: 0 }, failures: [] };
-  const report = JSON.parse(readFileSync(VITEST_REPORT, 'utf8')) as VitestReport;
-  // A file that cannot be loaded fails without a failing test in it.
-  const unloadable = report.testResults.filter(
-    ({ status, assertionResults }) => status === 'failed' && !assertionResults.some((each) => each.status === 'failed'),
-  );
-  const failed = report.testResults.flatMap(({ assertionResults }) => assertionResults.filter(({ status }) => status === 'failed'));
-  const failures = [
-    ...unloadable.map(({ name, message }) => `FAILED ${path.relative(ROOT, name)}: ${message}`),
-    ...failed.map(
-      ({ fullName, failureMessages }) => `FAILED ${fullName}: ${failureMessages.join('\n').split('\n').slice(0, 14).join('\n  ')}`,
-    ),
-  ];
-  const skipped = report.numPendingTests + report.numTodoTests;
-  return { totals: { passed: report.numPassedTests, failed: report.numFailedTests + unloadable.length, skipped }, failures };
-}
-
-async function prepare(): Promise<boolean> {
-  mkdirSync(path.dirname(VITEST_REPORT), { recursive: true });
-  rmSync(VITEST_REPORT, { force: true });
-  if (!driverIsChosen && (installedAdapters().length < 2 || !findChromium())) {
-    const { output } = await run(['bash', 'build/setup-gpu.sh'], 30);
-    console.log(output.trim());
-  }
-  for (const script of ['build/compile.ts', 'build/dist.ts']) {
-    const { status, output } = await run([node, script], 30);
-    if (status !== 0) {
-      console.log(`FAILED ${script} (status ${status})\n${output}`);
-      return false;
-    }
-  }
-  return true;
+  return status === 0;
 }
 
 async function main(): Promise<number> {
-  const total: Totals = { passed: 0, failed: 0, skipped: 0 };
-  const built = await prepare();
-  if (!built) total.failed++;
-  for (const suite of built ? suites() : []) {
-    const { passed, failed, skipped } = await runSuite(suite);
-    total.passed += passed;
-    total.failed += failed;
-    total.skipped += skipped;
+  const { values } = parseArgs({ options: { only: { type: 'string', default: '' } } });
+  const sums: Totals = { passed: 0, failed: 0, skipped: 0 };
+  // Without the drivers, what needs them is skipped and says so.
+  if (!driverIsChosen && (installedAdapters().length < 2 || !findChromium())) await prepare(['bash', 'build/setup-gpu.sh']);
+  for (const script of ['build/compile.ts', 'build/dist.ts']) {
+    if (await prepare([node, script])) continue;
+    tell(`FAILED ${script}`);
+    sums.failed++;
   }
-  console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
-  return total.failed > 0 || total.passed === 0 ? 1 : 0;
+  const chosen = sums.failed > 0 ? [] : suites().filter(({ name }) => name.includes(values.only));
+  const remarks: string[] = [];
+  const jobs = chosen.map((suite) => ({
+    threads: suite.threads,
+    run: async () => {
+      const totals = await runSuite(suite, {
+        tell: (text) => {
+          tell(text);
+          if (/^(FAILED|SKIPPED)/.test(text)) remarks.push(text);
+        },
+      });
+      for (const status of ['passed', 'failed', 'skipped'] as const) sums[status] += totals[status];
+    },
+  }));
+  await schedule(jobs, os.availableParallelism());
+  if (remarks.length > 0) console.log(`\n${remarks.join('\n')}`);
+  tell('the end');
+  console.log(countsOf(sums));
+  return sums.failed > 0 || sums.passed === 0 ? 1 : 0;
 }
 
 process.exitCode = await main();

@@ -2,10 +2,11 @@
 import type { Backend, TraceEvent } from '../../src/backend/backend.ts';
 import type { Tensor } from '../../src/backend/tensor.ts';
 import type { Decoder } from '../../src/model/stack/decoder.ts';
-import { KvCache, rowsOutside } from '../../src/model/stack/kv-cache.ts';
+import type { Method, Seen } from '../../src/model/stack/hooks.ts';
+import type { KvCache } from '../../src/model/stack/kv-cache.ts';
 import type { TensorSource } from '../../src/model/stack/loader.ts';
-import type { Method } from '../../src/model/stack/method.ts';
-import { assemble, type Part } from '../../src/model/stack/sequence.ts';
+import { assemble, type Part, range } from '../../src/model/stack/rows.ts';
+import { Work } from '../../src/model/stack/work.ts';
 import { Random } from '../random.ts';
 import type { Turn } from './turns.ts';
 import { uniform } from './data.ts';
@@ -60,8 +61,9 @@ export class Run implements Disposable {
   readonly tokens: Step[] = [];
   kvBytes = 0;
   readonly #decoder: Decoder;
+  readonly #work: Work;
   readonly #rows: Record<'text' | 'image', Tensor<'f32'>>;
-  readonly #clsScores: Tensor<'f32'>;
+  readonly #clsScores: Float32Array;
   readonly #parameters = new Map<string, Tensor<'f32'>>();
   /** Fastest run of each step of a prompt: compose, then the layers. */
   readonly #steps: Step[] = [];
@@ -71,32 +73,31 @@ export class Run implements Disposable {
     this.method = method;
     this.#decoder = decoder;
     const random = new Random(5);
-    const { backend, config } = decoder;
-    const rows = (count: number) => backend.upload(uniform(random, count * config.hiddenSize, 1), [count, config.hiddenSize]);
+    const { backend, spec } = decoder;
+    this.#work = new Work(backend);
+    const rows = (count: number) => backend.upload(uniform(random, count * spec.width, 1), [count, spec.width]);
     this.#rows = { text: rows(text), image: rows(image) };
-    this.#clsScores = backend.upload(uniform(random, image + 1, 1));
+    this.#clsScores = uniform(random, image + 1, 1);
   }
 
   /** The text's first half, the image, the other half; hands over after every layer. */
   async prefill(meter: Meter, turn: Turn): Promise<void> {
-    const { backend, config } = this.#decoder;
+    const { backend, spec } = this.#decoder;
     meter.start();
     let step = 0;
     const take = () => this.#keepBest(step++, meter.lap());
     const half = this.#rows.text.shape[0]! / 2;
-    const text = (): Part => ({ kind: 'text', rows: this.#rows.text.view([half, config.hiddenSize]) });
-    const context = { backend, parameter: (name: string, shape: readonly number[]) => this.#parameter(name, shape) };
-    const image = await this.method.compose?.({ rows: this.#rows.image, clsScores: this.#clsScores }, context);
-    const sequence = assemble(backend, [text(), ...(image ?? [{ kind: 'image', rows: this.#rows.image }]), text()], config.hiddenSize);
-    for (const { rows } of image ?? []) rows.dispose();
-    const kept = rowsOutside(sequence.positions, this.method.evict?.(sequence) ?? []).length;
+    const text = (): Part => ({ kind: 'text', rows: this.#rows.text.slice(0, half) });
+    const depth = { tower: 1, decoder: spec.blocks.length };
+    using run = await this.method.start({ work: this.#work, depth, tensor: async (name, shape) => this.#parameter(name, shape) });
+    const image = { x: this.#rows.image, rows: { order: range(0, this.#rows.image.shape[0]!), segments: [] } };
+    // What the tower would have shown.
+    run.tower?.after?.(0, image, { scores: () => backend.upload(this.#clsScores) } as unknown as Seen);
+    const parts = await run.compose?.(image);
+    const prompt = assemble(this.#work, [text(), ...(parts ?? [{ kind: 'image', rows: image.x }]), text()], spec.width);
+    for (const { rows } of parts ?? []) rows.dispose();
     this.#cache?.[Symbol.dispose]();
-    this.#cache = new KvCache(backend, {
-      layers: config.numLayers,
-      kvHeads: config.numKvHeads,
-      headDim: config.headDim,
-      capacity: kept + ROOM,
-    });
+    this.#cache = this.#decoder.makeCache({ room: ROOM });
     take();
     const onLayer = async () => {
       take();
@@ -105,15 +106,14 @@ export class Run implements Disposable {
     };
     await turn();
     meter.start();
-    using hidden = await this.#decoder.prefill(sequence, { cache: this.#cache, method: this.method, onLayer });
+    const { hidden } = await this.#decoder.prefill(prompt, { cache: this.#cache, run, onLayer });
     take();
-    sequence.embeds.dispose();
     hidden.dispose();
     this.kvBytes = this.#cache.bytes;
   }
 
   async decode(meter: Meter): Promise<void> {
-    const row = this.#rows.text.view([1, this.#decoder.config.hiddenSize]);
+    const row = this.#rows.text.slice(0, 1);
     meter.start();
     using hidden = await this.#decoder.decode(row, this.#cache!);
     this.tokens.push(meter.lap());
@@ -134,7 +134,7 @@ export class Run implements Disposable {
 
   [Symbol.dispose](): void {
     this.#cache?.[Symbol.dispose]();
-    for (const tensor of [this.#rows.text, this.#rows.image, this.#clsScores, ...this.#parameters.values()]) tensor.dispose();
+    for (const tensor of [this.#rows.text, this.#rows.image, ...this.#parameters.values()]) tensor.dispose();
   }
 
   #keepBest(index: number, step: Step): void {

@@ -1,5 +1,6 @@
 /**
- * `npm run bench -- [--quick] [--json]`; `npm run bench -- cpu` and `-- gpu` print the tables of cpu/run.ts and gpu/run.ts instead.
+ * `npm run bench -- [--quick] [--json]`; `npm run bench -- cpu`, `-- gpu` and `-- start` print the tables of the run.ts in these folders
+ * instead.
  * One process, one thread, everything interleaved, medians over the rounds. Ratios are what counts; absolute rates depend on the
  * machine and on its neighbours. With --json one object on the standard output (and npm's own lines before it, without `npm run
  * --silent`).
@@ -10,6 +11,7 @@ import { benchCpu } from './cpu/run.ts';
 import { benchGpu } from './gpu/run.ts';
 import { benchFfn, type FfnRow } from './ffn.ts';
 import { benchOnNode } from './other-node.ts';
+import { benchStart } from './start/run.ts';
 
 const SHAPES = [
   [64, 576, 1536],
@@ -29,6 +31,7 @@ const { values, positionals } = parseArgs({
     chain: { type: 'string' },
     shape: { type: 'string', multiple: true },
     node: { type: 'string' },
+    against: { type: 'string' },
   },
 });
 if (values.node) {
@@ -40,6 +43,10 @@ if (positionals[0] === 'cpu') {
   process.exit(0);
 }
 if (positionals[0] === 'gpu') process.exit(benchGpu(values));
+if (positionals[0] === 'start') {
+  await benchStart(values);
+  process.exit(0);
+}
 
 await using backend = await createWasmBackend();
 const rows: FfnRow[] = [];

@@ -5,18 +5,19 @@
  * default, in every combination of the other options and on every software GPU, a line each.
  */
 import { existsSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
-import path from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { ADAPTER_NAMES, ensureDriver, nodeGpu, type SoftwareAdapter } from '../gpu.ts';
-import { runAgain, runCombinations } from './combinations.ts';
+import { note } from '../runner/journal.ts';
+import { combinationsOf, runAgain, runCombinations } from './combinations.ts';
+import { caseFiles } from './files.ts';
 import { flagsWithout, instructionsOf } from './instructions.ts';
 import { backendOf, type Job, type Machine, type Outcome, runJob } from './job.ts';
 
 const USAGE = `usage: npm run conformance -- DIR... [--backend reference|wasm|webgpu] [--runtime node|deno|chromium] [--only OP]
        npm run conformance -- DIR... --backend wasm [--variant simd128|relaxed] [--threads N] [--without fma,vnni] ...
        npm run conformance -- DIR... --backend webgpu [--adapter lavapipe|swiftshader] ...
-       npm run conformance -- DIR... --all [--backend wasm|webgpu] [--runtime node|deno|chromium] [--only OP]
+       npm run conformance -- DIR... --all [--backend wasm|webgpu] [--runtime node|deno|chromium] [--adapter ...] [--only OP]
 --without and --adapter: in Node only`;
 
 async function main(): Promise<number> {
@@ -43,14 +44,14 @@ async function main(): Promise<number> {
     (runtime === 'node' || !(values.without || adapter)) &&
     (!adapter || (backend === 'webgpu' && Object.hasOwn(ADAPTER_NAMES, adapter))) &&
     !(all && backend === 'reference');
-  if (positionals.length === 0 || !possible || !without || !backendOf(job)) return fail(USAGE);
+  if (positionals.length === 0 || !possible || !without || !backendOf(job)) return refuse(USAGE);
   const missing = positionals.find((folder) => !existsSync(folder));
-  if (missing) return fail(`there is no ${missing}`);
+  if (missing) return refuse(`there is no ${missing}`);
   if (backend === 'webgpu') ensureDriver();
-  if (all) return runCombinations(positionals, backend as 'wasm' | 'webgpu', runtime, only);
+  if (all) return runCombinations(positionals, combinationsOf(backend as 'wasm' | 'webgpu', runtime, adapter), { backend, runtime, only });
   const flags = flagsWithout(without).filter((flag) => !process.execArgv.includes(flag));
   if (flags.length > 0) return runAgain(flags);
-  return runOne({ ...job, files: await caseFiles(positionals) }, runtime, adapter);
+  return runOne({ ...job, files: caseFiles(positionals) }, runtime, adapter);
 }
 
 async function runOne(job: Job, runtime: string, adapter?: SoftwareAdapter): Promise<number> {
@@ -65,8 +66,9 @@ async function runOne(job: Job, runtime: string, adapter?: SoftwareAdapter): Pro
     }
     const { file, op, status, message } = line;
     totals[status]++;
-    if (status === 'failed') console.log(`FAILED ${file}: ${op}: ${message}`);
-    if (status === 'skipped') skippedOps.set(op, (skippedOps.get(op) ?? 0) + 1);
+    if (status === 'passed') note({ passed: 1 });
+    else if (status === 'failed') fail(`${file}: ${op}: ${message}`);
+    else skippedOps.set(op, (skippedOps.get(op) ?? 0) + 1);
   };
   try {
     if (runtime === 'node') await runJob(job, readFile, tell, () => nodeGpu(adapter));
@@ -74,12 +76,21 @@ async function runOne(job: Job, runtime: string, adapter?: SoftwareAdapter): Pro
     else await (await import('./elsewhere.ts')).runElsewhere(runtime, job, tell);
   } catch (error) {
     totals.failed++;
-    console.log(`FAILED ${job.backend} in ${runtime}: ${error instanceof Error ? error.message : String(error)}`);
+    fail(`${job.backend} in ${runtime}: ${error instanceof Error ? error.message : String(error)}`);
   }
-  for (const [op, count] of skippedOps) console.log(`skipped ${count} of ${op}: no function for it in test/conformance`);
+  for (const [op, count] of skippedOps) {
+    const message = `${count} of ${op}: no function for it in test/conformance`;
+    note({ skipped: count, message });
+    console.log(`skipped ${message}`);
+  }
   if (totals.passed + totals.failed === 0) console.log('no case ran');
   console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`);
   return totals.failed > 0 || totals.passed === 0 ? 1 : 0;
+}
+
+function fail(message: string): void {
+  note({ failed: 1, message });
+  console.log(`FAILED ${message}`);
 }
 
 function describe({ runtime, version, backend, description, subgroups }: Machine, { without }: Job): string {
@@ -99,17 +110,7 @@ function otherMachine({ runtime, description, subgroups }: Machine, asked: strin
   return undefined;
 }
 
-async function caseFiles(folders: readonly string[]): Promise<string[]> {
-  const files: string[] = [];
-  for (const folder of folders) {
-    const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-    for (const entry of entries)
-      if (entry.isFile() && entry.name.endsWith('.safetensors')) files.push(path.relative('', path.join(entry.parentPath, entry.name)));
-  }
-  return files.sort();
-}
-
-function fail(message: string): number {
+function refuse(message: string): number {
   console.error(message);
   return 1;
 }

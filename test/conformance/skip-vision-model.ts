@@ -1,12 +1,14 @@
 /** The Skip-Vision cases that stand on the model layer: layout, decoder, cost. */
 import { flopsRatio, kvBytes, macsPerRow, prefillFlops, publishedFlopsRatio } from '../../src/cost/skip-vision.ts';
 import { none } from '../../src/methods/none.ts';
-import { layOut, skipVision } from '../../src/methods/skip-vision.ts';
-import { Decoder, type DecoderConfig } from '../../src/model/stack/decoder.ts';
-import { KvCache, rowsOutside } from '../../src/model/stack/kv-cache.ts';
+import { layOut, planLayer, skipVision } from '../../src/methods/skip-vision.ts';
+import { type LlamaSizes, llamaDecoder } from '../../src/model/families/blocks.ts';
+import { Decoder } from '../../src/model/stack/decoder.ts';
+import type { Method, Run } from '../../src/model/stack/hooks.ts';
+import type { KvCache } from '../../src/model/stack/kv-cache.ts';
 import type { TensorSource } from '../../src/model/stack/loader.ts';
-import type { Method } from '../../src/model/stack/method.ts';
-import { assemble, copyRows, range, type Segment, type Sequence } from '../../src/model/stack/sequence.ts';
+import { assemble, range, type Rows, rowsOf, type Segment } from '../../src/model/stack/rows.ts';
+import { Work } from '../../src/model/stack/work.ts';
 import type { Array32, Arrays } from './case.ts';
 import type { CaseInputs } from './inputs.ts';
 import type { Attrs, CaseFunction } from './ops.ts';
@@ -18,8 +20,9 @@ export const SKIP_VISION_MODEL_CASES: Readonly<Record<string, CaseFunction>> = {
     const hasRows = inputs.has('prefix');
     const width = hasRows ? inputs.shape('prefix')[1]! : 1;
     const rows = (name: string, length: number) => (hasRows ? inputs.tensor(name, [length, width]) : inputs.empty(length, width));
+    const work = new Work(backend);
     const image = layOut(
-      backend,
+      work,
       {
         retained: rows('retained', count('n_retained')),
         q1: rows('q1', 1),
@@ -29,39 +32,35 @@ export const SKIP_VISION_MODEL_CASES: Readonly<Record<string, CaseFunction>> = {
       attrs.pass_last as boolean,
     );
     const text = (name: string, length: number) => ({ kind: 'text' as const, rows: rows(name, length) });
-    const sequence = assemble(backend, [text('prefix', count('n_pre')), ...image, text('suffix', count('n_post'))], width);
-    const embeds: Arrays = hasRows ? { embeds: await inputs.read(sequence.embeds) } : {};
-    sequence.embeds.dispose();
+    const { x, rows: layout } = assemble(work, [text('prefix', count('n_pre')), ...image, text('suffix', count('n_post'))], width);
+    const embeds: Arrays = hasRows ? { embeds: await inputs.read(x) } : {};
+    x.dispose();
     for (const part of image) part.rows.dispose();
-    return { ...describeLayout(sequence), ...embeds };
+    return { ...describeLayout(layout), ...embeds };
   },
 
   async skip_vision_decoder(inputs, attrs) {
     const { backend } = inputs;
-    const config = decoderConfig(attrs.config as Attrs);
     const embeds = inputs.tensor('embeds');
     const length = embeds.shape[0]!;
-    const sequence = { embeds, positions: range(0, length), segments: segmentsOf(attrs.blocks as Block[], length) };
-    const method = methodOf(attrs.variant as string);
+    const rows: Rows = { order: range(0, length), segments: segmentsOf(attrs.blocks as Block[], length) };
+    const work = new Work(backend);
+    using run = await startRun(methodOf(attrs.variant as string), work);
     const chunkSize = (attrs.prefill_chunks as number[] | undefined)?.[0];
     const steps = inputs.shape('decode_embeds')[0]!;
-    const stored = chunkSize ? length : rowsOutside(sequence.positions, method.evict?.(sequence) ?? []).length;
-    using decoder = await Decoder.load(backend, weightsOf(inputs), config, 'model.');
-    using cache = new KvCache(backend, {
-      layers: config.numLayers,
-      kvHeads: config.numKvHeads,
-      headDim: config.headDim,
-      capacity: stored + steps,
-    });
-    const hiddenRows = method.layer?.(0, sequence).ffnRows ?? sequence.positions;
-    using hidden = await decoder.prefill(sequence, { cache, method, chunkSize, outputRows: hiddenRows });
+    using decoder = await Decoder.load(backend, weightsOf(inputs), llamaDecoder(llamaSizes(attrs.config as Attrs)), 'model.');
+    using cache = decoder.makeCache({ room: steps });
+    const outputRows = attrs.variant === 'full' ? rows.order : rowsOf(rows, 'skipped', true);
+    const prompt = assemble(work, [{ kind: 'text', rows: embeds }], embeds.shape[1]!);
+    const { hidden } = await decoder.prefill({ x: prompt.x, rows }, { cache, run, chunkSize, outputRows });
+    using _hidden = hidden;
     const lengths = Uint32Array.from({ length: cache.layers }, (_, layer) => cache.length(layer));
-    const nextPosition = cache.nextPosition;
+    const nextOrder = cache.nextOrder;
     return {
-      hidden_rows: list(hiddenRows),
+      hidden_rows: list(outputRows),
       hidden: await inputs.read(hidden),
       kv_lengths: list(lengths),
-      next_position: list([nextPosition]),
+      next_position: list([nextOrder]),
       decode: await decodeOneByOne(decoder, cache, inputs, steps),
     };
   },
@@ -107,12 +106,17 @@ function reals(values: readonly number[]): Array32 {
   return { data: Float32Array.from(values), shape: [values.length] };
 }
 
-function describeLayout(sequence: Sequence): Arrays {
-  const { segments, positions } = sequence;
-  const length = positions.length;
+function startRun(method: Method, work: Work): Promise<Run> {
+  const tensor = () => Promise.reject(new Error('the decoder needs no parameter of the method'));
+  return method.start({ work, depth: { tower: 0, decoder: 0 }, tensor });
+}
+
+function describeLayout(rows: Rows): Arrays {
+  const { segments, order } = rows;
+  const length = order.length;
   const [q1, q2] = segments.filter(({ kind }) => kind === 'summary').map(({ start }) => start) as [number, number];
   const block = segments.find(({ kind }) => kind === 'skipped') ?? { start: q1 + 1, end: q1 + 1 };
-  const kept = skipVision({ retained: 0, skipped: 0 }).layer!(0, sequence).ffnRows!;
+  const kept = planLayer(rows, 'causal').ffnRows as Uint32Array;
   const runs = [
     [0, block.start],
     [block.end, length],
@@ -125,7 +129,7 @@ function describeLayout(sequence: Sequence): Arrays {
     skipped: list([block.start, block.end]),
     kept_rows: list(kept),
     segments: { data: Uint32Array.from(segmentRows.flat()), shape: [segmentRows.length, 2] },
-    next_position: list([positions.at(-1)! + 1]),
+    next_position: list([order.at(-1)! + 1]),
   };
 }
 
@@ -162,7 +166,7 @@ function methodOf(variant: string): Method {
   }
 }
 
-export function decoderConfig(config: Attrs): DecoderConfig {
+export function llamaSizes(config: Attrs): LlamaSizes {
   const number = (name: string) => config[name] as number;
   return {
     hiddenSize: number('hidden_size'),
@@ -183,8 +187,7 @@ async function decodeOneByOne(decoder: Decoder, cache: KvCache, inputs: CaseInpu
   const width = embeds.shape[1]!;
   const outputs = new Float32Array(steps * width);
   for (let step = 0; step < steps; step++) {
-    using row = copyRows(inputs.backend, embeds, range(step, step + 1));
-    using hidden = await decoder.decode(row, cache);
+    using hidden = await decoder.decode(embeds.slice(step, step + 1), cache);
     outputs.set(await inputs.backend.read(hidden), step * width);
   }
   return { data: outputs, shape: [steps, width] };

@@ -6,13 +6,15 @@
  */
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import type { Backend, BackendName } from '../../src/backend/backend.ts';
+import type { Backend } from '../../src/backend/backend.ts';
+import type { BackendName } from '../../src/backend/features.ts';
 import { unknownName } from '../../src/backend/errors.ts';
 import { selectBackend } from '../../src/backend/select.ts';
 import type { FloatDType } from '../../src/backend/tensor.ts';
 import type { WeightDType } from '../../src/backend/weight.ts';
 import { METHOD_NAMES, methodByName } from '../../src/methods/index.ts';
-import { loadModel, type Vlm } from '../../src/model/vlm.ts';
+import { loadModel } from '../../src/model/load.ts';
+import type { Vlm } from '../../src/model/vlm.ts';
 import { ensureDriver, nodeGpu } from '../gpu.ts';
 import { METHOD_ROWS } from '../table/methods.ts';
 import { type Question, readQuestions } from './questions.ts';

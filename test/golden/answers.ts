@@ -1,9 +1,9 @@
 /** The golden tensors of an answer: prompt, hidden states, caches, logits and ids. */
 import { methodByName, none, skipVision } from '../../src/methods/index.ts';
-import type { Image } from '../../src/model/image/image.ts';
-import { KvCache } from '../../src/model/stack/kv-cache.ts';
-import type { Method } from '../../src/model/stack/method.ts';
-import { assemble, type Part, range, type Sequence } from '../../src/model/stack/sequence.ts';
+import type { Image } from '../../src/model/image/decode.ts';
+import type { Method } from '../../src/model/stack/hooks.ts';
+import { assemble, type Part, range, type Stream } from '../../src/model/stack/rows.ts';
+import { Work } from '../../src/model/stack/work.ts';
 import type { Vlm } from '../../src/model/vlm.ts';
 import { BOUNDS, type Golden, GoldenCheck } from './golden.ts';
 
@@ -11,7 +11,7 @@ import { BOUNDS, type Golden, GoldenCheck } from './golden.ts';
 export async function checkSkipAnswer(golden: Golden, model: Vlm, picture: Image): Promise<GoldenCheck> {
   const check = new GoldenCheck(golden);
   const trained = methodByName('skip-vision', model.config);
-  const { retained, skipped } = model.config.skipVision!;
+  const { num_retained: retained, num_skipped: skipped } = model.config.json.skip_vision as { num_retained: number; num_skipped: number };
   checkPrompt(check, model, golden.metadata!.question!);
   await checkPrefill(check, model, picture, trained, golden.metadata!.question!);
   await checkAnswer(check, 'full_kv', model, picture, skipVision({ retained, skipped, evict: false }), golden);
@@ -29,7 +29,7 @@ export async function checkFullAnswer(golden: Golden, model: Vlm, picture: Image
 }
 
 function promptIds({ config, tokenizer }: Vlm, question: string): number[] {
-  return tokenizer.encode(config.promptTemplate!.replace('{question}', question));
+  return tokenizer.encode(config.promptTemplate.replace('{question}', question));
 }
 
 function checkPrompt(check: GoldenCheck, model: Vlm, question: string): void {
@@ -41,28 +41,30 @@ function checkPrompt(check: GoldenCheck, model: Vlm, question: string): void {
 /** Hidden states of every row after every layer, and the caches before eviction. */
 async function checkPrefill(check: GoldenCheck, model: Vlm, picture: Image, method: Method, question: string): Promise<void> {
   const { backend, config } = model;
-  const { numLayers: layers, numKvHeads: kvHeads, headDim } = config.text;
+  const { blocks } = config.decoder;
   using image = await model.encodeImage(picture, { method });
-  const sequence = await compose(model, promptIds(model, question), image.parts);
-  using embeds = sequence.embeds;
-  const length = sequence.positions.length;
+  const work = new Work(backend);
+  using run = await method.start(model.room(work));
+  const prompt = compose(model, work, promptIds(model, question), image.parts);
+  const { order, segments } = prompt.rows;
+  const length = order.length;
   const wants = (name: string) => check.golden.names.includes(name);
   const hiddenStates: Float32Array[] = [];
-  using cache = new KvCache(backend, { layers, kvHeads, headDim, capacity: length });
-  const keepAll: Method = { ...method, evict: undefined };
-  using hidden = await model.decoder.prefill(sequence, {
+  using cache = model.decoder.makeCache({ capacity: length });
+  if (wants('embeds')) check.values('embeds', await backend.read(prompt.x), BOUNDS.encoder);
+  const { hidden } = await model.decoder.prefill(prompt, {
     cache,
-    method: keepAll,
+    run: { decoder: run.decoder },
     outputRows: range(0, length),
     onLayer: async (layer, x) => {
       hiddenStates[layer] = await backend.read(x);
     },
   });
-  if (wants('embeds')) check.values('embeds', await backend.read(embeds), BOUNDS.encoder);
-  if (wants('position_ids')) check.list('position_ids', sequence.positions);
-  const block = sequence.segments.find(({ kind }) => kind === 'skipped');
+  using _hidden = hidden;
+  if (wants('position_ids')) check.list('position_ids', order);
+  const block = segments.find(({ kind }) => kind === 'skipped');
   if (wants('skip_range')) check.list('skip_range', [block!.start, block!.end]);
-  for (let layer = 0; layer < layers; layer++) {
+  for (const [layer, { kvHeads, headDim }] of blocks.entries()) {
     if (wants(`hidden.${layer}`)) check.values(`hidden.${layer}`, hiddenStates[layer]!, BOUNDS.decoder);
     if (!wants(`cache.${layer}.k`)) continue;
     check.values(
@@ -78,15 +80,15 @@ async function checkPrefill(check: GoldenCheck, model: Vlm, picture: Image, meth
   }
   if (!wants('prefill_logits')) return;
   using logits = model.logits(hidden);
-  check.values('prefill_logits', (await backend.read(logits)).subarray(-config.text.vocabSize), BOUNDS.decoder);
+  check.values('prefill_logits', (await backend.read(logits)).subarray(-config.vocabSize), BOUNDS.decoder);
 }
 
-async function compose(model: Vlm, ids: readonly number[], image: readonly Part[]): Promise<Sequence> {
+function compose(model: Vlm, work: Work, ids: readonly number[], image: readonly Part[]): Stream {
   const at = ids.indexOf(model.config.imageTokenId);
   using before = model.embed(ids.slice(0, at));
   using after = model.embed(ids.slice(at + 1));
   const parts: Part[] = [{ kind: 'text', rows: before }, ...image, { kind: 'text', rows: after }];
-  return assemble(model.backend, parts, model.config.text.hiddenSize);
+  return assemble(work, parts, model.config.decoder.width);
 }
 
 /** [S, Hkv, dh] -> [Hkv, S, dh] */
@@ -107,13 +109,32 @@ async function checkAnswer(check: GoldenCheck, variant: string, model: Vlm, pict
     method,
     onLogits: (row) => logits.push(...row),
   });
-  const rowBytes = stats.kvBytesBefore / stats.promptRows;
   check.list(`${variant}.ids`, ids);
   check.values(`${variant}.logits`, logits, BOUNDS.decoder);
+  check.same(`${variant}_text`, text, golden.metadata![`${variant}_text`]);
+  await checkEviction(check, variant, model, picture, method, stats.kvBytesAfter);
+}
+
+/** What every layer holds when decoding starts, and where the next row stands. */
+async function checkEviction(
+  check: GoldenCheck,
+  variant: string,
+  model: Vlm,
+  picture: Image,
+  method: Method,
+  kvBytesAfter: number,
+): Promise<void> {
+  using image = await model.encodeImage(picture, { method });
+  const work = new Work(model.backend);
+  using run = await method.start(model.room(work));
+  const prompt = compose(model, work, promptIds(model, check.golden.metadata!.question!), image.parts);
+  using cache = model.decoder.makeCache({ capacity: prompt.rows.order.length });
+  const { hidden } = await model.decoder.prefill(prompt, { cache, run });
+  hidden.dispose();
   check.list(
     `${variant}.kv_len`,
-    Array.from({ length: model.config.text.numLayers }, () => stats.kvBytesAfter / rowBytes),
+    Array.from({ length: cache.layers }, (_, layer) => cache.length(layer)),
   );
-  check.list(`${variant}.next_position`, [stats.promptRows]);
-  if (text !== golden.metadata![`${variant}_text`]) check.results.push({ name: `${variant}_text: "${text}"`, error: 1, bound: 0 });
+  check.list(`${variant}.next_position`, [cache.nextOrder]);
+  check.same(`${variant}: kvBytesAfter`, kvBytesAfter, cache.bytes);
 }

@@ -7,12 +7,16 @@ import type { Backend } from '../../src/backend/backend.ts';
 import { methodByName } from '../../src/methods/index.ts';
 import { selectByCls } from '../../src/methods/skip-vision.ts';
 import { openCheckpoint } from '../../src/model/files/checkpoint.ts';
-import type { Image } from '../../src/model/image/image.ts';
-import { Loader } from '../../src/model/stack/loader.ts';
+import type { Image } from '../../src/model/image/decode.ts';
+import type { Tensor } from '../../src/backend/tensor.ts';
+import { clipBlocks } from '../../src/model/families/blocks.ts';
 import { parseSafetensors } from '../../src/model/files/safetensors.ts';
-import { copyRows, range } from '../../src/model/stack/sequence.ts';
 import { type ModelSource, openSource } from '../../src/model/files/source.ts';
-import { VisionEncoder } from '../../src/model/stack/vision-encoder.ts';
+import type { Hooks } from '../../src/model/stack/hooks.ts';
+import { Loader } from '../../src/model/stack/loader.ts';
+import { takeRows } from '../../src/model/stack/rows.ts';
+import { Tower } from '../../src/model/stack/tower.ts';
+import { Work } from '../../src/model/stack/work.ts';
 import type { Vlm } from '../../src/model/vlm.ts';
 import { layerNorm, linear, merge } from '../../src/ops/index.ts';
 
@@ -74,6 +78,10 @@ export class GoldenCheck {
     this.results.push({ name, error: equal ? 0 : 1, bound: 0 });
   }
 
+  same(name: string, got: unknown, want: unknown): void {
+    this.results.push({ name: `${name} (${got}, not ${want})`, error: Object.is(got, want) ? 0 : 1, bound: 0 });
+  }
+
   /** Golden tensors that nothing was compared with. */
   get missed(): string[] {
     return this.golden.names.filter((name) => !this.#seen.has(name));
@@ -84,32 +92,36 @@ export class GoldenCheck {
 export async function checkScene(golden: Golden, skip: Vlm, full: Vlm, skipFolder: ModelSource, picture: Image): Promise<GoldenCheck> {
   const check = new GoldenCheck(golden);
   const { backend, config } = skip;
-  const { numChannels, imageSize, numLayers, hiddenSize } = config.vision;
+  const { channels, imageSize, blocks } = config.tower;
+  const work = new Work(backend);
   const pixels = await skip.pixels(picture);
   check.values('pixel_values', pixels, BOUNDS.pixels);
-  using pixelTensor = backend.upload(pixels, [numChannels, imageSize, imageSize]);
-  const encoded = await skip.encoder.encode(pixelTensor, { clsScores: true });
-  using hidden = encoded.hidden;
-  using clsScores = encoded.clsScores!;
+  using pixelTensor = backend.upload(pixels, [channels, imageSize, imageSize]);
+  let clsScores!: Tensor<'f32'>;
+  const hooks: Hooks = {
+    after(layer, _stream, seen) {
+      if (layer === blocks.length - 1) clsScores = seen.scores(0, 'sum');
+      return undefined;
+    },
+  };
+  using hidden = (await skip.tower.encode(work, pixelTensor, hooks)).x;
+  using _scores = clsScores;
   const patches = hidden.shape[0]! - 1;
-  using features = copyRows(backend, hidden, range(1, 1 + patches));
+  const features = hidden.slice(1, 1 + patches);
   check.values('patch_features', await backend.read(features), BOUNDS.encoder);
   check.values('cls_scores', (await backend.read(clsScores)).subarray(1), BOUNDS.encoder);
-  check.values('aux_logits', await auxLogits(backend, skipFolder, config.vision, numLayers, pixelTensor, hiddenSize), BOUNDS.encoder);
+  check.values('aux_logits', await auxLogits(work, skipFolder, skip, pixelTensor), BOUNDS.encoder);
 
-  using projected = skip.projector.project(features);
+  using projected = skip.connector.project(work, features);
   check.values('skip.projected', await backend.read(projected), BOUNDS.encoder);
-  using fullProjected = full.projector.project(features);
+  using fullProjected = full.connector.project(work, features);
   check.values('full.projected', await backend.read(fullProjected), BOUNDS.encoder);
 
-  const { retained: count, skipped } = config.skipVision!;
-  const never = () => {
-    throw new Error('selection needs no parameter');
-  };
-  const [retained, others] = await selectByCls({ rows: projected, clsScores }, count, { backend, parameter: never });
+  const { num_retained: count, num_skipped: skipped } = config.json.skip_vision as { num_retained: number; num_skipped: number };
+  const [retained, others] = await selectByCls(work, patches, clsScores, count);
   check.list('retained', retained);
   check.list('others', others);
-  using otherRows = copyRows(backend, projected, others);
+  using otherRows = takeRows(work, projected, others);
   await checkMerge(check, backend, otherRows, skipped);
 
   using image = await skip.encodeImage(picture, { method: methodByName('skip-vision', config) });
@@ -122,33 +134,30 @@ export async function checkScene(golden: Golden, skip: Vlm, full: Vlm, skipFolde
 }
 
 /** The auxiliary head sits on the last block, which inference does not load. */
-async function auxLogits(
-  backend: Backend,
-  folder: ModelSource,
-  config: Vlm['config']['vision'],
-  layers: number,
-  pixels: Parameters<VisionEncoder['encode']>[0],
-  width: number,
-): Promise<Float32Array> {
+async function auxLogits(work: Work, folder: ModelSource, { config }: Vlm, pixels: Tensor<'f32'>): Promise<Float32Array> {
+  const { backend } = work;
   const checkpoint = await openCheckpoint(openSource(folder));
-  using encoder = await VisionEncoder.load(backend, checkpoint, config, layers, 'vision_tower.vision_model.');
+  const { width, eps, blocks } = config.tower;
+  const vision = config.json.vision_config as { num_hidden_layers: number };
+  const { inner, heads, activation } = blocks[0]!;
+  const sizes = { hiddenSize: width, intermediateSize: inner, numHeads: heads, hiddenAct: activation, layerNormEps: eps };
+  const spec = { ...config.tower, blocks: clipBlocks(sizes, vision.num_hidden_layers) };
+  using ofTower = new Loader(backend, checkpoint, {}, 'vision_tower.vision_model.');
+  const tower = await Tower.load(ofTower, spec);
   using loader = new Loader(backend, checkpoint);
   const classes = checkpoint.shape('vision_aux.classifier.weight')[0]!;
   const head = await loader.projection('vision_aux.classifier', classes, width);
-  const weight = loader.vector('vision_tower.vision_model.post_layernorm.weight', [width]);
-  const bias = loader.vector('vision_tower.vision_model.post_layernorm.bias', [width]);
-  const { hidden } = await encoder.encode(pixels);
-  using cls = copyRows(backend, hidden, range(0, 1));
-  hidden.dispose();
+  const norm = loader.norm('vision_tower.vision_model.post_layernorm', width);
+  using hidden = (await tower.encode(work, pixels)).x;
   using normed = backend.empty({ dtype: 'f32', shape: [1, width] });
-  backend.run(layerNorm, { x: cls, weight, bias, y: normed }, { eps: config.layerNormEps });
+  backend.run(layerNorm, { x: hidden.slice(0, 1), ...norm, y: normed }, { eps });
   using logits = backend.empty({ dtype: 'f32', shape: [1, classes] });
   backend.run(linear, { x: normed, ...head, y: logits }, {});
   return backend.read(logits);
 }
 
 /** The merge op gives destinations and assignment; order, redundancy and counts follow from them and from its input. */
-async function checkMerge(check: GoldenCheck, backend: Backend, rows: ReturnType<typeof copyRows>, kept: number): Promise<void> {
+async function checkMerge(check: GoldenCheck, backend: Backend, rows: Tensor<'f32'>, kept: number): Promise<void> {
   const [N, C] = rows.shape as [number, number];
   using y = backend.empty({ dtype: 'f32', shape: [kept, C] });
   using destinations = backend.empty({ dtype: 'u32', shape: [kept] });
@@ -167,9 +176,17 @@ async function checkMerge(check: GoldenCheck, backend: Backend, rows: ReturnType
     'merge.dst',
     sources.map((row) => into[row]!),
   );
-  const counts = new Float32Array(kept);
-  for (const row of into) counts[row]!++;
-  check.values('merge.count', counts, 0);
+  check.values('merge.count', divisors(await backend.read(rows), into, await backend.read(y), C), BOUNDS.encoder);
+}
+
+/** By how much each merged row [C] is smaller than the sum of the rows assigned to it: how many the op took for its mean. */
+function divisors(rows: Float32Array, assignment: Uint32Array, merged: Float32Array, C: number): Float64Array {
+  return Float64Array.from({ length: merged.length / C }, (_, i) => {
+    const mean = merged.subarray(i * C, (i + 1) * C);
+    const along = (row: number) => mean.reduce((sum, value, c) => sum + value * rows[row * C + c]!, 0);
+    const assigned = [...assignment.keys()].filter((row) => assignment[row] === i);
+    return assigned.reduce((sum, row) => sum + along(row), 0) / mean.reduce((sum, value) => sum + value ** 2, 0);
+  });
 }
 
 function redundancies(rows: Float32Array, N: number, C: number): Float64Array {

@@ -31,27 +31,56 @@ export function checkImports(project: Project): string {
   return `${seen.size} files`;
 }
 
-async function bundle({ folder }: Project, contents: string): Promise<string> {
-  const { outputFiles } = await build({
+interface Bundle {
+  /** The code of the entry and of what it imports at its start, a text for each file. */
+  first: readonly string[];
+  /** Of what it may load later, by the names of the modules that are loaded so. */
+  later: ReadonlyMap<string, readonly string[]>;
+}
+
+/** Bundles as a web app is: minified, what is imported on demand in files of its own. */
+export async function bundle({ folder }: Project, contents: string, apart: readonly string[] = []): Promise<Bundle> {
+  const { outputFiles, metafile } = await build({
     stdin: { contents, resolveDir: folder },
+    absWorkingDir: folder,
+    outdir: folder,
     bundle: true,
+    minify: true,
+    splitting: true,
+    metafile: true,
     format: 'esm',
-    platform: 'neutral',
+    platform: 'browser',
+    external: ['node:*', 'webgpu', ...apart],
     write: false,
     logLevel: 'silent',
   });
-  return outputFiles[0]!.text;
+  const texts = new Map(outputFiles.map(({ path: file, text }) => [path.relative(folder, file), text]));
+  const closure = (start: string, found = new Set<string>()): Set<string> => {
+    if (found.has(start)) return found;
+    found.add(start);
+    const { imports } = metafile.outputs[start]!;
+    for (const each of imports) if (each.kind === 'import-statement' && !each.external) closure(each.path, found);
+    return found;
+  };
+  const [entry] = [...texts.keys()].filter((file) => metafile.outputs[file]!.entryPoint === '<stdin>');
+  const first = closure(entry!);
+  const later = Object.entries(metafile.outputs).filter(([file, { entryPoint }]) => entryPoint && file !== entry);
+  const textsOf = (files: Iterable<string>) => Array.from(files, (file) => texts.get(file)!);
+  return {
+    first: textsOf(first),
+    later: new Map(later.map(([file, { entryPoint }]) => [entryPoint!, textsOf([...closure(file)].filter((each) => !first.has(each)))])),
+  };
 }
 
-/** A line of code of every kernel that no other op's kernels have, by op: what tells that a bundle contains it. */
-function kernelMarks({ root }: Project): Map<string, string[]> {
+/** A line of every kernel of `ops` (`rms-norm`) that no other op's kernels have, by op: what tells that a bundle contains it. */
+export function kernelMarks({ root }: Project, ops: readonly string[]): Map<string, string[]> {
   const folder = path.join(root, 'kernels');
   const kernels = readdirSync(folder).map((file) => ({
     op: file.split('.')[0]!,
     lines: codeLines(readFileSync(path.join(folder, file), 'utf8')),
   }));
   const marks = new Map<string, string[]>();
-  for (const { op, lines } of kernels) {
+  for (const { op, lines } of kernels.filter((each) => ops.includes(each.op))) {
     const others = new Set(kernels.filter((each) => each.op !== op).flatMap((each) => each.lines));
     const mark = lines.find((line) => line.length > 20 && !others.has(line));
     if (mark) marks.set(op, [...(marks.get(op) ?? []), mark]);
@@ -64,26 +93,4 @@ function codeLines(wgsl: string): string[] {
   return minifyWgsl(wgsl)
     .split('\n')
     .filter((line) => !/["'`\\]/.test(line));
-}
-
-/** rmsNorm with the reference backend must not bring the kernels of merge. Tells what a bundle of one op weighs. */
-export async function checkTreeShaking(project: Project): Promise<string> {
-  const marks = kernelMarks(project);
-  const has = (text: string, op: string) => marks.get(op)?.some((mark) => text.includes(mark)) ?? false;
-  const all = await bundle(project, `import * as ops from 'skip-vision/ops'; console.log(ops);`);
-  const ops = [...marks.keys()].filter((op) => has(all, op));
-  if (!ops.includes('merge') || !ops.includes('rms-norm'))
-    fail(`the bundle of all ops has the kernels of ${ops.join(', ')} only: this check is blind`);
-
-  const text = await bundle(
-    project,
-    `import { rmsNorm } from 'skip-vision/ops'; import { createReferenceBackend } from 'skip-vision/backend/reference';
-     console.log(rmsNorm, createReferenceBackend());`,
-  );
-  if (!has(text, 'rms-norm')) fail('the kernel of rms-norm itself is missing');
-  if (has(text, 'merge')) fail('rmsNorm brings the kernels of merge along');
-  const rope = await bundle(project, `import { rope } from 'skip-vision/ops'; console.log(rope);`);
-  const brought = ops.filter((op) => op !== 'rope' && has(rope, op));
-  const note = brought.length > 0 ? `; rope alone has ${rope.length}, with the kernels of ${brought.join(', ')}` : '';
-  return `rmsNorm and the reference backend: ${text.length} bytes${note}`;
 }

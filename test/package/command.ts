@@ -19,7 +19,7 @@ export function run(command: string, args: readonly string[], cwd: string, envir
     cwd,
     env: { ...cleanEnvironment(), ...environment },
     encoding: 'utf8',
-    timeout: 180_000,
+    timeout: 10 * 60_000, // against hangs
   });
   if (error || status !== 0) {
     const reason = error?.message ?? `status ${status ?? signal}`;

@@ -20,7 +20,7 @@ import { gatheredFfn, rmsNorm } from 'skip-vision/ops';
 export async function ask(picture: Uint8Array, question: string, signal: AbortSignal): Promise<GenerateResult> {
   const backend: Backend = await selectBackend({ prefer: ['webgpu', 'wasm'], onFallback: ({ name, reason }) => void [name, reason] });
   const model: Vlm = await loadModel(new URL('./skip/', import.meta.url), { backend, signal });
-  const method = model.config.skipVision ? trainedMethod(model.config) : skipVision({ retained: 100, skipped: 156, mask: 'hidden' });
+  const method = model.config.json.skip_vision ? trainedMethod(model.config) : skipVision({ retained: 100, skipped: 156, mask: 'hidden' });
   const name: string = methodByName('none', model.config).name;
   try {
     return await model.generate({ image: picture, question, method: name === 'none' ? none() : method, signal });

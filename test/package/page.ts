@@ -1,8 +1,8 @@
 /** Pages of the project in Chromium, served by the server of the browser example; and that example, used as a person would. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import path from 'node:path';
-import { chromium, type Page } from 'playwright-core';
-import { findChromium } from '../portable/chromium.ts';
+import type { Page } from 'playwright-core';
+import { findChromium, launchChromium, PATIENCE } from '../portable/chromium.ts';
 import { fail, type Project, Skip } from './project.ts';
 
 export interface PageOptions {
@@ -43,9 +43,10 @@ export async function inPage(
   try {
     const url = await firstLine(server);
     if (!url.startsWith('http://127.0.0.1:')) fail(`the server listens on ${url}`);
-    const browser = await chromium.launch({ executablePath, chromiumSandbox: false, args: ['--no-sandbox'] });
+    const browser = await launchChromium(executablePath);
     try {
       const page = await browser.newPage();
+      page.setDefaultTimeout(PATIENCE);
       const faults = watch(page);
       const error = await work(page, url).catch((reason: Error) => reason);
       if (error) faults.unshift(error.message);
@@ -79,9 +80,7 @@ function watch(page: Page): string[] {
 }
 
 async function use(page: Page, folder: string, isolated: boolean): Promise<void> {
-  await page
-    .waitForSelector('#ask:not([disabled])', { timeout: 30_000 })
-    .catch(async () => fail(`it is not ready: ${await page.textContent('#status')}`));
+  await page.waitForSelector('#ask:not([disabled])').catch(async () => fail(`it is not ready: ${await page.textContent('#status')}`));
   const status = (await page.textContent('#status')) ?? '';
   if (!/^wasm \(simd128.*\); not webgpu: /.test(status)) fail(`its backend is ${status}`);
   if ((await page.evaluate(() => globalThis.crossOriginIsolated)) !== isolated) fail(`crossOriginIsolated is ${!isolated}`);

@@ -53,7 +53,7 @@ function inChromium(project: Project): Promise<void> {
   appendFileSync(path.join(project.folder, file), '<link rel="icon" href="data:,">'); // else the browser asks for one, and gets 404
   return inPage(project.folder, ['.'], async (page, server) => {
     await page.goto(new URL(`/${file}`, server).href);
-    await page.waitForFunction(() => document.title !== '', undefined, { timeout: 30_000 });
+    await page.waitForFunction(() => document.title !== '');
     const title = await page.title();
     if (title !== ANSWER) fail(`the title becomes "${title}"`);
   });

@@ -6,26 +6,21 @@
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { driverEnvironment, driverIsChosen, installedAdapters } from '../gpu.ts';
-import { checkImports, checkTreeShaking } from './bundle.ts';
+import { note } from '../runner/journal.ts';
+import { checkImports } from './bundle.ts';
 import { findDeno, findNode, run } from './command.ts';
 import { checkPage } from './page.ts';
 import { type Check, fail, type Project, Skip } from './project.ts';
 import { README_CHECKS } from './readme.ts';
 import { checkThreads } from './threads.ts';
+import { checkWeights } from './weight.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const KILOBYTE = 1000;
 /** The sizes that the package promises, unpacked. */
 const LIMITS = { core: 400 * KILOBYTE, all: 6500 * KILOBYTE };
 const SAMPLE = ['answer: lion', 'rows: 78 attended, 39 in the FFN', 'KV cache: 159744 bytes before eviction, 79872 after', 'not webgpu: '];
-
-export interface PackageTotals {
-  passed: number;
-  failed: number;
-  skipped: { name: string; reason: string }[];
-}
 
 interface PackedFile {
   path: string;
@@ -170,44 +165,42 @@ const CHECKS: Readonly<Record<string, Check>> = {
   'npx skip-vision, from another folder': checkCommand,
   'threads find their worker file': checkThreads,
   'kernels and backends import no package': checkImports,
-  'an op is bundled without the others': checkTreeShaking,
+  'weight of bundles': checkWeights,
   'types, moduleResolution bundler': checkTypes({ module: 'esnext', moduleResolution: 'bundler' }),
   'types, moduleResolution node16': checkTypes({ module: 'node16', moduleResolution: 'node16' }),
 };
 
-/** Runs every check and reports each as it ends. */
-export async function runPackageChecks(): Promise<PackageTotals> {
-  const totals: PackageTotals = { passed: 0, failed: 0, skipped: [] };
-  const attempt = async <T>(name: string, work: () => T | Promise<T>): Promise<T | undefined> => {
-    try {
-      const result = await work();
-      totals.passed++;
-      console.log(`ok ${name}${typeof result === 'string' ? ` (${result})` : ''}`);
-      return result;
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      if (error instanceof Skip) {
-        totals.skipped.push({ name, reason });
-        console.log(`skipped ${name}: ${reason}`);
-      } else {
-        totals.failed++;
-        console.log(`FAILED ${name}: ${reason.replaceAll('\n', '\n  ')}`);
-      }
-      return undefined;
-    }
+const totals = { passed: 0, failed: 0, skipped: 0 };
+
+/** Runs a check and tells how it went; returns what it gave. */
+async function attempt<T>(name: string, work: () => T | Promise<T>): Promise<T | undefined> {
+  const count = (status: keyof typeof totals, words: string, message?: string) => {
+    totals[status]++;
+    note({ [status]: 1, message });
+    console.log(words);
   };
-  const project = await attempt('pack and install', install);
-  if (!project) return totals;
   try {
-    for (const [name, check] of Object.entries(CHECKS)) await attempt(name, () => check(project));
-  } finally {
-    rmSync(project.temporary, { recursive: true });
+    const result = await work();
+    count('passed', `ok ${name}${typeof result === 'string' ? ` (${result})` : ''}`);
+    return result;
+  } catch (error) {
+    const message = `${name}: ${error instanceof Error ? error.message : String(error)}`;
+    if (error instanceof Skip) count('skipped', `skipped ${message}`, message);
+    else count('failed', `FAILED ${message.replaceAll('\n', '\n  ')}`, message);
+    return undefined;
   }
-  return totals;
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const { passed, failed, skipped } = await runPackageChecks();
-  console.log(`${passed} passed, ${failed} failed, ${skipped.length} skipped`);
-  process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
+const checks = Object.entries(CHECKS);
+note({ now: 'packing and installing it' });
+const project = await attempt(`pack and install (without it ${checks.length} checks cannot run)`, install);
+try {
+  for (const [i, [name, check]] of project ? checks.entries() : []) {
+    note({ now: `check ${i + 1} of ${checks.length}: ${name}` });
+    await attempt(name, () => check(project!));
+  }
+} finally {
+  if (project) rmSync(project.temporary, { recursive: true });
 }
+console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`);
+process.exitCode = totals.failed > 0 || totals.passed === 0 ? 1 : 0;

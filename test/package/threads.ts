@@ -1,8 +1,8 @@
 /** Threads from the installed package: where its worker file lies, and that it is in one piece. */
-import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { build } from 'esbuild';
+import { run } from './command.ts';
 import { fail, type Project } from './project.ts';
 
 const SCRIPT = `
@@ -31,7 +31,5 @@ function expect(text: string, pattern: RegExp): void {
 
 /** Ends by itself, as workers keep no process alive. */
 function description(file: string, args: readonly string[]): string {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [file, ...args], { encoding: 'utf8', timeout: 60_000 });
-  if (status !== 0) fail(`${path.basename(file)} ended with ${status}: ${stderr}`);
-  return stdout.trim();
+  return run(process.execPath, [file, ...args], path.dirname(file)).stdout.trim();
 }

@@ -1,4 +1,5 @@
-/** Bundles an entry into one file that runs in every runtime: build/test/NAME.js. */
+/** Bundles an entry into one file that runs in every runtime, in a folder of its own under build/test for as long as this process lives. */
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { build } from 'tsup';
 import { everywhere, workerFile } from '../../tsup.config.ts';
@@ -12,7 +13,9 @@ export function workerOf(bundle: string): string {
 
 /** `entry`: path from the root. */
 export async function bundleOf(name: string, entry: string): Promise<string> {
-  const folder = path.join(ROOT, 'build/test');
+  mkdirSync(path.join(ROOT, 'build/test'), { recursive: true });
+  const folder = mkdtempSync(path.join(ROOT, `build/test/${name}-`)); // another process may bundle the same
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   await build({
     ...everywhere,
     config: false,

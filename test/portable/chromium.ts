@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
-import { chromium } from 'playwright-core';
+import { type Browser, chromium } from 'playwright-core';
 import { workerOf } from './bundle.ts';
 
 /** How the page is served. */
@@ -21,18 +21,19 @@ export function findChromium(): string | undefined {
   return CANDIDATES.find((path) => path && existsSync(path));
 }
 
-/** Opens the page and passes on each line that it logs, until one of them ends the run or the time is up. */
-export async function runInPage(
-  kind: PageKind,
-  bundle: string,
-  given: string,
-  timeout: number,
-  onLine: (line: string) => void,
-): Promise<void> {
+/** Ten minutes, against hangs: a page is there in a second on an idle machine. */
+export const PATIENCE = 600_000;
+
+export function launchChromium(executablePath: string, args: readonly string[] = []): Promise<Browser> {
+  return chromium.launch({ executablePath, chromiumSandbox: false, args: ['--no-sandbox', ...args], timeout: PATIENCE });
+}
+
+/** Opens the page and passes on each line that it logs, until one of them ends the run. */
+export async function runInPage(kind: PageKind, bundle: string, given: string, onLine: (line: string) => void): Promise<void> {
   const executablePath = findChromium();
   if (!executablePath) throw new Error(NO_CHROMIUM);
   const server = await serve(bundle, kind.headers);
-  const browser = await chromium.launch({ executablePath, chromiumSandbox: false, args: ['--no-sandbox', ...kind.browserArguments] });
+  const browser = await launchChromium(executablePath, kind.browserArguments);
   try {
     const page = await browser.newPage();
     const ended = new Promise<void>((resolve, reject) => {
@@ -42,10 +43,10 @@ export async function runInPage(
       });
       page.on('pageerror', reject);
       page.on('crash', () => reject(new Error('the page crashed')));
-      setTimeout(() => reject(new Error(`the page took longer than ${timeout / 1000} s`)), timeout).unref();
+      browser.on('disconnected', () => reject(new Error('the browser ended')));
     });
     const { port } = server.address() as AddressInfo;
-    await page.goto(`http://127.0.0.1:${port}/?given=${encodeURIComponent(given)}`);
+    await page.goto(`http://127.0.0.1:${port}/?given=${encodeURIComponent(given)}`, { timeout: PATIENCE });
     await ended;
   } finally {
     await browser.close();

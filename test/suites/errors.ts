@@ -4,7 +4,8 @@
  */
 import type { Backend } from '../../src/backend/backend.ts';
 import type { ErrorCode } from '../../src/backend/errors.ts';
-import type { IoOf, Op } from '../../src/backend/op.ts';
+import type { IoOf } from '../../src/backend/op.ts';
+import type { Op } from '../../src/backend/bound-op.ts';
 import { createReferenceBackend } from '../../src/backend/reference/driver.ts';
 import { Tensor } from '../../src/backend/tensor.ts';
 import type { Weight } from '../../src/backend/weight.ts';
@@ -12,7 +13,9 @@ import { BAD_CALLS, type BadCall } from '../table/bad-calls.ts';
 import { type BackendCase, deepEqual, equal, identical, ok, type Suite, throwsCode } from '../harness.ts';
 import { disposeAll, f32, matrix, out, place, type Values } from '../operands.ts';
 import { Random } from '../random.ts';
+import { argumentTests } from './arguments.ts';
 import { gatheredFfn, linear, rmsNorm, rope, topKRows } from '../../src/ops/index.ts';
+import { rmsNormOnWasm, rmsNormOnWebGpu } from '../../src/ops/rms-norm.ts';
 
 type Placed = Record<string, Tensor | Weight>;
 
@@ -22,7 +25,8 @@ export function errorsSuite(t: Suite): void {
     const open = () => (opened ??= backendCase.create());
     const test = (name: string, run: (backend: Backend) => Promise<void>) =>
       t.test(`${name} [${backendCase.name}]`, async () => run(await open()));
-    for (const call of BAD_CALLS) test(`${call.op.name}: ${call.title}`, (backend) => refuse(backend, call));
+    for (const call of BAD_CALLS) test(`${call.op.definition.name}: ${call.title}`, (backend) => refuse(backend, call));
+    argumentTests(test);
     ownershipTests(test);
     memoryTests(test);
     disposalTests(t, backendCase);
@@ -72,7 +76,7 @@ async function refusedWith(
       returned = true;
     },
     code,
-    { op: op.name, argument },
+    { op: op.definition.name, argument },
   );
   equal(returned, false, 'whether run returned');
   const after = await readAll();
@@ -85,6 +89,11 @@ async function refusedWith(
 
 const NORM: Values = { x: f32(new Random(1).normal(12), 3, 4), weight: f32(new Random(2).normal(4), 4), y: out(3, 4) };
 const EPS = { eps: 1e-5 };
+const FFN: Values = {
+  x: f32(new Random(3).normal(8), 2, 4),
+  up: matrix(new Float32Array(12), 3, 4),
+  down: matrix(new Float32Array(12), 4, 3),
+};
 
 /** Faults in what the operands are and whose they are. */
 function ownershipTests(test: Test): void {
@@ -130,6 +139,20 @@ function ownershipTests(test: Test): void {
   withNorm('null for an operand', 'invalid-argument', 'weight', (placed) => ({ ...placed, weight: null }) as unknown as Placed);
   withNorm('an array for an operand', 'invalid-argument', 'x', (placed) => ({ ...placed, x: new Float32Array(12) }) as unknown as Placed);
 
+  test('an op without a binding for this backend', async (backend) => {
+    const placed = await place(backend, NORM);
+    const { definition } = rmsNorm;
+    const error = await throwsCode(() => backend.run({ definition }, placed as never, EPS), 'unsupported', {
+      op: 'rms_norm',
+      argument: 'op',
+    });
+    ok(error.message.includes('skip-vision/ops'), `"${error.message}" does not say where the op is to be had`);
+    for (const elsewhere of [rmsNormOnWasm, rmsNormOnWebGpu]) {
+      if (backend.name in elsewhere) backend.run(elsewhere, placed as never, EPS);
+      else await refusedWith(backend, elsewhere, placed, EPS, 'unsupported', 'op');
+    }
+    disposeAll(placed);
+  });
   test('a tensor where a weight belongs', async (backend) => {
     const values: Values = { x: f32(new Float32Array(4), 1, 4), weight: f32(new Float32Array(12), 3, 4), y: out(1, 3) };
     const placed = await place(backend, values);
@@ -147,23 +170,13 @@ function ownershipTests(test: Test): void {
     disposeAll(placed);
   });
   test('a row list that was computed on the device', async (backend) => {
-    const values: Values = {
-      x: f32(new Random(3).normal(8), 2, 4),
-      up: matrix(new Float32Array(12), 3, 4),
-      down: matrix(new Float32Array(12), 4, 3),
-    };
-    const placed = await place(backend, values);
+    const placed = await place(backend, FFN);
     using rows = backend.empty({ dtype: 'u32', shape: [1] });
     await refusedWith(backend, gatheredFfn, { ...placed, rows }, { activation: 'silu' }, 'invalid-argument', 'rows');
     disposeAll(placed);
   });
   test('a row list that an op has overwritten since it was uploaded', async (backend) => {
-    const values: Values = {
-      x: f32(new Random(3).normal(8), 2, 4),
-      up: matrix(new Float32Array(12), 3, 4),
-      down: matrix(new Float32Array(12), 4, 3),
-    };
-    const placed = await place(backend, values);
+    const placed = await place(backend, FFN);
     using rows = backend.upload(Uint32Array.of(0, 1));
     using scores = backend.upload(Float32Array.from({ length: 400 }, (_, i) => i));
     backend.run(gatheredFfn, { ...placed, rows } as unknown as IoOf<typeof gatheredFfn>, { activation: 'silu' });
@@ -240,12 +253,6 @@ function memoryTests(test: Test): void {
     return tensor.view([5]);
   });
 
-  test('pack: a dtype that is known, but not here', async (backend) => {
-    for (const dtype of ['f16', 'q8', 'q4'] as const) {
-      if (backend.dtypes.includes(dtype)) continue;
-      await throwsCode(() => backend.pack({ data: four, shape: [2, 2] }, { dtype }), 'unsupported', { op: 'pack', argument: 'dtype' });
-    }
-  });
   test('pack: a dtype nobody knows', async (backend) => {
     const weights = backend.memory().weights;
     const error = await throwsCode(() => backend.pack({ data: four, shape: [2, 2] }, { dtype: 'q1' as 'f32' }), 'unsupported', {

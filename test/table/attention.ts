@@ -15,7 +15,7 @@ type Sizes = {
 
 const BASE: Sizes = { T: 5, S: 13, spare: 0, Hkv: 2, group: 2, dh: 12 };
 
-function operands(
+export function attentionOperands(
   random: Random,
   { T, S, spare, Hkv, group, dh }: Sizes,
 ): Record<'q' | 'k' | 'v' | 'o', F32> & Record<'qPositions' | 'kPositions', U32> {
@@ -47,13 +47,13 @@ export const attentionRow: OpRow = {
     for (const { title, ...sizes } of star(BASE, axes)) {
       for (const causal of [true, false]) {
         const attrs: AttentionAttrs = { scale: 1 / Math.sqrt(sizes.dh || 1), causal };
-        yield { title: `${title}${causal ? ', causal' : ''}`, values: operands(random, sizes), attrs, sums: sizes.dh + sizes.S };
+        yield { title: `${title}${causal ? ', causal' : ''}`, values: attentionOperands(random, sizes), attrs, sums: sizes.dh + sizes.S };
       }
     }
     const even = { T: [1, 3, 4, 5, 16, 17], S: TURNING_POINTS, spare: [1], Hkv: [1, 3, 8], group: [1, 3, 8], dh: [...EVEN, 24, 128] };
     for (const { title, ...sizes } of star(BASE, even)) {
       const attrs: AttentionAttrs = { scale: 1 / Math.sqrt(sizes.dh || 1), causal: sizes.T % 2 > 0 };
-      yield { title: `f16, ${title}`, values: storedAsF16(operands(random, sizes)), attrs, sums: sizes.dh + sizes.S };
+      yield { title: `f16, ${title}`, values: storedAsF16(attentionOperands(random, sizes)), attrs, sums: sizes.dh + sizes.S };
     }
     // One query, whose key/value heads wasm reads together: all of them, the last one alone, in several passes.
     for (const [Hkv, group, dh] of [
@@ -64,14 +64,14 @@ export const attentionRow: OpRow = {
     ] as const) {
       const attrs: AttentionAttrs = { scale: dh ** -0.5, causal: true, hiddenKeys: [[20, 40, 0]] };
       const title = `one query, Hkv = ${Hkv}, group = ${group}, dh = ${dh}`;
-      const values = operands(random, { ...BASE, T: 1, S: 140, spare: 1, Hkv, group, dh });
+      const values = attentionOperands(random, { ...BASE, T: 1, S: 140, spare: 1, Hkv, group, dh });
       yield { title, values, attrs, sums: dh + 140 };
       yield { title: `f16, ${title}`, values: storedAsF16(values), attrs, sums: dh + 140 };
     }
     // A long cache in several passes, and numbers so small that f16 has few bits for them.
-    const long = operands(random, { ...BASE, T: 1, S: 700, dh: 8 });
+    const long = attentionOperands(random, { ...BASE, T: 1, S: 700, dh: 8 });
     yield { title: 'f16, S = 700', values: storedAsF16(long), attrs: { scale: 0.3, causal: true }, sums: 708 };
-    const small = operands(random, { ...BASE, dh: 16 });
+    const small = attentionOperands(random, { ...BASE, dh: 16 });
     const shrunk = {
       ...small,
       q: f32(
@@ -86,7 +86,7 @@ export const attentionRow: OpRow = {
     yield { title: 'f16, subnormal keys', values: storedAsF16(shrunk), attrs: { scale: 0.3, causal: true }, sums: 40 };
     const square = { ...BASE, T: 19, S: 19 };
     const positions = u32(Uint32Array.from({ length: 19 }, (_, i) => i));
-    const inOrder = () => ({ ...operands(random, square), qPositions: positions, kPositions: positions });
+    const inOrder = () => ({ ...attentionOperands(random, square), qPositions: positions, kPositions: positions });
     const attrs: AttentionAttrs = { scale: 0.3, causal: true };
     yield { title: 'prefill', values: inOrder(), attrs, sums: 40 };
     yield { title: 'one hidden block', values: inOrder(), attrs: { ...attrs, hiddenKeys: [[3, 9, 11]] }, sums: 40 };
@@ -107,7 +107,7 @@ export const attentionRow: OpRow = {
     yield { title: 'key bias', values: { ...inOrder(), keyBias: f32(random.normal(19, 2), 19) }, attrs, sums: 40 };
     yield { title: 'sharp logits', values: inOrder(), attrs: { ...attrs, scale: 40 }, sums: 40 * 40 ** 2 };
     // More than one tile of keys, some of them invisible to everyone; what they hold must not matter.
-    const tail = operands(random, { ...BASE, T: 9, S: 140 });
+    const tail = attentionOperands(random, { ...BASE, T: 9, S: 140 });
     const onward = { ...tail, qPositions: u32(Uint32Array.from({ length: 9 }, (_, i) => 1000 + i)) };
     const between = tail.kPositions.u32.slice();
     const hiddenKeys: HiddenKeys[] = [[between[20]!, between[110]!, 1000]];
@@ -135,7 +135,7 @@ export const attentionScoresRow: OpRow = {
     const axes = { S: [...TURNING_POINTS, 300], spare: [1, 5], Hkv: [1, 3, 4, 8], group: [1, 3, 4, 7], dh: [...NONEMPTY, 128] };
     for (const { title, ...sizes } of star(BASE, axes)) {
       for (const reduce of ['mean', 'sum'] as const) {
-        const { q, k, kPositions } = operands(random, { ...sizes, T: 1 });
+        const { q, k, kPositions } = attentionOperands(random, { ...sizes, T: 1 });
         const { S, dh, Hkv, group } = sizes;
         const keyBias = S % 2 ? f32(random.normal(S), S) : undefined;
         const causal = reduce === 'mean';
@@ -156,13 +156,13 @@ export const attentionScoresRow: OpRow = {
       group: [1, 2, 3],
       dh: [...EVEN.slice(1), 128],
     })) {
-      const { q, k, kPositions } = operands(random, { ...sizes, T: 1 });
+      const { q, k, kPositions } = attentionOperands(random, { ...sizes, T: 1 });
       const { S, dh, Hkv, group } = sizes;
       const attrs: AttentionScoresAttrs = { qPosition: 3 * S - 4, causal: true, scale: 1 / Math.sqrt(dh), reduce: 'mean' };
       const values = storedAsF16({ q: { ...q, shape: [Hkv * group, dh] }, k, kPositions, scores: out(S) });
       yield { title: `f16, ${title}`, values, attrs: { ...attrs, qPosition: Math.max(0, attrs.qPosition) }, sums: dh + S + Hkv * group };
     }
-    const { q, k } = operands(random, { ...BASE, T: 1 });
+    const { q, k } = attentionOperands(random, { ...BASE, T: 1 });
     const kPositions = u32(random.ascending(BASE.S, 3, 100));
     const attrs: AttentionScoresAttrs = { qPosition: 7, causal: true, scale: 1, reduce: 'mean' };
     const values = { q: { ...q, shape: [4, 12] }, k, kPositions, scores: out(BASE.S) };

@@ -1,6 +1,6 @@
 /** Calls with one fault each: operands and attributes that are fine, and what spoils them. */
 import type { ErrorCode } from '../../src/backend/errors.ts';
-import type { Op } from '../../src/backend/op.ts';
+import type { Op } from '../../src/backend/bound-op.ts';
 import * as ops from '../../src/ops/index.ts';
 import { f32, indexOut, matrix, out, pair, storedAsF16, u32, type Values } from '../operands.ts';
 import { Random } from '../random.ts';
@@ -28,15 +28,8 @@ const numbers = (...shape: number[]) => f32(random.normal(shape.reduce((product,
 const list = (...rows: number[]) => u32(Uint32Array.from(rows));
 
 function badCalls(op: Op, good: Values, attrs: object, faults: Readonly<Record<string, Fault>>): BadCall[] {
-  return Object.entries(faults).map(([title, fault]) => ({
-    op,
-    title,
-    good,
-    bad: fault.values,
-    attrs,
-    badAttrs: fault.attrs,
-    argument: fault.argument,
-  }));
+  const entries = Object.entries(faults);
+  return entries.map(([title, { values: bad, attrs: badAttrs, argument }]) => ({ op, title, good, bad, attrs, badAttrs, argument }));
 }
 
 /** The ways in which a list of two rows out of `T` can be wrong. */
@@ -258,6 +251,38 @@ export const BAD_CALLS: readonly BadCall[] = [
       'more rows than fit': { attrs: { at: 3 }, argument: 'at' },
       'a negative row': { attrs: { at: -1 }, argument: 'at' },
       'an output of another width': { values: { y: out(5, 4) }, argument: 'y' },
+    },
+  ),
+  ...badCalls(
+    ops.copyRows,
+    { x: numbers(4, 3), rows: list(1, 3), y: out(5, 3) },
+    { at: 3 },
+    {
+      ...listFaults('rows', 4),
+      'more rows than fit': { attrs: { at: 4 }, argument: 'at' },
+      'all rows where they do not fit': { values: { rows: undefined, y: out(3, 3) }, argument: 'y' },
+      'an output of another width': { values: { y: out(5, 4) }, argument: 'y' },
+    },
+  ),
+  ...badCalls(
+    ops.scatterRows,
+    { x: numbers(4, 3), rows: list(1, 3), y: numbers(2, 3), gate: numbers(2) },
+    {},
+    {
+      ...listFaults('rows', 4),
+      'rows of another width': { values: { y: numbers(2, 4) }, argument: 'y' },
+      'a gate of another length': { values: { gate: numbers(3) }, argument: 'gate' },
+    },
+  ),
+  ...badCalls(
+    ops.gatherPositions,
+    { list: list(2, 5, 6, 9), rows: list(1, 3), y: indexOut(2) },
+    {},
+    {
+      ...listFaults('rows', 4),
+      'positions that do not ascend': { values: { list: list(2, 5, 5, 9) }, argument: 'list' },
+      'an output of another length': { values: { y: indexOut(3) }, argument: 'y' },
+      'an output of floats': { values: { y: out(2) }, argument: 'y' },
     },
   ),
   ...badCalls(

@@ -1,5 +1,5 @@
-import { appendKv, compactKv, embedding } from '../../src/ops/index.ts';
-import { f32, out, type Results, storedAsF16, u32 } from '../operands.ts';
+import { appendKv, compactKv, copyRows, embedding, gatherPositions, scatterRows } from '../../src/ops/index.ts';
+import { f32, indexOut, out, type Results, storedAsF16, u32 } from '../operands.ts';
 import { type Random, rowLists } from '../random.ts';
 import { EVEN, NONEMPTY, type OpCase, type OpRow, star, TURNING_POINTS } from './row.ts';
 
@@ -73,6 +73,56 @@ export const embeddingRow: OpRow = {
       const ids = u32(Uint32Array.from({ length: n }, (_, i) => (i === 0 ? V - 1 : random.below(V))));
       const values = { table: f32(random.normal(V * D), V, D), ids, y: out(at + n + 2, D) };
       yield { title, values, attrs: { at }, sums: 0, exact: true };
+    }
+  },
+};
+
+export const copyRowsRow: OpRow = {
+  op: copyRows,
+  *cases(random) {
+    for (const { title, T, D, at } of star({ T: 17, D: 7, at: 1 }, { T: TURNING_POINTS, D: TURNING_POINTS, at: [0, 4, 64] })) {
+      const x = f32(bits(random, T * D), T, D);
+      yield { title: `${title}, all`, values: { x, y: out(at + T + 2, D) }, attrs: { at }, sums: 0, exact: true };
+      for (const [name, list] of Object.entries(rowLists(T)))
+        yield {
+          title: `${title}, ${name}`,
+          values: { x, rows: u32(list), y: out(at + list.length + 2, D) },
+          attrs: { at },
+          sums: 0,
+          exact: true,
+        };
+    }
+  },
+};
+
+/** Floats of any bits but signalling NaN, which typed arrays may quiet: subnormal ones, infinities and NaN with a payload among them. */
+function bits(random: Random, count: number): Float32Array {
+  const words = Uint32Array.from({ length: count }, () => random.below(2 ** 32));
+  return new Float32Array(words.map((word) => ((word & 0x7f800000) === 0x7f800000 ? (word | 0x00400000) >>> 0 : word)).buffer);
+}
+
+export const gatherPositionsRow: OpRow = {
+  op: gatherPositions,
+  *cases(random) {
+    for (const { title, N } of star({ N: 17 }, { N: TURNING_POINTS })) {
+      let position = 0;
+      const list = u32(Uint32Array.from({ length: N }, () => (position += 1 + random.below(1000))));
+      for (const [name, rows] of Object.entries(rowLists(N)))
+        yield { title: `${title}, ${name}`, values: { list, rows: u32(rows), y: indexOut(rows.length) }, attrs: {}, sums: 0, exact: true };
+    }
+  },
+};
+
+export const scatterRowsRow: OpRow = {
+  op: scatterRows,
+  *cases(random) {
+    for (const { title, T, D } of star({ T: 19, D: 7 }, { T: TURNING_POINTS, D: TURNING_POINTS })) {
+      for (const [name, rows] of Object.entries(rowLists(T))) {
+        const R = rows.length;
+        const values = { x: f32(random.normal(T * D), T, D), rows: u32(rows), y: f32(random.normal(R * D), R, D) };
+        yield { title: `${title}, rows ${name}`, values, attrs: {}, sums: 0, exact: true };
+        yield { title: `${title}, rows ${name}, gated`, values: { ...values, gate: f32(random.normal(R), R) }, attrs: {}, sums: 3 };
+      }
     }
   },
 };

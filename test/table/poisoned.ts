@@ -1,5 +1,5 @@
 /** Operands with NaN, infinities and numbers that overflow carelessly written formulas. */
-import type { Op } from '../../src/backend/op.ts';
+import type { Op } from '../../src/backend/bound-op.ts';
 import * as ops from '../../src/ops/index.ts';
 import { f32, matrix, out, pair, storedAsF16, u32, type Values } from '../operands.ts';
 import { Random } from '../random.ts';

@@ -2,7 +2,7 @@
  * What a row of the op table is: cases of one op with random operands. Sizes are those at which loops turn over: empty, one,
  * and around the tiles 4, 8, 16 and 64 that kernels are made of.
  */
-import type { Op } from '../../src/backend/op.ts';
+import type { Op } from '../../src/backend/bound-op.ts';
 import type { WeightDType } from '../../src/backend/weight.ts';
 import type { Results, Values } from '../operands.ts';
 import type { Random } from '../random.ts';

@@ -1,6 +1,6 @@
 /** THE table: one row per op. A new op needs one here; the ops suite fails without it. */
 import { attentionRow, attentionScoresRow } from './attention.ts';
-import { appendKvRow, compactKvRow, embeddingRow } from './copies.ts';
+import { appendKvRow, compactKvRow, copyRowsRow, embeddingRow, gatherPositionsRow, scatterRowsRow } from './copies.ts';
 import { gatheredFfnRow } from './gathered-ffn.ts';
 import { linearRow, patchEmbeddingRow } from './linear.ts';
 import { layerNormRow, rmsNormRow, ropeAppendRow, ropeRow } from './norms.ts';
@@ -20,6 +20,9 @@ export const OP_ROWS: readonly OpRow[] = [
   appendKvRow,
   compactKvRow,
   embeddingRow,
+  scatterRowsRow,
+  copyRowsRow,
+  gatherPositionsRow,
   argmaxRow,
   topKRowsRow,
   mergeRow,

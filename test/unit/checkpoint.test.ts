@@ -173,6 +173,8 @@ describe('openSource', () => {
   let folder: string;
   let server: Server;
   let base: string;
+  /** The client let go of the answer that never ends. */
+  let closed: Promise<void>;
   const bytes = Uint8Array.from({ length: 70_000 }, (_, i) => i);
 
   beforeAll(async () => {
@@ -182,9 +184,10 @@ describe('openSource', () => {
     await writeFile(join(folder, 'empty'), '');
     server = createServer((request, response) => {
       const { pathname } = new URL(request.url ?? '', 'http://h');
-      if (pathname === '/slow/x')
+      if (pathname === '/slow/x') {
+        closed = new Promise((resolve) => response.on('close', resolve));
         response.writeHead(200).write('a'); // never ends
-      else if (pathname === '/short/x') response.writeHead(200, { 'content-length': '9' }).end('abc').destroy();
+      } else if (pathname === '/short/x') response.writeHead(200, { 'content-length': '9' }).end('abc').destroy();
       else if (pathname === '/nohead/x') response.writeHead(request.method === 'HEAD' ? 405 : 200).end('ok');
       else if (pathname === '/broken/x') response.writeHead(500).end();
       else if (decodeURIComponent(pathname) !== '/my model/данные 1.bin') response.writeHead(404).end('no');
@@ -241,6 +244,36 @@ describe('openSource', () => {
     const local = new AbortController();
     const source = openSource(folder, { signal: local.signal, onProgress: () => local.abort(reason) });
     await expect(source.read('данные 1.bin')).rejects.toBe(reason);
+  });
+
+  test.each([new RangeError('mine'), new Error('mine'), 'mine', undefined])(
+    'what onProgress throws comes out as it is: %o',
+    async (mine) => {
+      for (const place of [folder, `${base}/my model`, { 'данные 1.bin': bytes }]) {
+        for (const from of [0, bytes.length]) {
+          const onProgress = ({ loaded }: LoadProgress) => {
+            if (loaded >= from) throw mine;
+          };
+          const caught = await openSource(place, { onProgress })
+            .read('данные 1.bin')
+            .then(
+              () => 'read',
+              (error) => [error],
+            );
+          expect(caught).toEqual([mine]);
+          if (mine instanceof Error) expect(caught[0]).toBe(mine);
+        }
+      }
+    },
+  );
+
+  test('a read that ends early ends its connection', async () => {
+    const mine = new Error('mine');
+    const onProgress = ({ loaded }: LoadProgress) => {
+      if (loaded > 0) throw mine;
+    };
+    await expect(openSource(`${base}/slow`, { onProgress }).read('x')).rejects.toBe(mine);
+    await closed;
   });
 
   test.each(['', 3, null, 'http://'])('refuses %j as a source', (source) => {

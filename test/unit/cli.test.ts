@@ -87,6 +87,7 @@ describe('ask', () => {
         method: 'skip-vision',
         promptRows: 72,
         ffnRows: 33,
+        layers: [33, 33, 33, 1].map((ffn) => ({ attended: 72, ffn, cached: 33 })),
         generatedTokens: 15,
         kvBytesBefore: 147456,
         kvBytesAfter: 67584,
@@ -180,7 +181,7 @@ describe('ask', () => {
   test('what is no model', async () => {
     await expectRefusal(ask(PICTURE, QUESTION, '--model', 'no-such-folder'), 1, /config\.json/);
     await expectRefusal(ask(PICTURE, QUESTION, '--model', 'examples/tiny-vlm/eval'), 1, /config\.json/);
-    await expectRefusal(ask(PICTURE, QUESTION, '--model', ''), 1, 'model source is an empty string');
+    await expectRefusal(ask(PICTURE, QUESTION, '--model', ''), 1, 'source is "", expected a directory path');
   });
 
   test('an empty question, and one beyond the context', async () => {

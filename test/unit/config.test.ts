@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
-import { parseConfig } from '../../src/model/families/llava-config.ts';
+import { trainedMethod } from '../../src/methods/index.ts';
+import { parseConfig } from '../../src/model/families/index.ts';
 import { parsePreprocessorConfig } from '../../src/model/image/preprocess.ts';
 
 async function json(path: string): Promise<Record<string, object>> {
@@ -13,42 +14,34 @@ function refusal(code: string, argument: string): object {
 
 describe('parseConfig', () => {
   test('tiny-vlm, with its Skip-Vision block', async () => {
-    expect(parseConfig(await json('examples/tiny-vlm/skip/config.json'))).toEqual({
-      vision: {
-        hiddenSize: 96,
-        intermediateSize: 384,
-        numLayers: 4,
-        numHeads: 3,
-        imageSize: 96,
-        patchSize: 8,
-        numChannels: 3,
-        hiddenAct: 'quick_gelu',
-        layerNormEps: 1e-5,
-      },
-      text: {
-        hiddenSize: 128,
-        intermediateSize: 352,
-        numLayers: 4,
-        numHeads: 4,
-        numKvHeads: 2,
-        headDim: 32,
-        rmsNormEps: 1e-5,
-        ropeTheta: 10000,
-        vocabSize: 66,
-        maxPositions: 512,
-        hiddenAct: 'silu',
-        tieWordEmbeddings: true,
-        eosTokenIds: [2],
-        bosTokenId: 1,
-      },
+    const spec = parseConfig(await json('examples/tiny-vlm/skip/config.json'));
+    expect(spec).toMatchObject({
+      tower: { imageSize: 96, patchSize: 8, channels: 3, width: 96, eps: 1e-5 },
+      keepsClassRow: false,
+      connector: { inputs: 96, outputs: 128, activation: 'gelu' },
+      decoder: { width: 128, norm: { eps: 1e-5 } },
+      vocabSize: 66,
+      maxPositions: 512,
+      tiedHead: true,
+      eosTokenIds: [2],
+      bosTokenId: 1,
       imageTokenId: 4,
-      visionFeatureLayer: -2,
-      visionFeatureSelectStrategy: 'default',
-      projectorHiddenAct: 'gelu',
       promptTemplate: '<bos> user : <image> {question} assistant :',
-      skipVision: { retained: 25, skipped: 39, passLast: false, summaryNormEps: 1e-5, mask: 'causal' },
     });
-    expect(parseConfig(await json('examples/tiny-vlm/full/config.json')).skipVision).toBeUndefined();
+    expect(spec.tower.blocks).toHaveLength(3); // vision_feature_layer is -2
+    for (const block of spec.tower.blocks) {
+      const attention = { width: 96, heads: 3, kvHeads: 3, headDim: 32, causal: false };
+      expect(block).toMatchObject({ ...attention, inner: 384, norm: 'layer', eps: 1e-5, activation: 'quick_gelu', gated: false });
+      expect(block.rope).toBeUndefined();
+    }
+    expect(spec.decoder.blocks).toHaveLength(4);
+    for (const block of spec.decoder.blocks) {
+      const attention = { width: 128, heads: 4, kvHeads: 2, headDim: 32, causal: true, rope: { theta: 10000, layout: 'neox' } };
+      expect(block).toMatchObject({ ...attention, inner: 352, norm: 'rms', eps: 1e-5, activation: 'silu', gated: true });
+    }
+    const key = 'skip-vision {"retained":25,"skipped":39,"passLast":false,"summaryNormEps":0.00001}';
+    expect(trainedMethod(spec)).toMatchObject({ name: 'skip-vision', key });
+    expect(trainedMethod(parseConfig(await json('examples/tiny-vlm/full/config.json'))).name).toBe('none');
   });
 
   test('fields left out have the defaults of Hugging Face, as in llava-1.5-7b-hf', () => {
@@ -60,21 +53,24 @@ describe('parseConfig', () => {
       vision_config: { ...vision, num_attention_heads: 16, num_hidden_layers: 24 },
       text_config: text,
     });
-    expect(config.vision).toMatchObject({ hiddenSize: 1024, numLayers: 24, numHeads: 16, hiddenAct: 'quick_gelu', layerNormEps: 1e-5 });
-    expect(config.text).toMatchObject({ hiddenSize: 4096, intermediateSize: 11008, numLayers: 32, numHeads: 32, numKvHeads: 32 });
-    expect(config.text).toMatchObject({ headDim: 128, rmsNormEps: 1e-5, ropeTheta: 10000, vocabSize: 32064, maxPositions: 4096 });
-    expect(config.text).toMatchObject({ hiddenAct: 'silu', tieWordEmbeddings: false, eosTokenIds: [2], bosTokenId: 1 });
+    const { tower, decoder } = config;
+    expect([tower.blocks.length, decoder.blocks.length]).toEqual([23, 32]);
+    expect(tower.blocks[0]).toMatchObject({ width: 1024, heads: 16, headDim: 64, inner: 4096, activation: 'quick_gelu', eps: 1e-5 });
+    expect(decoder.blocks[31]).toMatchObject({ width: 4096, heads: 32, kvHeads: 32, headDim: 128, inner: 11008, activation: 'silu' });
+    expect(decoder.blocks[31]).toMatchObject({ eps: 1e-5, rope: { theta: 10000 }, names: { q: 'layers.31.self_attn.q_proj' } });
+    expect(config).toMatchObject({ vocabSize: 32064, maxPositions: 4096, tiedHead: false, eosTokenIds: [2], bosTokenId: 1 });
   });
 
   test('nothing but a type is a LLaVA 1.5', () => {
-    const { vision, text, imageTokenId } = parseConfig({ model_type: 'llava' });
-    expect(vision).toMatchObject({ hiddenSize: 1024, imageSize: 336, patchSize: 14, numLayers: 24, numHeads: 16 });
-    expect(text).toMatchObject({ rmsNormEps: 1e-6, vocabSize: 32000, maxPositions: 2048 });
-    expect(imageTokenId).toBe(32000);
+    const { tower, decoder, ...rest } = parseConfig({ model_type: 'llava' });
+    expect(tower).toMatchObject({ width: 1024, imageSize: 336, patchSize: 14 });
+    expect([tower.blocks.length, tower.blocks[0]!.heads]).toEqual([23, 16]);
+    expect(decoder.norm.eps).toBe(1e-6);
+    expect(rest).toMatchObject({ vocabSize: 32000, maxPositions: 2048, imageTokenId: 32000 });
   });
 
   test('newer spellings: rope_parameters, a list of end tokens, head_dim apart from the hidden size', () => {
-    const { text } = parseConfig({
+    const { decoder, eosTokenIds } = parseConfig({
       model_type: 'llava',
       text_config: {
         rope_parameters: { rope_type: 'default', rope_theta: 5e5 },
@@ -84,7 +80,8 @@ describe('parseConfig', () => {
         num_key_value_heads: 10,
       },
     });
-    expect(text).toMatchObject({ ropeTheta: 5e5, eosTokenIds: [2, 7], headDim: 64, numHeads: 30, numKvHeads: 10 });
+    expect(decoder.blocks[0]).toMatchObject({ rope: { theta: 5e5 }, headDim: 64, heads: 30, kvHeads: 10 });
+    expect(eosTokenIds).toEqual([2, 7]);
   });
 
   test.each([
@@ -95,7 +92,7 @@ describe('parseConfig', () => {
     ['quick_gelu', 'quick_gelu'],
     ['relu', 'relu'],
   ])('activation %s is %s', (name, expected) => {
-    expect(parseConfig({ model_type: 'llava', projector_hidden_act: name }).projectorHiddenAct).toBe(expected);
+    expect(parseConfig({ model_type: 'llava', projector_hidden_act: name }).connector.activation).toBe(expected);
   });
 
   const text = (fields: object) => ({ model_type: 'llava', text_config: fields });
@@ -131,9 +128,6 @@ describe('parseConfig', () => {
     [vision({ layer_norm_eps: null, num_hidden_layers: 0 }), 'vision_config.num_hidden_layers'],
     [{ model_type: 'llava', image_token_id: -1 }, 'image_token_id'],
     [{ model_type: 'llava', vision_feature_layer: -26 }, 'vision_feature_layer'],
-    [skip({ num_retained: 577 }), 'skip_vision.num_retained'],
-    [skip({ num_skipped: 576 }), 'skip_vision.num_skipped'],
-    [skip({ num_retained: undefined }), 'skip_vision.num_retained'],
   ])('%j is an invalid checkpoint that names %s', (config, argument) => {
     expect(() => parseConfig(config)).toThrow(refusal('invalid-checkpoint', argument));
   });
@@ -150,13 +144,21 @@ describe('parseConfig', () => {
     [vision({ num_channels: 1 }), 'vision_config.num_channels'],
     [{ model_type: 'llava', vision_feature_layer: [-2, -5] }, 'vision_feature_layer'],
     [{ model_type: 'llava', vision_feature_select_strategy: 'mean' }, 'vision_feature_select_strategy'],
-    [skip({ attention_mask: 'other' }), 'skip_vision.attention_mask'],
   ])('%j is unsupported for its %s', (config, argument) => {
     expect(() => parseConfig(config)).toThrow(refusal('unsupported', argument));
   });
 
+  test.each<[unknown, string, string]>([
+    [skip({ num_retained: 577 }), 'invalid-checkpoint', 'skip_vision.num_retained'],
+    [skip({ num_skipped: 576 }), 'invalid-checkpoint', 'skip_vision.num_skipped'],
+    [skip({ num_retained: undefined }), 'invalid-checkpoint', 'skip_vision.num_retained'],
+    [skip({ attention_mask: 'other' }), 'unsupported', 'skip_vision.attention_mask'],
+  ])('%j is refused by its method: %s, %s', (config, code, argument) => {
+    expect(() => trainedMethod(parseConfig(config))).toThrow(refusal(code, argument));
+  });
+
   test('the message names the supported models', () => {
-    expect(() => parseConfig({ model_type: 'qwen2_vl' })).toThrow(/qwen2_vl.*llava with a clip_vision_model and a llama/);
+    expect(() => parseConfig({ model_type: 'qwen2_vl' })).toThrow(/qwen2_vl.*supported: llava/);
   });
 });
 

@@ -1,7 +1,8 @@
 /** `generate`: what an answer holds, and what it leaves behind when it is aborted or fails. */
 import { describe, expect, test } from 'vitest';
 import { skipVision } from '../../src/methods/index.ts';
-import type { Method } from '../../src/model/stack/method.ts';
+import type { Method } from '../../src/model/stack/hooks.ts';
+import type { Stream } from '../../src/model/stack/rows.ts';
 import { COMMA, describeGenerate, PICTURES, refusal, WHAT } from './scene.ts';
 
 describeGenerate((scene) => {
@@ -9,7 +10,7 @@ describeGenerate((scene) => {
     /** The memory and the answer afterwards must be those from before. */
     async function expectUnharmed(tensors: number): Promise<void> {
       expect(scene.backend.memory().tensors).toBe(tensors);
-      const { text } = await scene.model.generate({ image: scene.picture, ...WHAT, method: scene.trained });
+      const { text } = await scene.model.generate({ image: scene.picture, question: WHAT.question, method: scene.trained });
       expect(text).toBe(WHAT.answer);
       expect(scene.backend.memory().tensors).toBe(tensors);
     }
@@ -18,7 +19,12 @@ describeGenerate((scene) => {
       const { tensors } = scene.backend.memory();
       const reason = new Error('changed my mind');
       const onToken = () => expect.unreachable();
-      const asked = scene.model.generate({ image: `${PICTURES}/000.png`, ...WHAT, signal: AbortSignal.abort(reason), onToken });
+      const asked = scene.model.generate({
+        image: `${PICTURES}/000.png`,
+        question: WHAT.question,
+        signal: AbortSignal.abort(reason),
+        onToken,
+      });
       await expect(asked).rejects.toBe(reason);
       await expectUnharmed(tensors);
     });
@@ -107,32 +113,30 @@ describeGenerate((scene) => {
     test('the evicted rows are not there while the answer is decoded', async () => {
       const keepAll = await tensorsAtFirstToken(skipVision({ retained: 25, skipped: 39, evict: false }));
       expect(keepAll - (await tensorsAtFirstToken(scene.trained))).toBe(scene.rowBytes(39));
-      const positions = 4 * 72; // of the chunks' attention; the cache keeps the last list of them until the next step
-      expect(await tensorsAtFirstToken(scene.trained, 7)).toBe((await tensorsAtFirstToken(scene.trained)) + positions);
+      expect(await tensorsAtFirstToken(scene.trained, 7)).toBe(await tensorsAtFirstToken(scene.trained));
     });
 
     test('the cache of a prefill holds the kept rows in every layer, and eviction frees the others', async () => {
-      const sequence = scene.compose(scene.promptOf('describe'), [scene.picture]);
-      using embeds = sequence.embeds;
-      expect(embeds.shape[0]).toBe(72);
+      const prompt = () => scene.compose(scene.promptOf('describe'), [scene.picture]);
+      using run = await scene.startRun(scene.trained);
       const before = scene.backend.memory();
       using evicted = scene.makeCache(33);
-      using _first = await scene.model.decoder.prefill(sequence, { cache: evicted, method: scene.trained });
+      using _first = (await scene.model.decoder.prefill(prompt(), { cache: evicted, run })).hidden;
       const between = scene.backend.memory();
       using kept = scene.makeCache(72);
-      using _second = await scene.model.decoder.prefill(sequence, { cache: kept, method: { ...scene.trained, evict: undefined } });
+      using _second = (await scene.model.decoder.prefill(prompt(), { cache: kept, run: { decoder: run.decoder } })).hidden;
       const after = scene.backend.memory();
       expect(evicted.bytes).toBe(scene.rowBytes(33));
       expect(kept.bytes).toBe(scene.rowBytes(72));
       for (let layer = 0; layer < 4; layer++) expect(evicted.layerBytes(layer)).toBe(scene.rowBytes(33) / 4);
       expect(after.tensors - between.tensors - (between.tensors - before.tensors)).toBe(scene.rowBytes(39));
 
-      kept.evict(scene.trained.evict!(sequence), { capacity: 33 });
+      kept.evict([[29, 68]], { capacity: 33 });
       expect(kept.bytes).toBe(scene.rowBytes(33));
       expect(kept.capacityBytes).toBe(scene.rowBytes(33));
       expect(after.tensors - scene.backend.memory().tensors).toBe(scene.rowBytes(39));
       for (let layer = 0; layer < 4; layer++) {
-        expect(kept.positions(layer)).toEqual(evicted.positions(layer));
+        expect(kept.order(layer)).toEqual(evicted.order(layer));
         const [a, b] = [await scene.backend.read(kept.keys(layer)), await scene.backend.read(evicted.keys(layer))];
         expect(a).toEqual(b);
       }
@@ -145,11 +149,11 @@ describeGenerate((scene) => {
     });
 
     test('a prefill or decode that fails leaves the cache as it was', async () => {
-      const sequence = scene.compose(scene.promptOf('describe'), [scene.picture]);
-      using _embeds = sequence.embeds;
       using cache = scene.makeCache(40);
-      using _hidden = await scene.model.decoder.prefill(sequence, { cache, method: scene.trained });
-      const state = () => ({ next: cache.nextPosition, positions: Array.from({ length: 4 }, (_, layer) => [...cache.positions(layer)]) });
+      using run = await scene.startRun(scene.trained);
+      using _hidden = (await scene.model.decoder.prefill(scene.compose(scene.promptOf('describe'), [scene.picture]), { cache, run }))
+        .hidden;
+      const state = () => ({ next: cache.nextOrder, order: Array.from({ length: 4 }, (_, layer) => [...cache.order(layer)]) });
       const before = state();
       const { tensors } = scene.backend.memory();
 
@@ -157,12 +161,12 @@ describeGenerate((scene) => {
       await expect(scene.model.decoder.decode(more, cache)).rejects.toThrow(refusal('cache-full'));
       expect(state()).toEqual(before);
 
-      const follow = {
-        embeds: more,
-        positions: Uint32Array.from({ length: 8 }, (_, i) => 72 + i),
-        segments: [{ kind: 'text', start: 0, end: 8 }],
-      } as const;
-      await expect(scene.model.decoder.prefill(follow, { cache, chunkSize: 3 })).rejects.toThrow(refusal('cache-full'));
+      /** More text, which a prefill takes over. */
+      const follow = (length: number): Stream => ({
+        x: scene.model.embed(Array.from({ length }, () => COMMA)),
+        rows: { order: Uint32Array.from({ length }, (_, i) => 72 + i), segments: [{ kind: 'text', start: 0, end: length }] },
+      });
+      await expect(scene.model.decoder.prefill(follow(8), { cache, chunkSize: 3 })).rejects.toThrow(refusal('cache-full'));
       expect(state()).toEqual(before);
 
       const reason = new Error('stop');
@@ -171,19 +175,13 @@ describeGenerate((scene) => {
         const onLayer = (index: number) => {
           if (index === layer) controller.abort(reason);
         };
-        using seven = more.view([7, 128]);
-        const shorter = {
-          embeds: seven,
-          positions: follow.positions.subarray(0, 7),
-          segments: [{ kind: 'text', start: 0, end: 7 }],
-        } as const;
-        await expect(scene.model.decoder.prefill(shorter, { cache, signal: controller.signal, onLayer })).rejects.toBe(reason);
+        await expect(scene.model.decoder.prefill(follow(7), { cache, signal: controller.signal, onLayer })).rejects.toBe(reason);
         expect(state()).toEqual(before);
       }
-      expect(scene.backend.memory().tensors - tensors).toBe(more.bytes + 4 * 40); // the cache keeps the last position list
+      expect(scene.backend.memory().tensors - tensors).toBe(more.bytes);
       using next = scene.model.embed([COMMA]);
       using _output = await scene.model.decoder.decode(next, cache);
-      expect(cache.nextPosition).toBe(73);
+      expect(cache.nextOrder).toBe(73);
     });
   });
 });

@@ -1,8 +1,9 @@
 /** `generate`: one picture, several and bad ones; prompts in one chunk and in several. */
 import { describe, expect, test } from 'vitest';
 import { none, skipVision } from '../../src/methods/index.ts';
-import type { Method } from '../../src/model/stack/method.ts';
-import type { EncodedImage, Vlm } from '../../src/model/vlm.ts';
+import type { Method } from '../../src/model/stack/hooks.ts';
+import type { EncodedImage } from '../../src/model/engine.ts';
+import type { Vlm } from '../../src/model/vlm.ts';
 import { readQuestions } from '../eval/questions.ts';
 import { describeGenerate, PICTURES, refusal } from './scene.ts';
 
@@ -32,22 +33,24 @@ describeGenerate((scene) => {
     test('two in one prompt: both skipped blocks leave the cache, positions run on', async () => {
       using second = await scene.model.encodeImage(`${PICTURES}/001.png`, { method: scene.trained });
       const prompt = '<bos> user : <image> , <image> describe assistant :';
-      const sequence = scene.compose(prompt, [scene.picture, second]);
-      using embeds = sequence.embeds;
+      const { x, rows } = scene.compose(prompt, [scene.picture, second]);
+      x.dispose();
       const length = 3 + 66 + 1 + 66 + 3;
-      expect(embeds.shape).toEqual([length, 128]);
-      expect([...sequence.positions]).toEqual(Array.from({ length }, (_, i) => i));
-      const blocks = sequence.segments.filter(({ kind }) => kind === 'skipped').map(({ start, end }) => [start, end]);
+      expect(x.shape).toEqual([length, 128]);
+      expect([...rows.order]).toEqual(Array.from({ length }, (_, i) => i));
+      const blocks = rows.segments.filter(({ kind }) => kind === 'skipped').map(({ start, end }) => [start, end]);
       expect(blocks).toEqual([
         [29, 68],
         [96, 135],
       ]);
-      const kept = [...sequence.positions].filter((at) => !blocks.some(([start, end]) => start! <= at && at < end!));
+      const kept = [...rows.order].filter((at) => !blocks.some(([start, end]) => start! <= at && at < end!));
       for (const chunkSize of [undefined, 31]) {
-        using cache = scene.makeCache(length);
-        using _hidden = await scene.model.decoder.prefill(sequence, { cache, method: scene.trained, chunkSize });
-        expect(cache.nextPosition).toBe(length);
-        for (let layer = 0; layer < cache.layers; layer++) expect([...cache.positions(layer)]).toEqual(kept);
+        using cache = scene.makeCache(kept.length);
+        using run = await scene.startRun(scene.trained);
+        const { hidden } = await scene.model.decoder.prefill(scene.compose(prompt, [scene.picture, second]), { cache, run, chunkSize });
+        hidden.dispose();
+        expect(cache.nextOrder).toBe(length);
+        for (let layer = 0; layer < cache.layers; layer++) expect([...cache.order(layer)]).toEqual(kept);
       }
       const images = [scene.picture, second];
       const { ids, stats } = await scene.model.generate({ prompt, image: images, method: scene.trained, maxTokens: 6 });
@@ -86,12 +89,19 @@ describeGenerate((scene) => {
 
     test('encoded for another method', async () => {
       await expect(scene.model.generate({ image: scene.picture, question: 'describe' })).rejects.toThrow(
-        /encoded for method "skip-vision".*"none"/,
+        /encoded for method "skip-vision .*"none"/,
       );
       using plain = await scene.model.encodeImage(`${PICTURES}/000.png`, { method: none() });
       await expect(scene.model.generate({ image: plain, question: 'describe', method: scene.trained })).rejects.toThrow(
         refusal('invalid-argument', 'image'),
       );
+    });
+
+    test('encoded with other settings; those that do not concern it may differ', async () => {
+      const asked = (method: Method) => scene.model.generate({ image: scene.picture, question: 'describe', method, maxTokens: 1 });
+      await expect(asked(skipVision({ retained: 25, skipped: 38 }))).rejects.toThrow(refusal('invalid-argument', 'image'));
+      await expect(asked(skipVision({ retained: 25, skipped: 39, passLast: true }))).rejects.toThrow(refusal('invalid-argument', 'image'));
+      expect((await asked(skipVision({ retained: 25, skipped: 39, evict: false, mask: 'hidden' }))).ids).toHaveLength(1);
     });
 
     test('that cannot be read, and a good one before it', async () => {

@@ -10,7 +10,7 @@ describeGenerate((scene) => {
       const file = `${PICTURES}/000.png`;
       const bytes = new Uint8Array(await readFile(file));
       for (const image of [file, bytes, new Blob([bytes]), await toImage(bytes)]) {
-        const { text, stats } = await scene.model.generate({ image, ...WHAT, method: scene.trained, maxTokens: 2 });
+        const { text, stats } = await scene.model.generate({ image, question: WHAT.question, method: scene.trained, maxTokens: 2 });
         expect(text).toBe(WHAT.answer);
         expect(stats).toMatchObject({
           backend: scene.backend.name,
@@ -62,7 +62,7 @@ describeGenerate((scene) => {
         method: scene.trained,
         onToken: (token) => seen.push(token),
         onLogits: (logits, step) => {
-          expect(logits).toHaveLength(scene.model.config.text.vocabSize);
+          expect(logits).toHaveLength(scene.model.config.vocabSize);
           expect(seen).toHaveLength(step);
           steps.push(step);
         },
@@ -108,6 +108,21 @@ describeGenerate((scene) => {
     test('one token needs no decode step', async () => {
       const { stats } = await scene.model.generate({ image: scene.picture, question: 'describe', method: scene.trained, maxTokens: 1 });
       expect(stats).toMatchObject({ generatedTokens: 1, decodeFlops: 0, decodeMsPerToken: 0 });
+    });
+
+    test('two answers at once: each counts its own work, as when they come one after the other', async () => {
+      const ask = (question: string) => scene.model.generate({ image: `${PICTURES}/000.png`, question, method: scene.trained });
+      const counts = ({ ids, stats }: Awaited<ReturnType<typeof ask>>) => {
+        const { encodeFlops, prefillFlops, decodeFlops, layers } = stats;
+        return { ids, encodeFlops, prefillFlops, decodeFlops, layers };
+      };
+      const alone = [counts(await ask('describe')), counts(await ask(WHAT.question))];
+      const together = await Promise.all([ask('describe'), ask(WHAT.question)]);
+      expect(together.map(counts)).toEqual(alone);
+      expect(alone[0]!.prefillFlops).not.toBe(alone[1]!.prefillFlops);
+      // 72 rows attend and 33 of them run the FFN; the last layer computes the last row alone
+      const inner = { attended: 72, ffn: 33, cached: 33 };
+      expect(alone[0]!.layers).toEqual([inner, inner, inner, { ...inner, ffn: 1 }]);
     });
 
     test('a prompt without a picture', async () => {

@@ -178,9 +178,15 @@ describe('toImage', () => {
     await expect(toImage(input as ImageInput)).rejects.toThrow(invalid);
   });
 
+  test('a Blob whose file is gone is named as such', async () => {
+    const blob = Object.assign(new Blob([]), { arrayBuffer: () => Promise.reject(new DOMException('gone', 'NotReadableError')) });
+    await expect(toImage(blob)).rejects.toThrow('image is a Blob that cannot be read (gone)');
+  });
+
   test('an abort rejects with its reason', async () => {
     const reason = new Error('enough');
-    await expect(toImage(PICTURE, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    const signal = AbortSignal.abort(reason);
+    for (const input of [PICTURE, new Blob([]), new Uint8Array(0)]) await expect(toImage(input, { signal })).rejects.toBe(reason);
   });
 
   test('ImageData and drawn pictures lose their alpha', async () => {

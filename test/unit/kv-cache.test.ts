@@ -4,8 +4,9 @@ import { widened } from '../../src/backend/f16.ts';
 import { createReferenceBackend } from '../../src/backend/reference/driver.ts';
 import type { FloatDType, Tensor } from '../../src/backend/tensor.ts';
 import { createWasmBackend } from '../../src/backend/wasm/driver.ts';
-import { KvCache, rowsOutside } from '../../src/model/stack/kv-cache.ts';
-import { range } from '../../src/model/stack/sequence.ts';
+import { KvCache } from '../../src/model/stack/kv-cache.ts';
+import { lowerBound, rowsOutside } from '../../src/model/stack/kv-layer.ts';
+import { range } from '../../src/model/stack/rows.ts';
 
 const [LAYERS, HEADS, HEAD_DIM, CAPACITY] = [2, 2, 4, 10];
 const WIDTH = HEADS * HEAD_DIM;
@@ -51,7 +52,7 @@ describe.each(BACKENDS)('KvCache on %s in %s', (_name, dtype, makeBackend) => {
   /** Appends to every layer as the decoder does. */
   function append(positions: readonly number[], rows?: Uint32Array): void {
     for (let layer = 0; layer < LAYERS; layer++) appendTo(layer, positions, rows);
-    cache.nextPosition = positions.at(-1)! + 1;
+    cache.nextOrder = positions.at(-1)! + 1;
   }
 
   function appendTo(layer: number, positions: readonly number[], rows?: Uint32Array): void {
@@ -62,10 +63,9 @@ describe.each(BACKENDS)('KvCache on %s in %s', (_name, dtype, makeBackend) => {
 
   /** Asserts what a layer holds, down to every element. */
   async function expectRows(layer: number, positions: readonly number[]): Promise<void> {
-    expect([...cache.positions(layer)]).toEqual(positions);
+    expect([...cache.order(layer)]).toEqual(positions);
     expect(cache.length(layer)).toBe(positions.length);
     expect(cache.layerBytes(layer)).toBe(positions.length * ROW_BYTES);
-    expect([...(await backend.read(cache.positionTensor(layer)))]).toEqual(positions);
     const expected = positions.flatMap((position) => Array.from({ length: WIDTH }, (_, i) => element(layer, position, i)));
     expect(cache.keys(layer).shape).toEqual([cache.capacity(layer), HEADS, HEAD_DIM]);
     const [k, v] = [widened(await backend.read(cache.keys(layer))), widened(await backend.read(cache.values(layer)))];
@@ -79,7 +79,7 @@ describe.each(BACKENDS)('KvCache on %s in %s', (_name, dtype, makeBackend) => {
   }
 
   test('starts empty, with its room allocated', async () => {
-    expect(cache).toMatchObject({ layers: LAYERS, nextPosition: 0, bytes: 0, capacityBytes: LAYERS * CAPACITY * ROW_BYTES });
+    expect(cache).toMatchObject({ layers: LAYERS, nextOrder: 0, bytes: 0, capacityBytes: LAYERS * CAPACITY * ROW_BYTES });
     expect(backend.memory().tensors).toBe(cache.capacityBytes);
     await expectAll([]);
   });
@@ -93,18 +93,42 @@ describe.each(BACKENDS)('KvCache on %s in %s', (_name, dtype, makeBackend) => {
     await expectAll([0, 1, 2, 3, 4, 7, 8]);
   });
 
-  test('append takes a part of the rows into an empty layer only', async () => {
+  test('append takes a part of the rows', async () => {
     append([0, 1, 2, 3, 4], Uint32Array.of(0, 3, 4));
     await expectAll([0, 3, 4]);
-    expect(cache.nextPosition).toBe(5);
-    expect(() => appendTo(0, [5, 6], Uint32Array.of(1))).toThrow(refusal('invalid-argument', 'rows'));
-    await expectAll([0, 3, 4]);
+    expect(cache.nextOrder).toBe(5);
+    append([5, 6, 8], Uint32Array.of(1, 2));
+    await expectAll([0, 3, 4, 6, 8]);
+  });
+
+  test('rows that were chosen on the device: their order is read back once it is asked for', async () => {
+    append([0, 1]);
+    const onDevice = backend.upload(Uint32Array.of(4, 6));
+    using k = rowsAt(0, [4, 6]);
+    using v = rowsAt(0, [4, 6], -1);
+    cache.append(0, k, v, onDevice);
+    expect(cache.length(0)).toBe(4);
+    expect(() => cache.order(0)).toThrow(/settle/);
+    await cache.settle();
+    expect(onDevice.disposed).toBe(true);
+    await expectRows(0, [0, 1, 4, 6]);
+    await expectRows(1, [0, 1]);
+  });
+
+  test('rewind goes back to the rows that were held', async () => {
+    append([0, 1, 2]);
+    const mark = cache.mark();
+    append([3, 5]);
+    appendTo(1, [7]);
+    cache.rewind(mark);
+    await expectAll([0, 1, 2]);
+    expect(cache.nextOrder).toBe(3);
   });
 
   test('positions must ascend beyond those held', async () => {
     append([0, 1, 5]);
     for (const positions of [[5], [4, 6], [6, 6], [8, 7]]) {
-      expect(() => appendTo(0, positions)).toThrow(refusal('invalid-argument', 'positions'));
+      expect(() => appendTo(0, positions)).toThrow(refusal('invalid-argument', 'order'));
     }
     await expectAll([0, 1, 5]);
   });
@@ -115,12 +139,11 @@ describe.each(BACKENDS)('KvCache on %s in %s', (_name, dtype, makeBackend) => {
     expect(() => appendTo(1, [8, 9, 10])).toThrow(refusal('cache-full', 'k'));
     expect(() => appendTo(1, [8, 9, 10])).toThrow(/layer 1 holds 8 of 10 rows, no room for 3 more/);
     await expectAll([...range(0, 8)]);
-    expect(cache.nextPosition).toBe(8);
+    expect(cache.nextOrder).toBe(8);
     append([8, 9]);
     await expectAll([...range(0, 10)]);
     expect(() => appendTo(0, [10])).toThrow(refusal('cache-full', 'k'));
-    using _list = cache.positionTensor(0);
-    expect(backend.memory().tensors).toBe(tensors + 4 * 10);
+    expect(backend.memory().tensors).toBe(tensors);
   });
 
   test('compact keeps the listed rows with their positions, and later rows take the room', async () => {
@@ -129,7 +152,7 @@ describe.each(BACKENDS)('KvCache on %s in %s', (_name, dtype, makeBackend) => {
     for (let layer = 0; layer < LAYERS; layer++) cache.compact(layer, Uint32Array.of(0, 1, 6, 9));
     expect(backend.memory().tensors).toBe(tensors);
     await expectAll([0, 1, 6, 9]);
-    expect(cache.nextPosition).toBe(10);
+    expect(cache.nextOrder).toBe(10);
     append([...range(10, 16)]);
     await expectAll([0, 1, 6, 9, ...range(10, 16)]);
   });
@@ -194,14 +217,14 @@ describe.each(BACKENDS)('KvCache on %s in %s', (_name, dtype, makeBackend) => {
     cache.evict([[2, 5]]);
     cache.trim(7);
     await expectAll([0, 1, 5, 6]);
-    expect(cache.nextPosition).toBe(7);
+    expect(cache.nextOrder).toBe(7);
     append([7, 8, 9]);
     await expectAll([0, 1, 5, 6, 7, 8, 9]);
     cache.trim(100);
-    expect(cache.nextPosition).toBe(10);
+    expect(cache.nextOrder).toBe(10);
     cache.trim(3);
     await expectAll([0, 1]);
-    expect(cache.nextPosition).toBe(3);
+    expect(cache.nextOrder).toBe(3);
     cache.trim(0);
     await expectAll([]);
   });
@@ -217,7 +240,7 @@ describe.each(BACKENDS)('KvCache on %s in %s', (_name, dtype, makeBackend) => {
       await expectAll([0, 3, 4, 5, ...tail]);
       cache.restore(snapshot);
       await expectAll([0, 3, 4, 5]);
-      expect(cache.nextPosition).toBe(6);
+      expect(cache.nextOrder).toBe(6);
     }
     cache.compact(0, Uint32Array.of(), { capacity: 1 });
     cache.trim(0);
@@ -232,7 +255,7 @@ describe.each(BACKENDS)('KvCache on %s in %s', (_name, dtype, makeBackend) => {
     append([0, 1]);
     cache.restore(snapshot);
     await expectAll([]);
-    expect(cache.nextPosition).toBe(0);
+    expect(cache.nextOrder).toBe(0);
   });
 
   test('a cache too large for the backend leaves nothing behind', () => {
@@ -243,6 +266,37 @@ describe.each(BACKENDS)('KvCache on %s in %s', (_name, dtype, makeBackend) => {
     );
     expect(backend.memory().tensors).toBe(tensors);
   });
+});
+
+test('with room for rows to come a layer is made when the first enter, and moves when they are more', async () => {
+  const backend = createReferenceBackend();
+  using cache = new KvCache(backend, {
+    layers: [
+      { kvHeads: 1, headDim: 2 },
+      { kvHeads: 2, headDim: 4 },
+    ],
+    room: 3,
+    dtype: 'f32',
+  });
+  expect(cache.capacityBytes).toBe(0);
+  using two = backend.upload(Float32Array.of(1, 2, 3, 4), [2, 2]);
+  cache.append(0, two, two, Uint32Array.of(0, 1));
+  expect([cache.capacity(0), cache.capacity(1)]).toEqual([5, 0]);
+  cache.append(0, two, two, Uint32Array.of(2, 3));
+  expect(cache.capacity(0)).toBe(5);
+  cache.append(0, two, two, Uint32Array.of(4, 5));
+  expect(cache.capacity(0)).toBe(9);
+  expect([...cache.order(0)]).toEqual([0, 1, 2, 3, 4, 5]);
+  expect([...(await backend.read(cache.keys(0))).subarray(0, 12)]).toEqual([1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4]);
+  expect(cache.layerBytes(0)).toBe(6 * 2 * 2 * 4);
+  expect(cache.keys(1).shape).toEqual([0, 2, 4]);
+  expect(() => new KvCache(backend, { layers: 1, kvHeads: 1, headDim: 2 })).toThrow(refusal('invalid-argument', 'capacity'));
+});
+
+test('lowerBound', () => {
+  const list = Uint32Array.of(2, 5, 9);
+  expect([0, 2, 3, 5, 9, 10].map((bound) => lowerBound(list, bound))).toEqual([0, 0, 1, 1, 2, 3]);
+  expect(lowerBound(new Uint32Array(0), 4)).toBe(0);
 });
 
 test('rowsOutside', () => {

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
-import { type Image, toImage } from '../../src/model/image/image.ts';
+import type { Image } from '../../src/model/image/decode.ts';
+import { toImage } from '../../src/model/image/image.ts';
 import { parsePreprocessorConfig, preprocess } from '../../src/model/image/preprocess.ts';
 import { type Resample, resize } from '../../src/model/image/resample.ts';
 

@@ -4,9 +4,10 @@ import type { Backend } from '../../src/backend/backend.ts';
 import { createReferenceBackend } from '../../src/backend/reference/driver.ts';
 import { createWasmBackend } from '../../src/backend/wasm/driver.ts';
 import { skipVision, trainedMethod } from '../../src/methods/index.ts';
+import { loadModel } from '../../src/model/load.ts';
 import { KvCache } from '../../src/model/stack/kv-cache.ts';
 import { makeSampler } from '../../src/model/text/sampling.ts';
-import { loadModel, type Vlm } from '../../src/model/vlm.ts';
+import type { Vlm } from '../../src/model/vlm.ts';
 
 const IMAGE = 'examples/tiny-vlm/eval/028.png';
 let backend: Backend;
@@ -69,15 +70,15 @@ test('KvCache refuses what does not fit it, and keeps what it has', async () => 
     expect(call).toThrow(expect.objectContaining({ code: 'invalid-argument', argument }));
   refused(() => cache.append(0, rows, rows, Uint32Array.of(0, 1)), 'k');
   refused(() => cache.append(9, rows, rows, Uint32Array.of(0, 1, 2)), 'layer');
-  refused(() => cache.trim(-1), 'position');
-  refused(() => cache.trim(Number.NaN), 'position');
+  refused(() => cache.trim(-1), 'order');
+  refused(() => cache.trim(Number.NaN), 'order');
   using foreign = other.snapshot();
   refused(() => cache.restore(foreign), 'snapshot');
   const { tensors } = reference.memory();
   const snapshot = cache.snapshot();
   snapshot[Symbol.dispose]();
   expect(() => cache.restore(snapshot)).toThrow(expect.objectContaining({ code: 'disposed' }));
-  expect([cache.length(0), cache.length(1), cache.nextPosition, reference.memory().tensors]).toEqual([0, 0, 0, tensors]);
+  expect([cache.length(0), cache.length(1), cache.nextOrder, reference.memory().tensors]).toEqual([0, 0, 0, tensors]);
 });
 
 test('loadModel refuses a dtype of weights before it reads anything', async () => {

@@ -40,13 +40,33 @@ test.each(backends)('%s: every run is checked anew where it differs', async (_, 
   look();
 });
 
-test.each(backends)('%s: a list that an op has written is refused, also one that was scanned', async (_, create) => {
+test.each(backends)('%s: a list that an op has written is what that op promises, not what a scan once found', async (_, create) => {
   await using backend = await create();
   const rows = backend.upload(Uint32Array.of(0, 2));
   const compact = () => backend.run(compactKv, { k: keys(backend, 3), v: keys(backend, 3), keep: rows }, {});
   compact();
-  backend.run(topKRows, { scores: backend.upload(Float32Array.of(1, 3, 2)), rows }, { k: 2 });
-  expect(compact).toThrow(expect.objectContaining({ argument: 'keep', got: 'an index list that was computed on the device' }));
+  backend.run(topKRows, { scores: backend.upload(Float32Array.of(1, 3, 2, 0)), rows }, { k: 2 });
+  expect(compact).toThrow(expect.objectContaining({ argument: 'keep', got: 'a list computed on the device, ascending and below 4' }));
+});
+
+test('an op that fails has perhaps written a part: nothing is known of its output any more', async () => {
+  await using backend = createReferenceBackend();
+  const rows = backend.upload(Uint32Array.of(0, 2));
+  const scores = backend.upload(Float32Array.of(1, 3, 2));
+  const compact = () => backend.run(compactKv, { k: keys(backend, 3), v: keys(backend, 3), keep: rows }, {});
+  const failing: typeof topKRows = {
+    ...topKRows,
+    reference() {
+      throw new Error('mine');
+    },
+  };
+  for (const known of [compact, () => backend.run(topKRows, { scores, rows }, { k: 2 })]) {
+    known();
+    compact();
+    expect(() => backend.run(failing, { scores, rows }, { k: 2 })).toThrow('mine');
+    expect(compact).toThrow(expect.objectContaining({ argument: 'keep', got: 'a list computed on the device, of unknown contents' }));
+    backend.run(topKRows, { scores, rows }, { k: 2 });
+  }
 });
 
 /** Rows move alone, or as a run from 512 bytes on. */

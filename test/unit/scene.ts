@@ -5,10 +5,13 @@ import type { ErrorCode } from '../../src/backend/errors.ts';
 import { createReferenceBackend } from '../../src/backend/reference/driver.ts';
 import { createWasmBackend } from '../../src/backend/wasm/driver.ts';
 import { methodByName } from '../../src/methods/index.ts';
-import { KvCache } from '../../src/model/stack/kv-cache.ts';
-import type { Method } from '../../src/model/stack/method.ts';
-import { assemble, type Part, type Sequence } from '../../src/model/stack/sequence.ts';
-import { type EncodedImage, loadModel, type Vlm } from '../../src/model/vlm.ts';
+import { loadModel } from '../../src/model/load.ts';
+import type { Method, Run } from '../../src/model/stack/hooks.ts';
+import type { KvCache } from '../../src/model/stack/kv-cache.ts';
+import { assemble, type Part, type Stream } from '../../src/model/stack/rows.ts';
+import { Work } from '../../src/model/stack/work.ts';
+import type { EncodedImage } from '../../src/model/engine.ts';
+import type { Vlm } from '../../src/model/vlm.ts';
 
 export const PICTURES = 'examples/tiny-vlm/eval';
 export const DESCRIBE = { question: 'describe', answer: 'top left : cat , bottom left : lion , bottom right : umbrella' };
@@ -62,17 +65,19 @@ export class Scene {
 
   /** Bytes of keys and values of so many rows in all layers. */
   rowBytes(rows: number): number {
-    const { numLayers, numKvHeads, headDim } = this.model.config.text;
-    return rows * numLayers * 2 * numKvHeads * headDim * 4;
+    return this.model.config.decoder.blocks.reduce((sum, { kvHeads, headDim }) => sum + rows * 2 * kvHeads * headDim * 4, 0);
   }
 
   makeCache(capacity: number): KvCache {
-    const { numLayers: layers, numKvHeads: kvHeads, headDim } = this.model.config.text;
-    return new KvCache(this.backend, { layers, kvHeads, headDim, capacity });
+    return this.model.decoder.makeCache({ capacity });
+  }
+
+  startRun(method: Method): Promise<Run> {
+    return method.start(this.model.room(new Work(this.backend)));
   }
 
   /** The prompt as `generate` composes it. */
-  compose(prompt: string, images: readonly EncodedImage[]): Sequence {
+  compose(prompt: string, images: readonly EncodedImage[]): Stream {
     const { config, tokenizer } = this.model;
     const parts: Part[] = [];
     const waiting = [...images];
@@ -80,12 +85,12 @@ export class Scene {
       if (id === config.imageTokenId) parts.push(...waiting.shift()!.parts);
       else parts.push({ kind: 'text', rows: this.model.embed([id]) });
     }
-    const sequence = assemble(this.backend, parts, config.text.hiddenSize);
+    const stream = assemble(new Work(this.backend), parts, config.decoder.width);
     for (const { kind, rows } of parts) if (kind === 'text') rows.dispose();
-    return sequence;
+    return stream;
   }
 
   promptOf(question: string): string {
-    return this.model.config.promptTemplate!.replace('{question}', question);
+    return this.model.config.promptTemplate.replace('{question}', question);
   }
 }

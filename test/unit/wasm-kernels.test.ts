@@ -4,7 +4,7 @@ import type { Backend } from '../../src/backend/backend.ts';
 import { createReferenceBackend } from '../../src/backend/reference/driver.ts';
 import { createWasmBackend, wasmMemoryOf } from '../../src/backend/wasm/driver.ts';
 import { attention, attentionScores, compactKv, topKRows } from '../../src/ops/index.ts';
-import { apply, f32, indexOut, out, u32 } from '../operands.ts';
+import { apply, f32, indexOut, out, storedAsF16, u32 } from '../operands.ts';
 import { Random } from '../random.ts';
 
 const H = 6;
@@ -72,6 +72,41 @@ describe.each(['simd128', 'relaxed'] as const)('wasm %s', (variant) => {
       v.fill(Number.NaN, 5 * HKV * dh, 40 * HKV * dh);
       expect(await run(wasm, 0, T, {}, bias)).toEqual(clean);
       v.set(random.normal(35 * HKV * dh), 5 * HKV * dh);
+    });
+  });
+
+  // Logits of 1e42 and more, so that the largest takes all; at 1e19 only some of a row leave f32. Sums that cancel are no number on the way.
+  describe.each([1e19, 1e21, 1e30])('logits beyond f32, queries and keys of %d', (size) => {
+    test.each([false, true])('give the probabilities of the reference, keys stored as f16: %s', async (half) => {
+      for (const [T, dh] of [
+        [1, 64],
+        [5, 64],
+        [5, 20],
+      ] as const) {
+        const random = new Random(T * dh);
+        const S = 37;
+        const values = {
+          q: f32(random.normal(T * H * dh, half ? Math.min(size * 1e16, 1e37) : size), T, H, dh),
+          k: f32(random.normal(S * HKV * dh, half ? 100 : size), S, HKV, dh),
+          v: f32(random.normal(S * HKV * dh), S, HKV, dh),
+          qPositions: u32(Uint32Array.from({ length: T }, (_, i) => S - T + i)),
+          kPositions: u32(Uint32Array.from({ length: S }, (_, i) => i)),
+          keyBias: f32(random.normal(S), S),
+          o: out(T, H, dh),
+        };
+        const stored = half ? storedAsF16(values, ['k', 'v']) : values;
+        const attrs = { scale: dh ** -0.5, causal: true, hiddenKeys: [[3, 9, 35]] };
+        const [got, want] = [await apply(wasm, attention, stored, attrs), await apply(reference, attention, stored, attrs)];
+        (got.o as Float32Array).forEach((value, i) => void expect(value, `o[${i}]`).toBeCloseTo(want.o![i]!, 5));
+        const { q, o, qPositions, v, ...keys } = stored;
+        const scored = { ...keys, q: f32(values.q.f32.slice(0, H * dh), H, dh), scores: out(S) };
+        const options = { scale: dh ** -0.5, causal: false, qPosition: 0, reduce: 'mean' };
+        const [scores, expected] = [
+          await apply(wasm, attentionScores, scored, options),
+          await apply(reference, attentionScores, scored, options),
+        ];
+        (scores.scores as Float32Array).forEach((value, i) => void expect(value, `scores[${i}]`).toBeCloseTo(expected.scores![i]!, 5));
+      }
     });
   });
 

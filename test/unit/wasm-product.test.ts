@@ -1,10 +1,14 @@
 /** Laws of the Wasm matrix products that other backends need not obey: bits depend neither on the tile nor on the row count. */
 import { describe, expect, test } from 'vitest';
-import type { TileRows, WasmVariant } from '../../src/backend/wasm/binary.ts';
-import { createWasmBackend } from '../../src/backend/wasm/driver.ts';
+import { createReferenceBackend } from '../../src/backend/reference/driver.ts';
+import { loadBinary, type TileRows, type WasmVariant } from '../../src/backend/wasm/binary.ts';
+import { LinearMemory } from '../../src/backend/wasm/memory.ts';
+import { fusesMultiplyAdd } from '../../src/backend/wasm/self-check.ts';
 import { packedBytes, rowBlocks } from '../../src/ops/product/wasm.ts';
 import { gatheredFfn } from '../../src/ops/gathered-ffn.ts';
 import { linear } from '../../src/ops/linear.ts';
+import { createWasmBackend, tuneWasm, wasmMemoryOf } from '../../src/wasm.ts';
+import { usedHere } from '../conformance/instructions.ts';
 import { Random } from '../random.ts';
 
 const T = 26;
@@ -65,6 +69,43 @@ describe.each(['simd128', 'relaxed'] as const)('products of the %s binary', (var
       }
     },
   );
+});
+
+describe('the tile that is taken', () => {
+  test('is that of 4 rows without a fused multiply-add; with one, that of the age of the engine', async () => {
+    for (const variant of ['simd128', 'relaxed'] as const) {
+      const linear = new LinearMemory();
+      const { kernels, group } = await loadBinary(linear, { variant });
+      const fused = variant === 'relaxed' && usedHere().fma;
+      expect(fusesMultiplyAdd(kernels, linear), variant).toBe(fused);
+      if (!fused) expect(group, variant).toBe(4);
+      expect(linear.used).toBe(0);
+    }
+  });
+
+  test('tuneWasm takes the one that it says, and the bits stay', async () => {
+    const random = new Random(8);
+    await using backend = await createWasmBackend();
+    const x = backend.upload(random.normal(T * D), [T, D]);
+    const weight = await backend.pack({ data: random.normal(M * D), shape: [M, D] });
+    const y = backend.empty({ dtype: 'f32', shape: [T, M] });
+    backend.run(linear, { x, weight, y }, {});
+    const before = await backend.read(y);
+    const { used } = wasmMemoryOf(backend) as LinearMemory;
+    const { tileRows, reason } = await tuneWasm(backend);
+    expect((wasmMemoryOf(backend) as LinearMemory).used).toBe(used);
+    expect(reason).toMatch(/^tiles of 6 rows take \d\.\d\d of the time of those of 4$/);
+    expect(backend.description).toContain(`${tileRows}x8 tiles`);
+    backend.run(linear, { x, weight, y }, {});
+    expect(await backend.read(y)).toEqual(before);
+  });
+
+  test('tuneWasm refuses other backends and disposed ones', async () => {
+    await expect(tuneWasm(createReferenceBackend())).rejects.toMatchObject({ code: 'wrong-backend', argument: 'backend' });
+    const backend = await createWasmBackend();
+    await backend[Symbol.asyncDispose]();
+    await expect(tuneWasm(backend)).rejects.toMatchObject({ code: 'disposed' });
+  });
 });
 
 test('row blocks cover every row once, and packed A has room for each with its filler', () => {

@@ -1,12 +1,13 @@
 /** Integer products on the wasm backend: exact where the codes are, and within their error bound where they are not. */
 import { describe, expect, test } from 'vitest';
-import { meaningOfQ4 } from '../../src/backend/quantize.ts';
+import { meaningOfQ4, q4Of } from '../../src/backend/quantize.ts';
 import type { TileRows, WasmVariant } from '../../src/backend/wasm/binary.ts';
 import { createWasmBackend } from '../../src/backend/wasm/driver.ts';
 import type { WeightDType, WeightSource } from '../../src/backend/weight.ts';
 import { readerOf } from '../../src/backend/weight-source.ts';
 import { linear } from '../../src/ops/linear.ts';
 import { Random } from '../random.ts';
+import { integers, matmulNbits, type Size, sums } from './exact-products.ts';
 
 interface Product {
   variant: WasmVariant;
@@ -14,7 +15,7 @@ interface Product {
   dtype: WeightDType;
   x: Float32Array;
   source: WeightSource;
-  size: readonly [T: number, K: number, N: number];
+  size: Size;
 }
 
 async function multiply({ variant, tileRows = 6, dtype, x, source, size: [T, K, N] }: Product): Promise<Float32Array> {
@@ -22,26 +23,6 @@ async function multiply({ variant, tileRows = 6, dtype, x, source, size: [T, K, 
   const y = backend.empty({ dtype: 'f32', shape: [T, N] });
   backend.run(linear, { x: backend.upload(x, [T, K]), weight: await backend.pack(source, { dtype }), y }, {});
   return await backend.read(y);
-}
-
-/** sum over k of term(x[t][k], w[n][k], k), as [T, N] in f64. */
-function sums(
-  x: Float32Array,
-  w: Float32Array,
-  [T, K, N]: Product['size'],
-  term = (a: number, b: number, _t: number, _n: number, _k: number) => a * b,
-): Float64Array {
-  return Float64Array.from({ length: T * N }, (_, i) => {
-    const [t, n] = [Math.floor(i / N), i % N];
-    let sum = 0;
-    for (let k = 0; k < K; k++) sum += term(x[t * K + k]!, w[n * K + k]!, t, n, k);
-    return sum;
-  });
-}
-
-/** Integers of -most to most; `end` in every block of 32, so that a scale of 1 follows. */
-function integers(random: Random, rows: number, K: number, most: number, end = most): Float32Array {
-  return Float32Array.from({ length: rows * K }, (_, i) => ((i % K) % 32 === 0 ? end : random.below(2 * most + 1) - most));
 }
 
 const ROWS = [1, 2, 3, 4, 5, 6, 7, 11, 13];
@@ -82,14 +63,8 @@ describe.each(cases)('$variant, tiles of $tileRows rows', ({ variant, tileRows }
       [160, 35],
     ] as const) {
       const x = integers(random, T, K, 127);
-      const source = {
-        format: 'matmul_nbits',
-        data: Uint8Array.from({ length: (N * K) / 2 }, () => random.below(256)),
-        scales: Float32Array.from({ length: (N * K) / 32 }, () => 2 ** (random.below(4) - 6)),
-        zeroPoints: Uint8Array.from({ length: N * Math.ceil(K / 64) }, () => random.below(256)),
-        shape: [N, K],
-      } as const;
-      const w = meaningOfQ4(readerOf(source).q4(0, N), N, K);
+      const source = matmulNbits(random, N, K);
+      const w = meaningOfQ4(q4Of(await readerOf(source), 0, N), N, K);
       const y = await multiply({ variant, tileRows, dtype: 'q4', x, source, size: [T, K, N] });
       expect(y).toEqual(Float32Array.from(sums(x, w, [T, K, N])));
     }
@@ -123,7 +98,7 @@ describe.each(['simd128', 'relaxed'] as const)('%s', (variant) => {
     const random = new Random(K);
     const x = random.normal(T * K);
     const data = random.normal(N * K, 0.1);
-    const w = meaningOfQ4(readerOf({ data, shape: [N, K] }).q4(0, N), N, K);
+    const w = meaningOfQ4(q4Of(await readerOf({ data, shape: [N, K] }), 0, N), N, K);
     const y = await multiply({ variant, dtype: 'q4', x, source: { data, shape: [N, K] }, size: [T, K, N] });
     const blocks = Math.ceil(K / 32);
     const step = Float64Array.from({ length: T * blocks }, (_, i) => {

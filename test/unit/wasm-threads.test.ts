@@ -4,6 +4,7 @@ import path from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { loadBinary } from '../../src/backend/wasm/binary.ts';
+import type { SharedCalls } from '../../src/backend/wasm/binding.ts';
 import { createWasmBackend, type WasmBackendOptions } from '../../src/backend/wasm/driver.ts';
 import { LinearMemory } from '../../src/backend/wasm/memory.ts';
 import { Pool } from '../../src/backend/wasm/pool.ts';
@@ -14,6 +15,10 @@ import { Random } from '../random.ts';
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const dyingWorker = new URL('../fixtures/dying-worker.ts', import.meta.url);
 const lost = expect.objectContaining({ code: 'backend-failed' });
+
+type FillCalls = SharedCalls<'fill_f32'>;
+/** The kernel has none; what stands for its address stays as it is. */
+const noScratch = { pointer: 0, stride: 0, argument: 0 };
 
 const workers: Worker[] = [];
 const remember = (worker: Worker) => void workers.push(worker);
@@ -67,7 +72,7 @@ describe('threads of a wasm backend', () => {
       const backend = await createWasmBackend({ threads: 2 });
       console.log([...backend.features].join());`;
     const args = ['--import', './test/assets-hook.mjs', '--input-type=module', '-e', script];
-    const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: ROOT, encoding: 'utf8', timeout: 30_000 });
+    const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: ROOT, encoding: 'utf8', timeout: 600_000 });
     expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: expect.stringContaining('threads'), stderr: expect.any(String) });
   });
 
@@ -86,7 +91,7 @@ describe('threads of a wasm backend', () => {
     const binary = await loadBinary(memory);
     const pool = await Pool.start({ linear: memory, binary, threads: 2, workerUrl: dyingWorker, shareFrom: 0, patience: 1 });
     const pointer = memory.allocate(4096);
-    const fill = { kernel: 'fill_f32', calls: 1000, work: 1, args: () => [pointer, 8, 1, 0], own: { pointer: 0, stride: 0, argument: 3 } };
+    const fill: FillCalls = { kernel: 'fill_f32', calls: 1000, work: 1, args: () => [pointer, 8, 1], own: noScratch };
     const runUntilLost = () => {
       for (let round = 0; round < 100_000; round++) pool.run('fill', fill);
     };
@@ -101,12 +106,12 @@ describe('threads of a wasm backend', () => {
     const binary = await loadBinary(memory);
     const pool = await Pool.start({ linear: memory, binary, threads: 2, shareFrom: 0 });
     const pointer = memory.allocate(4096);
-    const fill = (bad: number) => ({
+    const fill = (bad: number): FillCalls => ({
       kernel: 'fill_f32',
       calls: 50,
       work: 1,
-      args: (call: number) => [call === bad ? 2 ** 32 - 64 : pointer, 8, 1, 0],
-      own: { pointer: 0, stride: 0, argument: 3 },
+      args: (call) => [call === bad ? 2 ** 32 - 64 : pointer, 8, 1],
+      own: noScratch,
     });
     for (const bad of [0, 7, 49]) {
       expect(() => pool.run('fill', fill(bad))).toThrow(lost);
@@ -124,8 +129,7 @@ describe('threads of a wasm backend', () => {
     const calls = 5000;
     const pointer = memory.allocate(calls * 4);
     memory.f32(pointer, calls).fill(-1);
-    const args = (call: number) => [pointer + call * 4, 1, call, 0];
-    pool.run('fill', { kernel: 'fill_f32', calls, work: 1, args, own: { pointer: 0, stride: 0, argument: 3 } });
+    pool.run('fill', { kernel: 'fill_f32', calls, work: 1, args: (call) => [pointer + call * 4, 1, call], own: noScratch });
     expect([...memory.f32(pointer, calls)]).toEqual(Array.from({ length: calls }, (_, i) => i));
     await pool.dispose();
   });

@@ -1,67 +1,53 @@
-/** The tiled kernel, which software adapters do not take by themselves, against the reference backend, with each of its tiles. */
+/** The tiles of attention that the sizes of the op table are too small for, against the reference backend. */
 import { describe, expect, test } from 'vitest';
 import { createReferenceBackend } from '../../src/backend/reference/driver.ts';
-import type { GpuContext } from '../../src/backend/webgpu/binding.ts';
 import { createWebGpuBackend } from '../../src/backend/webgpu/driver.ts';
 import { attention } from '../../src/ops/attention.ts';
 import { installedAdapters, nodeGpu } from '../gpu.ts';
-import { Random } from '../random.ts';
+import { f32, storedAsF16 } from '../operands.ts';
 import { compareRow } from '../suites/ops.ts';
-import { attentionRow } from '../table/attention.ts';
+import { attentionOperands } from '../table/attention.ts';
+import type { OpRow } from '../table/row.ts';
 
-/** As on a GPU, with NY invocations down in a workgroup, or as many as the op chooses; `used` counts those of each tile. */
-function forced(used: Map<number, number>, NY?: number): typeof attention {
-  const on = (gpu: GpuContext): GpuContext => ({
-    ...gpu,
-    features: new Set([...gpu.features].filter((feature) => feature !== 'software-adapter')),
-    dispatch(kernel, operands, params, workgroups, constants = {}) {
-      if (kernel.name !== 'attention') return gpu.dispatch(kernel, operands, params, workgroups, constants);
-      const chosen = NY ?? constants.NY!;
-      used.set(chosen, (used.get(chosen) ?? 0) + 1);
-      const [rows, heads, kvHeads, headDim] = params as number[];
-      const tiles = Math.ceil((rows! * heads!) / kvHeads! / (4 * chosen));
-      gpu.dispatch(kernel, operands, params, [tiles * kvHeads! * Math.ceil(headDim! / 128)], { ...constants, NY: chosen });
-    },
-  });
-  return { ...attention, webgpu: (gpu, io, dims, attrs) => attention.webgpu(on(gpu), io, dims, attrs) };
-}
+/** `down`: invocations down of a tile, by the number of workgroups that there are. */
+const SIZES = [
+  { down: 8, T: 65, dh: 80 },
+  { down: 16, T: 131, dh: 8 },
+].map((size) => ({ ...size, S: 70, spare: 1, Hkv: 2, group: 32 }));
 
-describe.each(installedAdapters())('attention by tiles on %s', (adapter) => {
-  test.each([undefined, 8, 16])('%s invocations down', { timeout: 120_000 }, async (NY) => {
+describe.each(installedAdapters())('attention by large tiles on %s', (adapter) => {
+  test.each(SIZES)('$T rows of 64 heads of $dh: $down invocations down', async ({ down, ...sizes }) => {
     await using reference = createReferenceBackend();
     await using backend = await createWebGpuBackend({ gpu: await nodeGpu(adapter) });
-    const used = new Map<number, number>();
-    await compareRow({ ...attentionRow, op: forced(used, NY) }, backend, reference);
-    expect(used.get(NY ?? 4)).toBeGreaterThan(20);
-  });
-
-  // 70 rows of 64 heads and 2000 keys have 36 MB of weights, which software adapters store 16 MiB at a time.
-  test('more query rows than there is room for weights', { timeout: 120_000 }, async () => {
-    await using reference = createReferenceBackend();
-    await using backend = await createWebGpuBackend({ gpu: await nodeGpu(adapter) });
-    expect(backend.features).toContain('software-adapter');
-    const [T, S, H, dh] = [70, 2000, 64, 4];
-    const random = new Random(7);
-    const [q, k, v] = [T * H * dh, S * dh, S * dh].map((length) => random.normal(length!)) as [Float32Array, Float32Array, Float32Array];
-    const results = [];
-    for (const each of [reference, backend]) {
-      const o = each.empty({ dtype: 'f32', shape: [T, H, dh] });
-      const positions = (count: number, first: number) => each.upload(Uint32Array.from({ length: count }, (_, i) => first + i));
-      each.run(
-        attention,
-        {
-          q: each.upload(q, [T, H, dh]),
-          k: each.upload(k, [S, 1, dh]),
-          v: each.upload(v, [S, 1, dh]),
-          qPositions: positions(T, S - T),
-          kPositions: positions(S, 0),
-          o,
-        },
-        { scale: 0.5, causal: true },
-      );
-      results.push(await each.read(o));
-    }
-    const [expected, got] = results as [Float32Array, Float32Array];
-    expect(Math.max(...got.map((value, i) => Math.abs(value - expected[i]!)))).toBeLessThan(1e-5);
+    const used = new Set<number | undefined>();
+    const op: typeof attention = {
+      ...attention,
+      webgpu: (gpu, ...call) => {
+        const dispatch: typeof gpu.dispatch = (kernel, operands, params, workgroups, constants) => {
+          used.add(constants?.NY);
+          gpu.dispatch(kernel, operands, params, workgroups, constants);
+        };
+        attention.webgpu({ ...gpu, dispatch }, ...call);
+      },
+    };
+    const row: OpRow = {
+      op,
+      *cases(random) {
+        const values = attentionOperands(random, sizes);
+        const sums = sizes.dh + sizes.S;
+        const scale = sizes.dh ** -0.5;
+        yield { title: 'causal', values, attrs: { scale, causal: true }, sums };
+        yield { title: 'f16', values: storedAsF16(values), attrs: { scale, causal: false }, sums };
+        const keyBias = f32(random.normal(sizes.S), sizes.S);
+        yield {
+          title: 'bias and hidden keys',
+          values: { ...values, keyBias },
+          attrs: { scale, causal: true, hiddenKeys: [[9, 90, 100]] },
+          sums,
+        };
+      },
+    };
+    await compareRow(row, backend, reference);
+    expect([...used]).toEqual([down]);
   });
 });

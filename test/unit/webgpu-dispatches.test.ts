@@ -2,10 +2,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Backend } from '../../src/backend/backend.ts';
 import { createWebGpuBackend } from '../../src/backend/webgpu/driver.ts';
-import { Decoder, type DecoderConfig } from '../../src/model/stack/decoder.ts';
-import { KvCache } from '../../src/model/stack/kv-cache.ts';
-import { range } from '../../src/model/stack/sequence.ts';
-import { loadModel } from '../../src/model/vlm.ts';
+import { llamaDecoder } from '../../src/model/families/blocks.ts';
+import { Decoder } from '../../src/model/stack/decoder.ts';
+import { range } from '../../src/model/stack/rows.ts';
+import { loadModel } from '../../src/model/load.ts';
 import { gatheredFfn, rmsNorm } from '../../src/ops/index.ts';
 import { countGpu, type GpuCounts } from '../count-gpu.ts';
 import { nodeGpu } from '../gpu.ts';
@@ -15,7 +15,7 @@ const gpu = await nodeGpu();
 const adapter = await gpu.requestAdapter().catch(() => null);
 if (!adapter) process.stdout.write('webgpu-dispatches.test.ts is skipped: no WebGPU adapter (run build/setup-gpu.sh)\n');
 
-const config: DecoderConfig = {
+const sizes = {
   hiddenSize: 32,
   intermediateSize: 48,
   numLayers: 1,
@@ -25,7 +25,7 @@ const config: DecoderConfig = {
   rmsNormEps: 1e-5,
   ropeTheta: 10_000,
   hiddenAct: 'silu',
-};
+} as const;
 
 describe.skipIf(!adapter)('dispatches and submits', () => {
   const random = new Random(7);
@@ -49,6 +49,23 @@ describe.skipIf(!adapter)('dispatches and submits', () => {
   afterAll(async () => {
     await backend[Symbol.asyncDispose]();
     device.destroy();
+  });
+
+  test('a view is bound where it starts, or copied where it may not be, and back', async () => {
+    const width = device.limits.minStorageBufferOffsetAlignment / 4;
+    const [x, y] = [backend.empty({ dtype: 'f32', shape: [3, width] }), backend.empty({ dtype: 'f32', shape: [4 * width] })];
+    const weight = backend.upload(new Float32Array(width));
+    const norm = (at: number, to: number) =>
+      counted(() => backend.run(rmsNorm, { x: x.view([1, width], at), weight, y: y.view([1, width], to) }, { eps: 1 }));
+    for (const [at, to, dispatches] of [
+      [0, 0, 1],
+      [width, 2 * width, 1],
+      [1, width, 2],
+      [width, 2, 3],
+      [width + 1, width - 1, 4],
+    ] as const)
+      expect(await norm(at, to), `${at} and ${to} elements in`).toEqual({ dispatches, submits: 1 });
+    for (const each of [x, y, weight]) each.dispose();
   });
 
   /** What `work` asks of the device, its submit included. */
@@ -94,10 +111,11 @@ describe.skipIf(!adapter)('dispatches and submits', () => {
 
   /** A decode step of a decoder of random weights over a prompt. */
   async function decodeStep(numLayers: number, promptRows: number): Promise<GpuCounts> {
-    using decoder = await Decoder.load(backend, source, { ...config, numLayers }, '');
-    using cache = new KvCache(backend, { layers: numLayers, kvHeads: 2, headDim: 8, capacity: promptRows + 1 });
-    using embeds = backend.upload(random.normal(promptRows * 32), [promptRows, 32]);
-    using hidden = await decoder.prefill({ embeds, positions: range(0, promptRows), segments: [] }, { cache });
+    using decoder = await Decoder.load(backend, source, llamaDecoder({ ...sizes, numLayers }), '');
+    using cache = decoder.makeCache({ capacity: promptRows + 1 });
+    const x = backend.upload(random.normal(promptRows * 32), [promptRows, 32]);
+    const { hidden } = await decoder.prefill({ x, rows: { order: range(0, promptRows), segments: [] } }, { cache });
+    using _hidden = hidden;
     await backend.read(hidden);
     using row = backend.upload(random.normal(32), [1, 32]);
     return await counted(async () => {

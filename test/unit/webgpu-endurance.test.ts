@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Backend } from '../../src/backend/backend.ts';
 import { SkipVisionError } from '../../src/backend/errors.ts';
 import { createWebGpuBackend } from '../../src/backend/webgpu/driver.ts';
-import { loadModel } from '../../src/model/vlm.ts';
+import { loadModel } from '../../src/model/load.ts';
 import { installedAdapters, nodeGpu } from '../gpu.ts';
 import { microModel } from './micro-model.ts';
 
@@ -36,20 +36,23 @@ async function loadAndAsk(backend: Backend, onAwait: () => void): Promise<number
 }
 
 describe.each(adapters)('on %s', (name) => {
-  test('1,000 answers leave the memory where it was', { timeout: 600_000 }, async () => {
+  // The backend's bookkeeping is the same on every driver: the first sees all of it, slower ones a part.
+  const [answers, every] = name === adapters[0] ? [1000, 1] : [100, 5];
+
+  test(`${answers} answers leave the memory where it was`, async () => {
     await using backend = await createWebGpuBackend({ gpu: await nodeGpu(name) });
     using model = await loadModel(FILES, { backend });
     const first = await model.generate({ ...ASK, maxTokens: 1 });
     for (let i = 0; i < 20; i++) await model.generate({ ...ASK, maxTokens: 1 });
     const before = backend.memory();
-    for (let i = 0; i < 1000; i++) {
+    for (let i = 0; i < answers; i++) {
       const { ids } = await model.generate({ ...ASK, maxTokens: 1 });
       if (ids[0] !== first.ids[0]) expect(ids).toEqual(first.ids);
     }
     expect(backend.memory()).toEqual(before);
   });
 
-  test('a device destroyed at any await of loading and answering: a coded error, never an answer', { timeout: 300_000 }, async () => {
+  test(`a device destroyed at ${every === 1 ? 'any' : `every ${every}th`} await of loading and answering: a coded error, never an answer`, async () => {
     const gpu = await nodeGpu(name);
     let awaits = 0;
     const whole = await createWebGpuBackend({ gpu });
@@ -57,7 +60,7 @@ describe.each(adapters)('on %s', (name) => {
     await whole[Symbol.asyncDispose]();
     expect(ids).toHaveLength(3);
     expect(awaits).toBeGreaterThan(15);
-    for (let at = 1; at <= awaits; at++) {
+    for (let at = 1; at <= awaits; at += every) {
       const device = await (await gpu.requestAdapter())!.requestDevice();
       const backend = await createWebGpuBackend({ gpu, device });
       let count = 0;

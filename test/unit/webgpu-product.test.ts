@@ -1,14 +1,15 @@
-/** The kernels that GPUs take, on the software adapters that are here: every tile gives what the kernels for these give, to the bit. */
+/** Every tile of the product kernels gives the same, to the bit; and which one is chosen. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Backend } from '../../src/backend/backend.ts';
 import { createWebGpuBackend } from '../../src/backend/webgpu/driver.ts';
-import { productChoice, TILE_SHAPES } from '../../src/ops/product/webgpu.ts';
+import { TILE_SHAPES } from '../../src/ops/product/tune-webgpu.ts';
+import { productChoice } from '../../src/ops/product/webgpu.ts';
 import type { Weight } from '../../src/backend/weight.ts';
 import { type GatheredFfnAttrs, gatheredFfn } from '../../src/ops/gathered-ffn.ts';
 import { linear } from '../../src/ops/linear.ts';
-import { forcedFfn, forcedLinear } from '../forced.ts';
 import { installedAdapters, nodeGpu } from '../gpu.ts';
 import { Random } from '../random.ts';
+import { shaped } from '../shaped.ts';
 
 /** Of choose() in src/ops/product/webgpu.ts. */
 const TILES = [
@@ -18,25 +19,22 @@ const TILES = [
   { TM: 8, NX: 16, NY: 8 },
   { TM: 8, NX: 8, NY: 4 },
 ];
-/** Rows around the edges of the tiles, and of the 16 rows of the direct kernels; from 9 on, as fewer go through other kernels. */
+/** Rows around the edges of the tiles; from 9 on, as fewer go through other kernels. */
 const ROWS = [9, 15, 16, 17, 23, 24, 25, 33, 63, 64, 65];
 const [D, M] = [36, 68];
 
-test.each(TILE_SHAPES)('a tuned tile of $NX x $NY threads of $TM rows is the one that runs, on GPUs and software alike', (shape) => {
-  for (const features of [new Set<never>(), new Set(['software-adapter'] as const)]) {
-    const { constants } = productChoice({ features, vendor: '', shapes: { some: shape, many: shape } }, 64, 1024);
-    expect(constants).toEqual(shape);
-    expect(productChoice({ features, vendor: '', shapes: { some: shape, many: shape } }, 512, 1024).constants).toEqual(shape);
-  }
+test.each(TILE_SHAPES)('a tuned tile of $NX x $NY threads of $TM rows is the one that runs', (shape) => {
+  const shapes = { some: shape, many: shape };
+  for (const rows of [64, 512]) expect(productChoice({ vendor: '', shapes }, rows, 1024).constants).toEqual(shape);
 });
 
 test('a tile that was tuned when all had 4 rows a thread keeps them', () => {
   const many = { NX: 16, NY: 16 };
-  expect(productChoice({ features: new Set(), vendor: 'nvidia', shapes: { many } }, 512, 2048).constants).toEqual({ TM: 4, ...many });
+  expect(productChoice({ vendor: 'nvidia', shapes: { many } }, 512, 2048).constants).toEqual({ TM: 4, ...many });
 });
 
 test('an adapter whose threads have many registers takes 8 rows a thread, where there are enough tiles', () => {
-  const chosen = (vendor: string, rows: number) => productChoice({ features: new Set(), vendor, shapes: {} }, rows, 2048);
+  const chosen = (vendor: string, rows: number) => productChoice({ vendor, shapes: {} }, rows, 2048);
   for (const vendor of ['nvidia', String(0x10de)]) {
     expect(chosen(vendor, 512)).toMatchObject({ constants: { TM: 8, NX: 16, NY: 8 }, workgroups: [32, 8] });
   }
@@ -44,36 +42,25 @@ test('an adapter whose threads have many registers takes 8 rows a thread, where 
   expect(chosen('intel', 512)).toMatchObject({ constants: { TM: 4, NX: 16, NY: 16 }, workgroups: [32, 8] });
 });
 
-/** Without subgroups software adapters take other kernels. */
-const DEVICES = installedAdapters().flatMap((adapter) => [true, false].map((subgroups) => ({ adapter, subgroups })));
-
-describe.each(DEVICES)('tiles on $adapter, subgroups: $subgroups', ({ adapter, subgroups }) => {
+describe.each(installedAdapters())('tiles on %s', (adapter) => {
   let backend: Backend;
-  let device: GPUDevice | undefined;
   let up: Weight;
   let plain: Weight;
   let down: Weight;
   const random = new Random(3);
   const matrix = (N: number, K: number) => ({ data: random.normal(N * K, 0.3), shape: [N, K] as const });
   beforeAll(async () => {
-    const gpu = await nodeGpu(adapter);
-    device = subgroups ? undefined : await (await gpu.requestAdapter())!.requestDevice();
-    backend = await createWebGpuBackend({ gpu, device });
-    expect(backend.features).toContain('software-adapter');
-    expect(backend.features.has('subgroups')).toBe(subgroups);
+    backend = await createWebGpuBackend({ gpu: await nodeGpu(adapter) });
     up = await backend.pack({ gate: matrix(M, D), up: matrix(M, D) });
     plain = await backend.pack(matrix(M, D));
     down = await backend.pack(matrix(D, M));
   });
-  afterAll(async () => {
-    await backend[Symbol.asyncDispose]();
-    device?.destroy();
-  });
+  afterAll(() => backend[Symbol.asyncDispose]());
 
   const vector = (length: number) => backend.upload(random.normal(length));
 
   test.each(TILES)('linear, $NX x $NY threads of $TM rows', async (tile) => {
-    const op = forcedLinear(tile);
+    const op = shaped(linear, tile);
     for (const R of ROWS) {
       using x = backend.upload(random.normal((R + 3) * M), [R + 3, M]);
       using bias = vector(D);
@@ -97,7 +84,7 @@ describe.each(DEVICES)('tiles on $adapter, subgroups: $subgroups', ({ adapter, s
       { ...tile, norm: 'rms' as const, gated: false },
     ]),
   )('gathered_ffn, $norm norm, gated: $gated, $NX x $NY threads of $TM rows', async ({ norm, gated, ...tile }) => {
-    const op = forcedFfn(tile);
+    const op = shaped(gatheredFfn, tile);
     const attrs: GatheredFfnAttrs = { activation: 'silu', norm, eps: 1e-5 };
     for (const R of ROWS) {
       const start = random.normal((R + 3) * D);

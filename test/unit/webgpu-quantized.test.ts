@@ -1,7 +1,7 @@
 /** Packed weights on the WebGPU backend: exact where the codes are, within the error bound of int8 rows where they are not. */
 import { afterAll, describe, expect, test, vi } from 'vitest';
 import type { Backend } from '../../src/backend/backend.ts';
-import { meaningOfQ4, meaningOfQ8, quantizeQ8 } from '../../src/backend/quantize.ts';
+import { meaningOfQ4, meaningOfQ8, q4Of, quantizeQ8 } from '../../src/backend/quantize.ts';
 import { createWebGpuBackend } from '../../src/backend/webgpu/driver.ts';
 import { WEIGHT_DTYPES, type WeightDType, type WeightSource } from '../../src/backend/weight.ts';
 import { readerOf } from '../../src/backend/weight-source.ts';
@@ -9,12 +9,13 @@ import { gatheredFfn } from '../../src/ops/gathered-ffn.ts';
 import { linear } from '../../src/ops/linear.ts';
 import { nodeGpu } from '../gpu.ts';
 import { Random } from '../random.ts';
+import { integers, matmulNbits, type Size, sums } from './exact-products.ts';
 
 const gpu = await nodeGpu();
 const adapter = await gpu.requestAdapter().catch(() => null);
 if (!adapter) process.stdout.write('webgpu-quantized.test.ts is skipped: no WebGPU adapter (run build/setup-gpu.sh)\n');
 
-type Size = readonly [T: number, K: number, N: number];
+const products = (...args: Parameters<typeof sums>) => Float32Array.from(sums(...args));
 
 async function multiply(
   backend: Backend,
@@ -29,21 +30,6 @@ async function multiply(
   backend.run(linear, { x: rows, weight, y }, {});
   weight.dispose();
   return await backend.read(y);
-}
-
-/** x W^T as [T, N]. */
-function product(x: Float32Array, w: Float32Array, [T, K, N]: Size): Float32Array {
-  return Float32Array.from({ length: T * N }, (_, i) => {
-    const [t, n] = [Math.floor(i / N), i % N];
-    let sum = 0;
-    for (let k = 0; k < K; k++) sum += x[t * K + k]! * w[n * K + k]!;
-    return sum;
-  });
-}
-
-/** Integers of -most to most; `end` in every block of 32, so that a scale of 1 follows. */
-function integers(random: Random, rows: number, K: number, most: number, end = most): Float32Array {
-  return Float32Array.from({ length: rows * K }, (_, i) => ((i % K) % 32 === 0 ? end : random.below(2 * most + 1) - most));
 }
 
 describe.skipIf(!adapter)('packed weights on WebGPU', () => {
@@ -63,7 +49,7 @@ describe.skipIf(!adapter)('packed weights on WebGPU', () => {
         ['q8', integers(random, N, K, 127)],
         ['q4', integers(random, N, K, 7, -8)],
       ] as const) {
-        expect(await multiply(await opened, dtype, x, { data: w, shape: [N, K] }, size)).toEqual(product(x, w, size));
+        expect(await multiply(await opened, dtype, x, { data: w, shape: [N, K] }, size)).toEqual(products(x, w, size));
       }
     }
   });
@@ -73,15 +59,9 @@ describe.skipIf(!adapter)('packed weights on WebGPU', () => {
     for (const K of [32, 96, 160]) {
       const N = 100;
       const x = integers(random, T, K, 127);
-      const source = {
-        format: 'matmul_nbits',
-        data: Uint8Array.from({ length: (N * K) / 2 }, () => random.below(256)),
-        scales: Float32Array.from({ length: (N * K) / 32 }, () => 2 ** (random.below(4) - 6)),
-        zeroPoints: Uint8Array.from({ length: N * Math.ceil(K / 64) }, () => random.below(256)),
-        shape: [N, K],
-      } as const;
-      const w = meaningOfQ4(readerOf(source).q4(0, N), N, K);
-      expect(await multiply(await opened, 'q4', x, source, [T, K, N])).toEqual(product(x, w, [T, K, N]));
+      const source = matmulNbits(random, N, K);
+      const w = meaningOfQ4(q4Of(await readerOf(source), 0, N), N, K);
+      expect(await multiply(await opened, 'q4', x, source, [T, K, N])).toEqual(products(x, w, [T, K, N]));
     }
   });
 
@@ -93,10 +73,10 @@ describe.skipIf(!adapter)('packed weights on WebGPU', () => {
     ] as const) {
       const random = new Random(K);
       const [x, data] = [random.normal(T * K), random.normal(N * K, 0.1)];
-      const reader = readerOf({ data, shape: [N, K] });
-      const w = dtype === 'q4' ? meaningOfQ4(reader.q4(0, N), N, K) : meaningOfQ8(quantizeQ8(data, N, K, 127), N, K);
+      const reader = await readerOf({ data, shape: [N, K] });
+      const w = dtype === 'q4' ? meaningOfQ4(q4Of(reader, 0, N), N, K) : meaningOfQ8(quantizeQ8(data, N, K, 127), N, K);
       const y = await multiply(await opened, dtype, x, { data, shape: [N, K] }, [T, K, N]);
-      const exact = product(x, w, [T, K, N]);
+      const exact = products(x, w, [T, K, N]);
       let quantized = 0;
       for (const [i, value] of y.entries()) {
         const [t, n] = [Math.floor(i / N), i % N];
@@ -159,7 +139,7 @@ describe.skipIf(!adapter)('packed weights on WebGPU', () => {
         integers(random, T, 700, 127),
         dtype === 'q4' ? integers(random, 200, 700, 7, -8) : integers(random, 200, 700, 127),
       ];
-      expect(await multiply(guest, dtype, x, { data, shape: [200, 700] }, size)).toEqual(product(x, data, size));
+      expect(await multiply(guest, dtype, x, { data, shape: [200, 700] }, size)).toEqual(products(x, data, size));
     }
     await expect(guest.pack({ data: new Float32Array(64 * 705), shape: [64, 705] }, { dtype })).rejects.toMatchObject({
       code: 'out-of-memory',

@@ -1,6 +1,6 @@
 /** Readers of quantized files against values computed by hand, and what float weights become. */
 import { expect, test } from 'vitest';
-import { quantizeQ4, quantizeQ8 } from '../../src/backend/quantize.ts';
+import { q4Of, quantizeQ4, quantizeQ8 } from '../../src/backend/quantize.ts';
 import { readerOf } from '../../src/backend/weight-source.ts';
 
 const HALF = [0x00, 0x38]; // f16 0.5
@@ -9,10 +9,10 @@ const numbers = (length: number, value: (i: number) => number) => Array.from({ l
 /** 0 for -0: a code of 0 times a negative scale. */
 const plus = (values: Float32Array) => Array.from(values, (value) => value + 0);
 
-test('GGUF Q4_0: scale, then weights 0-15 in the low and 16-31 in the high nibbles, minus 8', () => {
+test('GGUF Q4_0: scale, then weights 0-15 in the low and 16-31 in the high nibbles, minus 8', async () => {
   const first = [...HALF, ...numbers(16, (i) => i | ((15 - i) << 4))];
   const second = [...MINUS_TWO, ...numbers(16, () => 0x80)];
-  const reader = readerOf({ format: 'q4_0', data: Uint8Array.from([...first, ...second]), shape: [1, 64] });
+  const reader = await readerOf({ format: 'q4_0', data: Uint8Array.from([...first, ...second]), shape: [1, 64] });
   const want = [
     ...numbers(16, (i) => 0.5 * (i - 8)),
     ...numbers(16, (i) => 0.5 * (7 - i)),
@@ -20,7 +20,7 @@ test('GGUF Q4_0: scale, then weights 0-15 in the low and 16-31 in the high nibbl
     ...numbers(16, () => 0),
   ];
   expect(plus(reader.rows(0, 1))).toEqual(want);
-  const { codes, scales, zeros } = reader.q4(0, 1);
+  const { codes, scales, zeros } = q4Of(reader, 0, 1);
   expect(Array.from(codes)).toEqual([
     ...numbers(16, (i) => i),
     ...numbers(16, (i) => 15 - i),
@@ -30,15 +30,15 @@ test('GGUF Q4_0: scale, then weights 0-15 in the low and 16-31 in the high nibbl
   expect([Array.from(scales), Array.from(zeros), reader.hasZeros]).toEqual([[0x3800, 0xc000], [8, 8], false]);
 });
 
-test('GGUF Q8_0: scale, then 32 int8; rows are found by their number', () => {
+test('GGUF Q8_0: scale, then 32 int8; rows are found by their number', async () => {
   const row = (scale: number[], sign: number) => [...scale, ...numbers(32, (i) => (sign * (i - 16) * 8) & 255)];
-  const reader = readerOf({ format: 'q8_0', data: Uint8Array.from([...row(HALF, 1), ...row(MINUS_TWO, -1)]), shape: [2, 32] });
+  const reader = await readerOf({ format: 'q8_0', data: Uint8Array.from([...row(HALF, 1), ...row(MINUS_TWO, -1)]), shape: [2, 32] });
   expect(Array.from(reader.rows(0, 1))).toEqual(numbers(32, (i) => 4 * (i - 16)));
   // -(-16) * 8 = 128 is stored as -128
   expect(plus(reader.rows(1, 1))).toEqual(numbers(32, (i) => (i === 0 ? 256 : 16 * (i - 16))));
 });
 
-test('MatMulNBits: weight 2i in the low and 2i + 1 in the high nibble, zero points two to a byte along a row', () => {
+test('MatMulNBits: weight 2i in the low and 2i + 1 in the high nibble, zero points two to a byte along a row', async () => {
   const [N, K] = [2, 96];
   const data = Uint8Array.from({ length: (N * K) / 2 }, (_, i) => ((2 * i) % 16) | (((2 * i + 1) % 16) << 4));
   const scales = Float32Array.of(0.5, 1, 2, 4, 8, 0.1);
@@ -46,7 +46,7 @@ test('MatMulNBits: weight 2i in the low and 2i + 1 in the high nibble, zero poin
   const zeros = [1, 2, 3, 4, 5, 6];
   const want = (scale: (block: number) => number, zero: (block: number) => number) =>
     numbers(N * K, (i) => Math.fround(((i % 16) - zero(Math.floor(i / 32))) * scale(Math.floor(i / 32))));
-  const reader = readerOf({ format: 'matmul_nbits', data, scales, zeroPoints, shape: [N, K] });
+  const reader = await readerOf({ format: 'matmul_nbits', data, scales, zeroPoints, shape: [N, K] });
   expect(Array.from(reader.rows(0, 2))).toEqual(
     want(
       (block) => scales[block]!,
@@ -60,13 +60,13 @@ test('MatMulNBits: weight 2i in the low and 2i + 1 in the high nibble, zero poin
     ).slice(K),
   );
   expect(reader.hasZeros).toBe(true);
-  const { codes, scales: halves, zeros: codesOfZero } = reader.q4(1, 1);
+  const { codes, scales: halves, zeros: codesOfZero } = q4Of(reader, 1, 1);
   expect(Array.from(codes)).toEqual(numbers(K, (i) => i % 16));
   expect([Array.from(halves), Array.from(codesOfZero)]).toEqual([
     [0x4400, 0x4800, 0x2e66],
     [4, 5, 6],
   ]);
-  const plain = readerOf({ format: 'matmul_nbits', data, scales, shape: [N, K] });
+  const plain = await readerOf({ format: 'matmul_nbits', data, scales, shape: [N, K] });
   expect(Array.from(plain.rows(0, 2))).toEqual(
     want(
       (block) => scales[block]!,

@@ -22,7 +22,7 @@ const output = resolve(positionals[0] ?? join(root, 'build/test', `${NAME}.tar.x
 const cases = values.cases ?? ['core', 'skip_vision'].map((name) => join(root, 'test/fixtures/cases', name));
 
 /** What of the repository runs there. */
-const SOURCES = ['package.json', 'LICENSE', 'src', 'kernels', 'build/wasm', 'test'];
+const SOURCES = ['package.json', 'LICENSE', 'src', 'kernels', 'build/wasm', 'build/wgsl.ts', 'test'];
 const NOT_TESTED = ['unit', 'fixtures', 'golden', 'package', 'portable', 'suites'];
 
 /** Packages, and which of their files; all without. Their dependencies are listed too: most of what they name is not needed. */

@@ -1,8 +1,10 @@
 /** Attention over a whole prompt, and of one row against a cache. */
 import type { Backend } from '../../../src/backend/backend.ts';
+import type { Tensor } from '../../../src/backend/tensor.ts';
 import { attention as attentionOp } from '../../../src/ops/attention.ts';
 import { linear } from '../../../src/ops/linear.ts';
 import { Random } from '../../random.ts';
+import { type Build, noSlower } from '../against.ts';
 import { measureInTurn, ratio, scaled, type Work } from '../measure.ts';
 import { type AttentionSizes, attentionModel, fusedAttentionModel } from '../onnx.ts';
 import { linearMemory } from './ceiling.ts';
@@ -31,6 +33,8 @@ export const attention: Table = {
     `difference: largest one to any peer over the largest value, at most ${BOUND} or the row is marked.`,
   ],
   targets: [
+    noSlower('new/old'),
+    noSlower('simd new/old'),
     { what: 'prefill, share of the GEMM rate', column: 'of GEMM', atLeast: 0.55 },
     { what: 'prefill vs onnxruntime-web', column: 'vs ort-web', atLeast: 2, where: (row) => row['of GEMM'] !== undefined },
     { kind: 'aim', what: 'one row, share of the bound', column: 'of bound', atLeast: 0.6 },
@@ -52,37 +56,53 @@ interface Own extends Contender {
   keys: number;
 }
 
-/** The last `queries` of `tokens` rows against all of them. */
-function own(
-  backend: Backend,
-  { tokens, heads, kvHeads, headDim }: AttentionSizes,
-  queries: number,
-  data: Record<'q' | 'k' | 'v', Float32Array>,
-): Own {
+type Data = Record<'q' | 'k' | 'v', Float32Array>;
+
+function own(backend: Backend, sizes: AttentionSizes, queries: number, data: Data): Own {
   const { memory, allocate, free } = linearMemory(backend);
-  const range = (start: number, end: number) => Uint32Array.from({ length: end - start }, (_, i) => start + i);
   const keys = allocate(data.k.byteLength);
   new Float32Array(memory.buffer, keys, data.k.length).set(data.k);
+  const k = backend.borrow({ memory, pointer: keys }, { dtype: 'f32', shape: [sizes.tokens, sizes.kvHeads, sizes.headDim] });
+  const contender = attend(backend, attentionOp, sizes, queries, data, k);
+  const release = () => {
+    contender.release();
+    free(keys);
+  };
+  return { ...contender, keys, release };
+}
+
+function other({ ops }: Build, backend: Backend, sizes: AttentionSizes, queries: number, data: Data): Contender {
+  return attend(backend, ops.attention, sizes, queries, data, backend.upload(data.k, [sizes.tokens, sizes.kvHeads, sizes.headDim]));
+}
+
+/** The last `queries` of `tokens` rows against all of them. */
+function attend(
+  backend: Backend,
+  op: typeof attentionOp,
+  { tokens, heads, kvHeads, headDim }: AttentionSizes,
+  queries: number,
+  data: Data,
+  k: Tensor<'f32'>,
+): Contender {
+  const range = (start: number, end: number) => Uint32Array.from({ length: end - start }, (_, i) => start + i);
   const q = backend.upload(data.q, [queries, heads, headDim]);
-  const k = backend.borrow({ memory, pointer: keys }, { dtype: 'f32', shape: [tokens, kvHeads, headDim] });
   const v = backend.upload(data.v, [tokens, kvHeads, headDim]);
   const o = backend.empty({ dtype: 'f32', shape: [queries, heads, headDim] });
   const qPositions = backend.upload(range(tokens - queries, tokens));
   const kPositions = backend.upload(range(0, tokens));
-  const call = () => backend.run(attentionOp, { q, k, v, qPositions, kPositions, o }, { scale: headDim ** -0.5, causal: true });
+  const call = () => backend.run(op, { q, k, v, qPositions, kPositions, o }, { scale: headDim ** -0.5, causal: true });
   const result = async () => {
     call();
     return backend.read(o);
   };
   const release = () => {
-    for (const each of [q, v, o, qPositions, kPositions]) each.dispose();
-    free(keys);
+    for (const each of [q, k, v, o, qPositions, kPositions]) each.dispose();
   };
-  return { keys, call, result, release };
+  return { call, result, release };
 }
 
 async function benchPrefill(context: Context, sizes: AttentionSizes): Promise<Row> {
-  const { backend, baseline, peers, skip, effort } = context;
+  const { backend, baseline, peers, skip, effort, before } = context;
   const { tokens: T, heads, kvHeads, headDim } = sizes;
   context.progress(`prefill ${label(sizes)}`);
   const random = new Random(heads * headDim);
@@ -92,6 +112,8 @@ async function benchPrefill(context: Context, sizes: AttentionSizes): Promise<Ro
     v: uniform(random, T * kvHeads * headDim, 1),
   };
   const contenders: Record<string, Contender> = { ours: own(backend, sizes, T, data), simd: own(baseline, sizes, T, data) };
+  if (before) contenders.old = other(before, before.backend, sizes, T, data);
+  if (before) contenders['old simd'] = other(before, before.baseline, sizes, T, data);
   const kv = [T, kvHeads, 1, headDim];
   const plain = { q: [data.q, [T, kvHeads, heads / kvHeads, headDim]], k: [data.k, kv], v: [data.v, kv] } as const;
   const flat = {
@@ -129,6 +151,8 @@ async function benchPrefill(context: Context, sizes: AttentionSizes): Promise<Ro
       GEMM: giga(gemmFlops, times.gemm!.best),
       'of GEMM': ratio(scaled(times.gemm!, flops / gemmFlops), times.ours!),
       ...vs,
+      'new/old': times.old && ratio(times.ours!, times.old),
+      'simd new/old': times['old simd'] && ratio(times.simd!, times['old simd']),
       difference: `${worst.toExponential(0)}${worst <= BOUND ? '' : ' TOO LARGE'}`,
     };
   } finally {
@@ -137,7 +161,7 @@ async function benchPrefill(context: Context, sizes: AttentionSizes): Promise<Ro
 }
 
 /** One query row against `tokens` keys; the read is of the keys, twice. */
-async function benchRow({ backend, baseline, effort, progress }: Context, sizes: AttentionSizes): Promise<Row> {
+async function benchRow({ backend, baseline, effort, progress, before }: Context, sizes: AttentionSizes): Promise<Row> {
   const { tokens, heads, kvHeads, headDim } = sizes;
   progress(`one row, ${tokens} keys, ${label(sizes)}`);
   const random = new Random(tokens);
@@ -154,23 +178,29 @@ async function benchRow({ backend, baseline, effort, progress }: Context, sizes:
     probe.read(ours.keys, bytes / 2);
   };
   const peak = peakFloat(new Probe(), true);
-  const times = await measureInTurn({ ours: ours.call, simd: simd.call, read, peak: peak.call }, effort);
+  const olds = before && { old: other(before, before.backend, sizes, 1, data), oldSimd: other(before, before.baseline, sizes, 1, data) };
+  const work: Record<string, Work> = { ours: ours.call, simd: simd.call, read, peak: peak.call };
+  for (const [name, { call }] of Object.entries(olds ?? {})) work[name] = call;
+  const times = await measureInTurn(work, effort);
+  for (const { release } of Object.values(olds ?? {})) release();
   const flops = 4 * heads * headDim * tokens;
-  const compute = scaled(times.peak, flops / peak.operations);
+  const compute = scaled(times.peak!, flops / peak.operations);
   const bound = {
-    ...times.read,
-    rounds: times.read.rounds.map((time, round) => Math.max(time, compute.rounds[round]!)),
-    best: Math.max(times.read.best, compute.best),
+    ...times.read!,
+    rounds: times.read!.rounds.map((time, round) => Math.max(time, compute.rounds[round]!)),
+    best: Math.max(times.read!.best, compute.best),
   };
   ours.release();
   simd.release();
   const rate = (ms: number) => giga(bytes, ms);
   return {
     what: `1 x ${tokens}, ${label(sizes)}`,
-    ours: rate(times.ours.best),
-    simd: rate(times.simd.best),
-    read: rate(times.read.best),
-    'GFLOP/s': giga(flops, times.ours.best),
-    'of bound': ratio(bound, times.ours),
+    ours: rate(times.ours!.best),
+    simd: rate(times.simd!.best),
+    read: rate(times.read!.best),
+    'GFLOP/s': giga(flops, times.ours!.best),
+    'of bound': ratio(bound, times.ours!),
+    'new/old': times.old && ratio(times.ours!, times.old),
+    'simd new/old': times.oldSimd && ratio(times.simd!, times.oldSimd),
   };
 }

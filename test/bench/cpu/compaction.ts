@@ -2,7 +2,8 @@
 import simdBytes from '../../../build/wasm/kernels-simd.wasm';
 import { compactKv } from '../../../src/ops/compact-kv.ts';
 import { Random } from '../../random.ts';
-import { measureInTurn, ratio } from '../measure.ts';
+import { type Build, noSlower } from '../against.ts';
+import { measureInTurn, ratio, type Work } from '../measure.ts';
 import { linearMemory } from './ceiling.ts';
 import { giga, someRows, uniform } from '../data.ts';
 import { Probe } from './probe.ts';
@@ -21,6 +22,8 @@ export const compaction: Table = {
     'vs copy: rate over that of memory.copy in the same rounds, with all that backend.run does (the check of the row list); kernel vs copy: without it.',
   ],
   targets: [
+    noSlower('new/old'),
+    noSlower('in place new/old'),
     {
       what: 'random rows, out of place, the kernel vs memory.copy',
       column: 'kernel vs copy',
@@ -62,8 +65,20 @@ export const compaction: Table = {
 /** compact_kv of assembly/compact-kv.ts */
 type Kernel = (from: number, to: number, keep: number, A: number, S: number, U: number, W: number, R: number) => void;
 
+/** The same calls of the other build, on memory of its own. */
+function otherCalls({ backend, ops }: Build, source: Float32Array, shape: readonly number[], kept: Uint32Array) {
+  const [k, v] = [backend.upload(source, shape), backend.upload(source, shape)];
+  const out = { dtype: 'f32', shape: [1, kept.length, shape[2]!] } as const;
+  const [kOut, vOut, keep] = [backend.empty(out), backend.empty(out), backend.upload(kept)];
+  const work = {
+    old: () => backend.run(ops.compactKv, { k, v, keep, kOut, vOut }, {}),
+    oldInPlace: () => backend.run(ops.compactKv, { k, v, keep }, {}),
+  };
+  return { work, release: () => [k, v, kOut, vOut, keep].forEach((tensor) => void tensor.dispose()) };
+}
+
 async function benchRows(
-  { backend, effort }: Context,
+  { backend, effort, before }: Context,
   { probe, compactRows }: { probe: Probe; compactRows: Kernel },
   { count, bytes, run }: { count: number; bytes: number; run: number },
 ): Promise<Row> {
@@ -88,21 +103,22 @@ async function benchRows(
   backend.run(compactKv, { k, v, keep, kOut, vOut }, {});
   const moved = new Float32Array(memory.buffer, toV, kept.length * width);
   const right = moved.every((value, i) => value === source[kept[Math.floor(i / width)]! * width + (i % width)]);
-  const times = await measureInTurn(
-    {
-      outOfPlace: () => backend.run(compactKv, { k, v, keep, kOut, vOut }, {}),
-      kernel: () => {
-        compactRows(fromK, toK, list, 1, count, kept.length, width, kept.length);
-        compactRows(fromV, toV, list, 1, count, kept.length, width, kept.length);
-      },
-      inPlace: () => backend.run(compactKv, { k, v, keep }, {}),
-      copy: () => {
-        probe.copy(toK, fromK, keptBytes);
-        probe.copy(toV, fromV, keptBytes);
-      },
+  const other = before && otherCalls(before, source, [1, count, width], kept);
+  const work: Record<string, Work> = {
+    ...other?.work,
+    outOfPlace: () => backend.run(compactKv, { k, v, keep, kOut, vOut }, {}),
+    kernel: () => {
+      compactRows(fromK, toK, list, 1, count, kept.length, width, kept.length);
+      compactRows(fromV, toV, list, 1, count, kept.length, width, kept.length);
     },
-    effort,
-  );
+    inPlace: () => backend.run(compactKv, { k, v, keep }, {}),
+    copy: () => {
+      probe.copy(toK, fromK, keptBytes);
+      probe.copy(toV, fromV, keptBytes);
+    },
+  };
+  const times = await measureInTurn(work, effort);
+  other?.release();
   keep.dispose();
   for (const pointer of pointers) free(pointer);
   const rate = (ms: number) => giga(2 * keptBytes, ms);
@@ -110,12 +126,14 @@ async function benchRows(
     rows: `${count} x ${bytes} B`,
     kept: run === 1 ? 'random' : `runs of ${run}`,
     MB: (2 * keptBytes) / 1e6,
-    'memory.copy': rate(times.copy.best),
-    'out of place': rate(times.outOfPlace.best),
-    'in place': rate(times.inPlace.best),
-    'vs copy': ratio(times.copy, times.outOfPlace),
-    'kernel vs copy': ratio(times.copy, times.kernel),
-    'in place vs copy': ratio(times.copy, times.inPlace),
+    'memory.copy': rate(times.copy!.best),
+    'out of place': rate(times.outOfPlace!.best),
+    'in place': rate(times.inPlace!.best),
+    'vs copy': ratio(times.copy!, times.outOfPlace!),
+    'kernel vs copy': ratio(times.copy!, times.kernel!),
+    'in place vs copy': ratio(times.copy!, times.inPlace!),
+    'new/old': times.old && ratio(times.outOfPlace!, times.old),
+    'in place new/old': times.oldInPlace && ratio(times.inPlace!, times.oldInPlace),
     result: right ? 'right' : 'WRONG',
   };
 }

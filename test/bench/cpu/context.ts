@@ -1,6 +1,7 @@
 /** What the tables of the wasm backend work with. */
 import type { Backend } from '../../../src/backend/backend.ts';
 import type { Effort } from '../measure.ts';
+import type { Build } from '../against.ts';
 import type { Report, Table as AnyTable } from '../table.ts';
 import type { Peers } from './peers.ts';
 import type { Probe } from './probe.ts';
@@ -16,6 +17,8 @@ export interface Context extends Report {
   peers: Peers;
   effort: Effort;
   quick: boolean;
+  /** Another build, to be run beside: a column `new/old` tells this one's time over its. */
+  before?: Build;
   /** On two threads, when asked for: onnxruntime-web gets two as well. */
   threaded?: Backend;
 }

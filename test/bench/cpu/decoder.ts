@@ -1,7 +1,9 @@
 /** Whole decoders with random weights: a plain prompt against one of Skip-Vision, time beside counted FLOPs. */
 import { skipVision } from '../../../src/methods/skip-vision.ts';
 import { none } from '../../../src/methods/none.ts';
-import { Decoder, type DecoderConfig } from '../../../src/model/stack/decoder.ts';
+import { type LlamaSizes, llamaDecoder } from '../../../src/model/families/blocks.ts';
+import { Decoder, type DecoderSpec } from '../../../src/model/stack/decoder.ts';
+import { noSlower } from '../against.ts';
 import { median } from '../measure.ts';
 import { inTurns } from '../turns.ts';
 import { Meter, randomSource, Run } from '../decoder-run.ts';
@@ -10,7 +12,7 @@ import type { Row } from '../table.ts';
 import type { Context, Table } from './context.ts';
 
 const smol = { rmsNormEps: 1e-5, ropeTheta: 1e5, hiddenAct: 'silu', headDim: 64 } as const;
-const MODELS: Readonly<Record<string, DecoderConfig>> = {
+const MODELS: Readonly<Record<string, LlamaSizes>> = {
   'SmolLM2-135M': { ...smol, hiddenSize: 576, intermediateSize: 1536, numLayers: 30, numHeads: 9, numKvHeads: 3 },
   'SmolLM2-360M': { ...smol, hiddenSize: 960, intermediateSize: 2560, numLayers: 32, numHeads: 15, numKvHeads: 5 },
   'LLaMA-7B, 2 layers': {
@@ -46,6 +48,8 @@ export const decoder: Table = {
     'Shares of prefill time by op; rest: norms, rope, cache, checks and JavaScript.',
   ],
   targets: [
+    noSlower('new/old', 1),
+    noSlower('decode new/old', 1),
     { kind: 'aim', what: 'share of prefill outside linear, FFN and attention', column: 'rest', atMost: 0.1 },
     { what: 'Skip-Vision, time ratio minus FLOP ratio', column: 'time - FLOPs', atMost: 0.04, where: isSkip },
     { what: 'Skip-Vision, time of a token over that with all keys', column: 'at worst', atMost: 1, where: isSkip },
@@ -56,18 +60,35 @@ export const decoder: Table = {
   },
 };
 
-async function* benchModel({ backend, progress, quick }: Context, name: string, config: DecoderConfig): AsyncGenerator<Row> {
+async function* benchModel({ backend, before, progress, quick }: Context, name: string, config: LlamaSizes): AsyncGenerator<Row> {
   progress(`${name}: random weights`);
-  using model = await Decoder.load(backend, randomSource(), config, '');
+  using model = await Decoder.load(backend, randomSource(), llamaDecoder(config), '');
   const runs = [new Run(model, none(), TEXT, IMAGE), new Run(model, skipVision(SKIP), TEXT, IMAGE)] as const;
   using meter = new Meter(backend);
+  using otherModel = await before?.Decoder.load(
+    before.backend,
+    randomSource(),
+    (before.llamaDecoder?.(config) ?? config) as DecoderSpec,
+    '',
+  );
+  using otherMeter = before && new Meter(before.backend);
+  const others = otherModel
+    ? [before!.methods.none(), before!.methods.skipVision(SKIP)].map((method) => new before!.Run(otherModel, method, TEXT, IMAGE))
+    : [];
+  const all = [...runs.map((run) => ({ run, meter })), ...others.map((run) => ({ run, meter: otherMeter! }))];
   for (let round = 0; round < (quick ? 2 : 4); round++) {
     progress(`${name}: prefill, round ${round + 1}`);
-    await inTurns(runs.map((run) => (turn) => run.prefill(meter, turn)));
+    await inTurns(
+      all.map(
+        ({ run, meter }) =>
+          (turn) =>
+            run.prefill(meter, turn),
+      ),
+    );
   }
   progress(`${name}: decode`);
   await inTurns(
-    runs.map((run) => async (turn) => {
+    all.map(({ run, meter }) => async (turn) => {
       for (let token = 0; token < DECODED; token++) {
         await run.decode(meter);
         await turn();
@@ -75,13 +96,14 @@ async function* benchModel({ backend, progress, quick }: Context, name: string, 
     }),
   );
   const [plain] = runs;
-  for (const run of runs) {
+  for (const [i, run] of runs.entries()) {
     const { milliseconds, flops, byOp } = run.summary();
     const base = plain.summary();
     const shares = PRODUCTS.map((op) => [op, (byOp.get(op) ?? 0) / milliseconds] as const);
     const ratios = run.tokens.map((token, i) => token.milliseconds / plain.tokens[i]!.milliseconds);
     const windows = ratios.slice(WINDOW - 1).map((_, i) => median(ratios.slice(i, i + WINDOW)));
     const [time, work] = [milliseconds / base.milliseconds, flops / base.flops];
+    const old = others[i];
     yield {
       model: name,
       method: run.method.name,
@@ -97,11 +119,13 @@ async function* benchModel({ backend, progress, quick }: Context, name: string, 
       'decode rest': median(
         run.tokens.map(({ milliseconds, byOp }) => 1 - [...byOp.values()].reduce((sum, ms) => sum + ms, 0) / milliseconds),
       ),
+      'new/old': old && milliseconds / old.summary().milliseconds,
+      'decode new/old': old && median(run.tokens.map((token, t) => token.milliseconds / old.tokens[t]!.milliseconds)),
       'KV MB': run.kvBytes / 1e6,
       ...Object.fromEntries(shares),
       rest: 1 - shares.reduce((sum, [, share]) => sum + share, 0),
       ...Object.fromEntries(['rms_norm', 'rope_append', 'compact_kv'].map((op) => [op, (byOp.get(op) ?? 0) / milliseconds])),
     };
   }
-  for (const run of runs) run[Symbol.dispose]();
+  for (const { run } of all) run[Symbol.dispose]();
 }

@@ -1,7 +1,8 @@
 /** Does a skipped row save its whole cost? Rows through a list against as many rows without one. */
 import { Random } from '../../random.ts';
-import { measureInTurn, ratio } from '../measure.ts';
+import { measureInTurn, ratio, type Work } from '../measure.ts';
 import { difference, type FfnShape, ffnData, ffnFlops, giga, someRows } from '../data.ts';
+import { noSlower } from '../against.ts';
 import { type BenchDType, ownFfn } from '../own-ffn.ts';
 import type { Row } from '../table.ts';
 import type { Context, Table } from './context.ts';
@@ -21,7 +22,7 @@ export const gathered: Table = {
     'vs dense: time over that of the dense FFN on as many rows (1.000: a skipped row costs nothing). vs all: over all rows (0.25 is ideal).',
     `difference: to the same rows of the dense result, over the largest value, at most ${BOUND} or the row is marked.`,
   ],
-  targets: [{ what: 'time over the dense FFN on as many rows', column: 'vs dense', atMost: 1.02 }],
+  targets: [{ what: 'time over the dense FFN on as many rows', column: 'vs dense', atMost: 1.02 }, noSlower('new/old')],
   async *rows(context) {
     for (const shape of context.quick ? SHAPES.slice(0, 1) : SHAPES) {
       for (const dtype of DTYPES) {
@@ -33,7 +34,7 @@ export const gathered: Table = {
   },
 };
 
-async function benchShape({ backend, effort, skip }: Context, shape: FfnShape, dtype: BenchDType): Promise<Row | undefined> {
+async function benchShape({ backend, effort, skip, before }: Context, shape: FfnShape, dtype: BenchDType): Promise<Row | undefined> {
   const [tokens, hidden] = shape;
   const all = ffnData(shape);
   const count = tokens / 4;
@@ -46,16 +47,21 @@ async function benchShape({ backend, effort, skip }: Context, shape: FfnShape, d
     const [expected, found] = [await dense.result(), await whole.result()];
     const picked = input.map((_, i) => found[rows[Math.floor(i / hidden)]! * hidden + (i % hidden)]!);
     const worst = difference(picked, expected);
-    const times = await measureInTurn({ gathered: whole.gathered(rows), dense: dense.call, all: whole.call }, effort);
+    const old = before && (await ownFfn(before.backend, all, dtype, before.ops.gatheredFfn));
+    const work: Record<string, Work> = { gathered: whole.gathered(rows), dense: dense.call, all: whole.call };
+    if (old) work.old = old.gathered(rows);
+    const times = await measureInTurn(work, effort);
+    old?.release();
     whole.release();
     dense.release();
     return {
       rows: `${count} of ${shape.join(' x ')}`,
       dtype,
-      'dense G/s': giga(ffnFlops(few), times.dense.best),
-      'gathered G/s': giga(ffnFlops(few), times.gathered.best),
-      'vs dense': ratio(times.gathered, times.dense),
-      'vs all': ratio(times.gathered, times.all),
+      'dense G/s': giga(ffnFlops(few), times.dense!.best),
+      'gathered G/s': giga(ffnFlops(few), times.gathered!.best),
+      'vs dense': ratio(times.gathered!, times.dense!),
+      'vs all': ratio(times.gathered!, times.all!),
+      'new/old': times.old && ratio(times.gathered!, times.old),
       difference: `${worst.toExponential(0)}${worst <= BOUND ? '' : ' TOO LARGE'}`,
     };
   } catch (error) {

@@ -2,6 +2,7 @@
 import { measureInTurn, ratio, scaled, type Work } from '../measure.ts';
 import { swigluModel } from '../onnx.ts';
 import { type FfnData, type FfnShape, ffnData, ffnFlops, giga, rmsDifference } from '../data.ts';
+import { noSlower } from '../against.ts';
 import { type OwnFfn, ownFfn } from '../own-ffn.ts';
 import type { Contender } from './peers.ts';
 import type { Cell, Row } from '../table.ts';
@@ -31,6 +32,8 @@ export const quantized: Table = {
     `at most ${ERROR_BOUND.q8} for q8 and ${ERROR_BOUND.q4} for q4 or the row is marked.`,
   ],
   targets: [
+    noSlower('new/old'),
+    noSlower('simd new/old'),
     { what: 'q8 vs onnxruntime-web int8, relaxed dot, 64 tokens and more', column: 'vs ort-web', atLeast: 2, where: is('q8', true) },
     { what: 'q8 vs onnxruntime-web int8, simd128, 64 tokens and more', column: 'simd vs ort-web', atLeast: 1, where: is('q8', true) },
     { what: 'q8 vs onnxruntime-web int8, one token', column: 'vs ort-web', atLeast: 4, where: is('q8', false) },
@@ -54,7 +57,7 @@ export const quantized: Table = {
 
 /** undefined, and a word to `skip`, when the backend does not pack the dtype. */
 async function benchShape(context: Context, data: FfnData, dtype: keyof typeof KINDS): Promise<Row | undefined> {
-  const { probe, peers, skip, threaded } = context;
+  const { probe, peers, skip, threaded, before } = context;
   const contenders: Record<string, Contender> = {};
   const truth = await ownFfn(context.backend, data);
   const f32 = await truth.result();
@@ -64,6 +67,8 @@ async function benchShape(context: Context, data: FfnData, dtype: keyof typeof K
     ours = await ownFfn(context.backend, data, dtype);
     contenders.ours = ours;
     contenders.simd = await ownFfn(context.baseline, data, dtype);
+    if (before) contenders.old = await ownFfn(before.backend, data, dtype, before.ops.gatheredFfn);
+    if (before) contenders['old simd'] = await ownFfn(before.baseline, data, dtype, before.ops.gatheredFfn);
   } catch (error) {
     skip(`${dtype}: ${(error as Error).message}`);
     contenders.ours?.release();
@@ -98,6 +103,8 @@ async function benchShape(context: Context, data: FfnData, dtype: keyof typeof K
       ...rates,
       'of peak': peak && ratio(scaled(times.peak!, flops / peak.operations), times.ours!),
       ...vs,
+      'new/old': times.old && ratio(times.ours!, times.old),
+      'simd new/old': times['old simd'] && ratio(times.simd!, times['old simd']),
       'simd vs ort-web': times['ort-web'] && ratio(times['ort-web'], times.simd!),
       error: `${error.toFixed(3)} | ${theirError.toFixed(3)}${error <= ERROR_BOUND[dtype] ? '' : ' TOO LARGE'}`,
     };

@@ -1,6 +1,7 @@
 /** Dispatches of the ops and of a whole decoder layer: what a GPU waits for between kernels. No times. */
 import { none } from '../../../src/methods/none.ts';
 import { skipVision } from '../../../src/methods/skip-vision.ts';
+import { llamaDecoder } from '../../../src/model/families/blocks.ts';
 import { Decoder } from '../../../src/model/stack/decoder.ts';
 import { attention } from '../../../src/ops/attention.ts';
 import { compactKv } from '../../../src/ops/compact-kv.ts';
@@ -89,7 +90,7 @@ async function* layers({ backend, progress }: Context, method: (typeof METHODS)[
   progress(`decoder, ${method.name}`);
   const found: Record<'prefill' | 'decode', Counts[]> = { prefill: [], decode: [] };
   for (const numLayers of [FEWER, MORE]) {
-    using model = await Decoder.load(backend, randomSource(), { ...CONFIG, numLayers }, '');
+    using model = await Decoder.load(backend, randomSource(), llamaDecoder({ ...CONFIG, numLayers }), '');
     using run = new Run(model, method, TEXT, IMAGE);
     using meter = new Meter(backend);
     const finished = async (work: () => Promise<void>) => {

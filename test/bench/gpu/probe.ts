@@ -3,6 +3,7 @@ import copyCode from './copy.wgsl';
 import dotCode from './dot.wgsl';
 import fmaCode from './fma.wgsl';
 import readCode from './read.wgsl';
+import { codeOf } from '../../../src/backend/webgpu/kernel.ts';
 import type { Chain } from './chain.ts';
 
 export interface Rate {
@@ -30,11 +31,11 @@ export class Probe {
 
   static async open(device: GPUDevice, software: boolean): Promise<Probe> {
     const probe = new Probe(device, software);
-    const fma = (type: string, enable = '') => `${enable}alias Number = ${type};\n${fmaCode}`;
+    const fma = (type: string, enable = '') => `${enable}alias Number = ${type};\n${codeOf(fmaCode)}`;
     const operations = 8 * 4 * 2;
     await probe.#compute('FMA f32', fma('f32'), operations);
     if (device.features.has('shader-f16')) await probe.#compute('FMA f16', fma('f16', 'enable f16;\n'), operations);
-    await probe.#compute('dot4I8Packed', dotCode, 8 * 8);
+    await probe.#compute('dot4I8Packed', codeOf(dotCode), 8 * 8);
     await probe.#memory();
     return probe;
   }
@@ -74,9 +75,9 @@ export class Probe {
       await this.#finish(encoder);
     };
     return {
-      kernel: await this.#dispatches(copyCode, size / 16, [goal, source], groups),
+      kernel: await this.#dispatches(codeOf(copyCode), size / 16, [goal, source], groups),
       buffer,
-      read: await this.#dispatches(readCode, size / 16, [goal, source], groups),
+      read: await this.#dispatches(codeOf(readCode), size / 16, [goal, source], groups),
       release() {
         source.destroy();
         goal.destroy();

@@ -5,7 +5,8 @@
 import { parseArgs } from 'node:util';
 import { openDevice } from '../../../src/backend/webgpu/device.ts';
 import { createWebGpuBackend } from '../../../src/backend/webgpu/driver.ts';
-import { forcedFfn, type Overrides } from '../../forced.ts';
+import { gatheredFfn } from '../../../src/ops/gathered-ffn.ts';
+import { type Shape, shaped } from '../../shaped.ts';
 import { nodeGpu } from '../../gpu.ts';
 import { difference, type FfnData, type FfnShape, ffnData, ffnFlops, giga } from '../data.ts';
 import { measureInTurn } from '../measure.ts';
@@ -66,7 +67,7 @@ async function sweep(data: FfnData): Promise<void> {
         .map((entry) => entry.join('='))
         .join(' ') || CHOSEN;
     try {
-      const candidate = await (name === CHOSEN ? ownFfn(backend, data) : ownFfn(backend, data, 'f32', forcedFfn(overrides)));
+      const candidate = await (name === CHOSEN ? ownFfn(backend, data) : ownFfn(backend, data, 'f32', shaped(gatheredFfn, overrides)));
       const off = difference(await candidate.result(), expected);
       if (off <= SAME) candidates.set(name, candidate);
       else print({ ...head, overrides: name, wrong: off });
@@ -97,13 +98,13 @@ async function sweep(data: FfnData): Promise<void> {
   for (const each of candidates.values()) each.release();
 }
 
-function overridesFor(tokens: number): Overrides[] {
+function overridesFor(tokens: number): Shape[] {
   const { maxComputeInvocationsPerWorkgroup: threads, maxComputeWorkgroupStorageSize: bytes } = device.limits;
   const tiles = [4, 8]
     .flatMap((TM) => SIZES.flatMap((NX) => SIZES.map((NY) => ({ TM, NX, NY }))))
-    .filter(({ TM, NX, NY }) => NX * NY >= 4 && NX * NY <= threads && (NY * TM * (BK / 4 + 1) + BK * NX * 2) * 16 + NY * TM * 28 <= bytes);
+    .filter(({ TM, NX, NY }) => NX * NY >= 4 && NX * NY <= threads && (NY * TM * (BK / 4 + 1) + BK * NX * 2) * 16 + NY * TM * 32 <= bytes);
   const few = [4, 8, 16, 32].flatMap((QUADS) => [32, 64, 128, 256].map((THREADS) => ({ QUADS, THREADS })));
   const fitting = few.filter(({ QUADS, THREADS }) => THREADS >= 4 * QUADS && THREADS <= threads);
-  const all: Overrides[] = tokens <= 8 ? fitting : tiles;
+  const all: Shape[] = tokens <= 8 ? fitting : tiles;
   return [{}, ...(quick ? all.filter((_, i) => i % (values.smoke ? 12 : 5) === 0) : all)];
 }

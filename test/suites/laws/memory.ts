@@ -1,6 +1,6 @@
 /** Laws about memory, order and ownership: what the seam promises. */
 import type { Backend } from '../../../src/backend/backend.ts';
-import type { Op } from '../../../src/backend/op.ts';
+import type { Op } from '../../../src/backend/bound-op.ts';
 import { appendKv, embedding, linear } from '../../../src/ops/index.ts';
 import { type BackendCase, deepEqual, identical, type Suite } from '../../harness.ts';
 import { apply, f32, out, u32, type Values } from '../../operands.ts';

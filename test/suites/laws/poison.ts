@@ -40,7 +40,7 @@ export function poisonLaws(law: Law, { kind }: BackendCase): void {
   });
   if (kind === 'reference') return;
   for (const { op, title, values, attrs } of POISONED) {
-    law(`${op.name}: ${title} gives NaN, Infinity and numbers where the reference does`, async (backend) => {
+    law(`${op.definition.name}: ${title} gives NaN, Infinity and numbers where the reference does`, async (backend) => {
       await using reference = createReferenceBackend();
       const want = await apply(reference, op, values, attrs);
       const got = await apply(backend, op, values, attrs);

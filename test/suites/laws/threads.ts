@@ -1,6 +1,6 @@
 /** Several threads give the bits of one, at sizes that split unevenly into calls. */
 import type { Backend } from '../../../src/backend/backend.ts';
-import type { Op } from '../../../src/backend/op.ts';
+import type { Op } from '../../../src/backend/bound-op.ts';
 import { attention, gatheredFfn, linear } from '../../../src/ops/index.ts';
 import { type BackendCase, identical, ok } from '../../harness.ts';
 import { apply, f32, matrix, out, packedAs, pair, place, storedAsF16, u32, type Values } from '../../operands.ts';

@@ -36,10 +36,7 @@ function operands(random: Random, dtype: WeightDType): Values & { x: { f32: Floa
 
 export function weightLaws(law: Law): void {
   for (const dtype of ['f16', 'q8', 'q4'] as const) {
-    const packedLaw: Law = (name, run) =>
-      law(`${dtype}: ${name}`, async (backend) => {
-        if (backend.dtypes.includes(dtype)) await run(backend);
-      });
+    const packedLaw: Law = (name, run) => law(`${dtype}: ${name}`, run);
     packedLaw('gathered_ffn: listing all rows is the dense FFN, listing none and gates of 0 the identity, to the bit', async (backend) => {
       const values = operands(new Random(40), dtype);
       identical(await ffn(backend, { ...values, rows: u32(rowLists(T).all!) }), await ffn(backend, values), 'all rows');
@@ -122,6 +119,17 @@ export function weightLaws(law: Law): void {
       const aborted = backend.pack(source, { dtype, signal: controller.signal, onProgress: () => controller.abort('enough') });
       deepEqual(await aborted.catch((reason) => reason), 'enough', 'reason of the rejection');
       deepEqual(backend.memory().weights, weights, 'bytes of weights');
+      const mine = new Error('mine');
+      for (const at of [0, 1]) {
+        const thrown = backend.pack(source, {
+          dtype,
+          onProgress: (fraction) => {
+            if (fraction >= at) throw mine;
+          },
+        });
+        deepEqual((await thrown.catch((error) => error)) === mine, true, `whether it is the caller's own error from ${at} on`);
+        deepEqual(backend.memory().weights, weights, 'bytes of weights');
+      }
       (await backend.pack(source, { dtype })).dispose();
       ok(backend.memory().reserved <= held, `${backend.memory().reserved} bytes are held, ${held} were`);
     });

@@ -1,0 +1,43 @@
+/** Another build of this package, a checkout with its dist: the tables run it beside this one, in the same rounds. */
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { Backend } from '../../src/backend/backend.ts';
+import type { none, skipVision } from '../../src/methods/index.ts';
+import type { Decoder, llamaDecoder } from '../../src/model/index.ts';
+import type { Run } from './decoder-run.ts';
+import type { Target } from './table.ts';
+
+/** What is used of it, with the types of now: its public API, and how its own benchmark runs a decoder. */
+export interface Build {
+  backend: Backend;
+  /** Plain simd128. */
+  baseline: Backend;
+  ops: typeof import('../../src/ops/index.ts');
+  Decoder: typeof Decoder;
+  /** Absent in builds whose decoders take sizes themselves. */
+  llamaDecoder?: typeof llamaDecoder;
+  methods: { none: typeof none; skipVision: typeof skipVision };
+  Run: typeof Run;
+}
+
+/** With tiles of the rows that `ours` has: builds may choose otherwise, which says nothing about their kernels. */
+export async function openBuild(folder: string, ours: Backend): Promise<Build> {
+  const load = (file: string) => import(pathToFileURL(path.resolve(folder, file)).href);
+  const { createWasmBackend } = await load('dist/backend/wasm.js');
+  return {
+    backend: await createWasmBackend({ tileRows: ours.description.includes('6x8 tiles') ? 6 : 4 }),
+    baseline: await createWasmBackend({ variant: 'simd128' }),
+    ops: await load('dist/ops.js'),
+    Decoder: (await load('dist/model.js')).Decoder,
+    llamaDecoder: (await load('dist/model.js')).llamaDecoder,
+    methods: await load('dist/methods.js'),
+    Run: (await load('test/bench/decoder-run.ts')).Run,
+  };
+}
+
+/** For the columns of times over those of the other build. */
+export const noSlower = (column: string, atMost = 1.03): Target => ({
+  what: `${column}: time over that of the other build`,
+  column,
+  atMost,
+});

@@ -25,13 +25,13 @@ function newestInput(): number {
   return Math.max(...times);
 }
 
-/** Local names are shortened; those of classes and methods stay readable in stack traces. Declarations are indented by less. */
+/** Local names are shortened; those of classes and methods stay readable in stack traces. Declarations are not indented. */
 async function shortenNames(folder: string): Promise<void> {
   const { minify } = await import('terser');
   const mangle = { keep_classnames: true };
   for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
     const file = join(folder, name);
-    if (name.endsWith('.d.ts')) writeFileSync(file, readFileSync(file, 'utf8').replaceAll(/^( +)\1\1\1(?=\S)/gm, '$1'));
+    if (name.endsWith('.d.ts')) writeFileSync(file, readFileSync(file, 'utf8').replaceAll(/^ +/gm, ''));
     if (!name.endsWith('.js')) continue;
     // Annotations tell bundlers what they may drop.
     const { code } = await minify(readFileSync(file, 'utf8'), {

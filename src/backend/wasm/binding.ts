@@ -58,11 +58,11 @@ export interface WasmContext {
   readonly wide: boolean;
   /** Uninitialised linear memory until the op returns, 64-byte aligned. Ask for all of it before writing any output. */
   scratch(bytes: number): number;
-  /** The same once for every thread. */
+  /** The same once for every thread. @internal */
   ownScratch(bytes: number): ThreadScratch;
-  /** Threads that `share` has, this one included. */
+  /** Threads that `share` has, this one included. @internal */
   readonly threads: number;
-  /** Multiply-adds from which calls are shared. */
+  /** Multiply-adds from which calls are shared. @internal */
   readonly shareFrom: number;
   /** Returns when all calls have run. Argument `own.argument` is `own.pointer`, given by `args` as any other. @internal */
   share<Kernel extends keyof WasmKernels>(calls: SharedCalls<Kernel>): void;

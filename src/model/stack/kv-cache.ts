@@ -115,7 +115,7 @@ export class KvCache implements Disposable {
 
   /**
    * Makes rows enter a layer behind those held; returns the row of the first. The caller writes their keys and values there, or goes back
-   * to a `mark`. `order` must ascend beyond those held; one on the device becomes the cache's.
+   * to a `mark`. `order` must ascend beyond those held; one on the device becomes the cache's. @internal
    */
   extend(layer: number, order: Uint32Array | Tensor<'u32'>): number {
     checkFields('KvCache.extend', { layer, order }, KV_CACHE_FIELDS.extend);
@@ -203,7 +203,7 @@ export class KvCache implements Disposable {
     this.nextAngle = nextAngle;
   }
 
-  /** The next row follows these, which have entered. Angles by default as the order. */
+  /** The next row follows these, which have entered. Angles by default as the order. @internal */
   advance(order: Uint32Array, angles = order): void {
     checkFields('KvCache.advance', { order, angles }, KV_CACHE_FIELDS.advance);
     if (order.length === 0) return;

@@ -5,6 +5,7 @@ import type { Backend } from '../../src/backend/backend.ts';
 import type { none, skipVision } from '../../src/methods/index.ts';
 import type { Decoder, llamaDecoder } from '../../src/model/index.ts';
 import type { Run } from './decoder-run.ts';
+import { type Effort, measureInTurn, type Ratio, ratio, type Work } from './measure.ts';
 import type { Target } from './table.ts';
 
 /** What is used of it, with the types of now: its public API, and how its own benchmark runs a decoder. */
@@ -12,6 +13,8 @@ export interface Build {
   backend: Backend;
   /** Plain simd128. */
   baseline: Backend;
+  /** One more like `backend`. */
+  create(): Promise<Backend>;
   ops: typeof import('../../src/ops/index.ts');
   Decoder: typeof Decoder;
   /** Absent in builds whose decoders take sizes themselves. */
@@ -24,8 +27,10 @@ export interface Build {
 export async function openBuild(folder: string, ours: Backend): Promise<Build> {
   const load = (file: string) => import(pathToFileURL(path.resolve(folder, file)).href);
   const { createWasmBackend } = await load('dist/backend/wasm.js');
+  const create = (): Promise<Backend> => createWasmBackend({ tileRows: ours.description.includes('6x8 tiles') ? 6 : 4 });
   return {
-    backend: await createWasmBackend({ tileRows: ours.description.includes('6x8 tiles') ? 6 : 4 }),
+    backend: await create(),
+    create,
     baseline: await createWasmBackend({ variant: 'simd128' }),
     ops: await load('dist/ops.js'),
     Decoder: (await load('dist/model.js')).Decoder,
@@ -41,3 +46,27 @@ export const noSlower = (column: string, atMost = 1.03): Target => ({
   column,
   atMost,
 });
+
+export interface Contender {
+  call: Work;
+  release(): unknown;
+}
+type Make = () => Contender | Promise<Contender>;
+
+/**
+ * The time of ours over that of theirs. The two alone, as a machine that changes its speed while ten contenders take their turn would be
+ * in the ratio. Twice, as memory that is asked for first is up to 7 % slower than what is asked for after it, or faster, by what
+ * the machine has left: ours comes first once, theirs the other time, and the ratios' geometric mean counts.
+ */
+export async function duel(ours: Make, theirs: Make, { rounds, seconds }: Effort): Promise<Ratio> {
+  const made = [await ours(), await theirs(), await theirs(), await ours()] as const;
+  const effort = { rounds, seconds: seconds / 2 };
+  const ratios: Ratio[] = [];
+  for (const [one, other] of [made.slice(0, 2), made.slice(2).reverse()] as [Contender, Contender][]) {
+    const times = await measureInTurn({ ours: one.call, theirs: other.call }, effort);
+    ratios.push(ratio(times.ours, times.theirs));
+  }
+  for (const each of made) await each.release();
+  const mean = (of: keyof Ratio) => Math.sqrt(ratios[0]![of] * ratios[1]![of]);
+  return { median: mean('median'), best: mean('best') };
+}

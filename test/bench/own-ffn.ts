@@ -2,7 +2,9 @@
 import type { Backend } from '../../src/backend/backend.ts';
 import type { WeightDType } from '../../src/backend/weight.ts';
 import { gatheredFfn } from '../../src/ops/gathered-ffn.ts';
+import { type Build, duel } from './against.ts';
 import type { FfnData } from './data.ts';
+import type { Effort, Ratio } from './measure.ts';
 
 /** Quantized dtypes may not be there yet: pack says so. */
 export type BenchDType = WeightDType | 'f16' | 'q8' | 'q4';
@@ -52,4 +54,20 @@ export async function ownFfn(backend: Backend, data: FfnData, dtype: BenchDType 
       for (const each of made) each[Symbol.dispose]();
     },
   };
+}
+
+/** Our FFN on a backend of this build beside that on one of another; with `rows` of the listed ones. */
+export function duelFfns(
+  [ours, theirs]: readonly [Backend, Backend],
+  { ops }: Build,
+  data: FfnData,
+  dtype: BenchDType,
+  effort: Effort,
+  rows?: Uint32Array,
+): Promise<Ratio> {
+  const make = (backend: Backend, op: typeof gatheredFfn) => async () => {
+    const { call, gathered, release } = await ownFfn(backend, data, dtype, op);
+    return { call: rows ? gathered(rows) : call, release };
+  };
+  return duel(make(ours, gatheredFfn), make(theirs, ops.gatheredFfn), effort);
 }

@@ -4,7 +4,7 @@ import type { Tensor } from '../../../src/backend/tensor.ts';
 import { attention as attentionOp } from '../../../src/ops/attention.ts';
 import { linear } from '../../../src/ops/linear.ts';
 import { Random } from '../../random.ts';
-import { type Build, noSlower } from '../against.ts';
+import { duel, noSlower } from '../against.ts';
 import { measureInTurn, ratio, scaled, type Work } from '../measure.ts';
 import { type AttentionSizes, attentionModel, fusedAttentionModel } from '../onnx.ts';
 import { linearMemory } from './ceiling.ts';
@@ -71,8 +71,21 @@ function own(backend: Backend, sizes: AttentionSizes, queries: number, data: Dat
   return { ...contender, keys, release };
 }
 
-function other({ ops }: Build, backend: Backend, sizes: AttentionSizes, queries: number, data: Data): Contender {
-  return attend(backend, ops.attention, sizes, queries, data, backend.upload(data.k, [sizes.tokens, sizes.kvHeads, sizes.headDim]));
+/** Columns for the other build. */
+async function besideOther(
+  { backend, baseline, before, effort }: Context,
+  sizes: AttentionSizes,
+  queries: number,
+  data: Data,
+): Promise<Row> {
+  if (!before) return {};
+  const shape = [sizes.tokens, sizes.kvHeads, sizes.headDim];
+  const make = (side: Backend, op: typeof attentionOp) => () => {
+    const k = side.upload(data.k, shape);
+    return attend(side, op, sizes, queries, data, k);
+  };
+  const beside = (ours: Backend, theirs: Backend) => duel(make(ours, attentionOp), make(theirs, before.ops.attention), effort);
+  return { 'new/old': await beside(backend, before.backend), 'simd new/old': await beside(baseline, before.baseline) };
 }
 
 /** The last `queries` of `tokens` rows against all of them. */
@@ -102,7 +115,7 @@ function attend(
 }
 
 async function benchPrefill(context: Context, sizes: AttentionSizes): Promise<Row> {
-  const { backend, baseline, peers, skip, effort, before } = context;
+  const { backend, baseline, peers, skip, effort } = context;
   const { tokens: T, heads, kvHeads, headDim } = sizes;
   context.progress(`prefill ${label(sizes)}`);
   const random = new Random(heads * headDim);
@@ -112,8 +125,6 @@ async function benchPrefill(context: Context, sizes: AttentionSizes): Promise<Ro
     v: uniform(random, T * kvHeads * headDim, 1),
   };
   const contenders: Record<string, Contender> = { ours: own(backend, sizes, T, data), simd: own(baseline, sizes, T, data) };
-  if (before) contenders.old = other(before, before.backend, sizes, T, data);
-  if (before) contenders['old simd'] = other(before, before.baseline, sizes, T, data);
   const kv = [T, kvHeads, 1, headDim];
   const plain = { q: [data.q, [T, kvHeads, heads / kvHeads, headDim]], k: [data.k, kv], v: [data.v, kv] } as const;
   const flat = {
@@ -151,8 +162,7 @@ async function benchPrefill(context: Context, sizes: AttentionSizes): Promise<Ro
       GEMM: giga(gemmFlops, times.gemm!.best),
       'of GEMM': ratio(scaled(times.gemm!, flops / gemmFlops), times.ours!),
       ...vs,
-      'new/old': times.old && ratio(times.ours!, times.old),
-      'simd new/old': times['old simd'] && ratio(times.simd!, times['old simd']),
+      ...(await besideOther(context, sizes, T, data)),
       difference: `${worst.toExponential(0)}${worst <= BOUND ? '' : ' TOO LARGE'}`,
     };
   } finally {
@@ -161,7 +171,8 @@ async function benchPrefill(context: Context, sizes: AttentionSizes): Promise<Ro
 }
 
 /** One query row against `tokens` keys; the read is of the keys, twice. */
-async function benchRow({ backend, baseline, effort, progress, before }: Context, sizes: AttentionSizes): Promise<Row> {
+async function benchRow(context: Context, sizes: AttentionSizes): Promise<Row> {
+  const { backend, baseline, effort, progress } = context;
   const { tokens, heads, kvHeads, headDim } = sizes;
   progress(`one row, ${tokens} keys, ${label(sizes)}`);
   const random = new Random(tokens);
@@ -178,11 +189,7 @@ async function benchRow({ backend, baseline, effort, progress, before }: Context
     probe.read(ours.keys, bytes / 2);
   };
   const peak = peakFloat(new Probe(), true);
-  const olds = before && { old: other(before, before.backend, sizes, 1, data), oldSimd: other(before, before.baseline, sizes, 1, data) };
-  const work: Record<string, Work> = { ours: ours.call, simd: simd.call, read, peak: peak.call };
-  for (const [name, { call }] of Object.entries(olds ?? {})) work[name] = call;
-  const times = await measureInTurn(work, effort);
-  for (const { release } of Object.values(olds ?? {})) release();
+  const times = await measureInTurn({ ours: ours.call, simd: simd.call, read, peak: peak.call }, effort);
   const flops = 4 * heads * headDim * tokens;
   const compute = scaled(times.peak!, flops / peak.operations);
   const bound = {
@@ -200,7 +207,6 @@ async function benchRow({ backend, baseline, effort, progress, before }: Context
     read: rate(times.read!.best),
     'GFLOP/s': giga(flops, times.ours!.best),
     'of bound': ratio(bound, times.ours!),
-    'new/old': times.old && ratio(times.ours!, times.old),
-    'simd new/old': times.oldSimd && ratio(times.simd!, times.oldSimd),
+    ...(await besideOther(context, sizes, 1, data)),
   };
 }

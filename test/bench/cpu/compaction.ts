@@ -1,9 +1,10 @@
 /** KV compaction: half of the rows stay. Against memory.copy of the same bytes in the same linear memory. */
 import simdBytes from '../../../build/wasm/kernels-simd.wasm';
+import type { Backend } from '../../../src/backend/backend.ts';
 import { compactKv } from '../../../src/ops/compact-kv.ts';
 import { Random } from '../../random.ts';
-import { type Build, noSlower } from '../against.ts';
-import { measureInTurn, ratio, type Work } from '../measure.ts';
+import { duel, noSlower } from '../against.ts';
+import { measureInTurn, ratio } from '../measure.ts';
 import { linearMemory } from './ceiling.ts';
 import { giga, someRows, uniform } from '../data.ts';
 import { Probe } from './probe.ts';
@@ -65,16 +66,25 @@ export const compaction: Table = {
 /** compact_kv of assembly/compact-kv.ts */
 type Kernel = (from: number, to: number, keep: number, A: number, S: number, U: number, W: number, R: number) => void;
 
-/** The same calls of the other build, on memory of its own. */
-function otherCalls({ backend, ops }: Build, source: Float32Array, shape: readonly number[], kept: Uint32Array) {
-  const [k, v] = [backend.upload(source, shape), backend.upload(source, shape)];
-  const out = { dtype: 'f32', shape: [1, kept.length, shape[2]!] } as const;
-  const [kOut, vOut, keep] = [backend.empty(out), backend.empty(out), backend.upload(kept)];
-  const work = {
-    old: () => backend.run(ops.compactKv, { k, v, keep, kOut, vOut }, {}),
-    oldInPlace: () => backend.run(ops.compactKv, { k, v, keep }, {}),
+/** What makes a call of one build on memory of its own. */
+function calls(
+  backend: Backend,
+  op: typeof compactKv,
+  source: Float32Array,
+  shape: readonly number[],
+  kept: Uint32Array,
+  inPlace: boolean,
+) {
+  return () => {
+    const [k, v] = [backend.upload(source, shape), backend.upload(source, shape)];
+    const out = { dtype: 'f32', shape: [1, kept.length, shape[2]!] } as const;
+    const [kOut, vOut, keep] = [backend.empty(out), backend.empty(out), backend.upload(kept)];
+    const io = inPlace ? { k, v, keep } : { k, v, keep, kOut, vOut };
+    return {
+      call: () => backend.run(op, io, {}),
+      release: () => [k, v, kOut, vOut, keep].forEach((tensor) => void tensor.dispose()),
+    };
   };
-  return { work, release: () => [k, v, kOut, vOut, keep].forEach((tensor) => void tensor.dispose()) };
 }
 
 async function benchRows(
@@ -103,9 +113,11 @@ async function benchRows(
   backend.run(compactKv, { k, v, keep, kOut, vOut }, {});
   const moved = new Float32Array(memory.buffer, toV, kept.length * width);
   const right = moved.every((value, i) => value === source[kept[Math.floor(i / width)]! * width + (i % width)]);
-  const other = before && otherCalls(before, source, [1, count, width], kept);
-  const work: Record<string, Work> = {
-    ...other?.work,
+  const beside = (inPlace: boolean) => {
+    const make = (side: Backend, op: typeof compactKv) => calls(side, op, source, [1, count, width], kept, inPlace);
+    return before && duel(make(backend, compactKv), make(before.backend, before.ops.compactKv), effort);
+  };
+  const work = {
     outOfPlace: () => backend.run(compactKv, { k, v, keep, kOut, vOut }, {}),
     kernel: () => {
       compactRows(fromK, toK, list, 1, count, kept.length, width, kept.length);
@@ -118,7 +130,6 @@ async function benchRows(
     },
   };
   const times = await measureInTurn(work, effort);
-  other?.release();
   keep.dispose();
   for (const pointer of pointers) free(pointer);
   const rate = (ms: number) => giga(2 * keptBytes, ms);
@@ -126,14 +137,14 @@ async function benchRows(
     rows: `${count} x ${bytes} B`,
     kept: run === 1 ? 'random' : `runs of ${run}`,
     MB: (2 * keptBytes) / 1e6,
-    'memory.copy': rate(times.copy!.best),
-    'out of place': rate(times.outOfPlace!.best),
-    'in place': rate(times.inPlace!.best),
-    'vs copy': ratio(times.copy!, times.outOfPlace!),
-    'kernel vs copy': ratio(times.copy!, times.kernel!),
-    'in place vs copy': ratio(times.copy!, times.inPlace!),
-    'new/old': times.old && ratio(times.outOfPlace!, times.old),
-    'in place new/old': times.oldInPlace && ratio(times.inPlace!, times.oldInPlace),
+    'memory.copy': rate(times.copy.best),
+    'out of place': rate(times.outOfPlace.best),
+    'in place': rate(times.inPlace.best),
+    'vs copy': ratio(times.copy, times.outOfPlace),
+    'kernel vs copy': ratio(times.copy, times.kernel),
+    'in place vs copy': ratio(times.copy, times.inPlace),
+    'new/old': await beside(false),
+    'in place new/old': await beside(true),
     result: right ? 'right' : 'WRONG',
   };
 }

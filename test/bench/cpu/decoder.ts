@@ -1,9 +1,12 @@
 /** Whole decoders with random weights: a plain prompt against one of Skip-Vision, time beside counted FLOPs. */
+import type { Backend } from '../../../src/backend/backend.ts';
 import { skipVision } from '../../../src/methods/skip-vision.ts';
 import { none } from '../../../src/methods/none.ts';
 import { type LlamaSizes, llamaDecoder } from '../../../src/model/families/blocks.ts';
 import { Decoder, type DecoderSpec } from '../../../src/model/stack/decoder.ts';
-import { noSlower } from '../against.ts';
+import { createWasmBackend } from '../../../src/backend/wasm/driver.ts';
+import { Scope } from '../../../src/model/stack/work.ts';
+import { type Build, noSlower } from '../against.ts';
 import { median } from '../measure.ts';
 import { inTurns } from '../turns.ts';
 import { Meter, randomSource, Run } from '../decoder-run.ts';
@@ -60,23 +63,90 @@ export const decoder: Table = {
   },
 };
 
-async function* benchModel({ backend, before, progress, quick }: Context, name: string, config: LlamaSizes): AsyncGenerator<Row> {
-  progress(`${name}: random weights`);
-  using model = await Decoder.load(backend, randomSource(), llamaDecoder(config), '');
-  const runs = [new Run(model, none(), TEXT, IMAGE), new Run(model, skipVision(SKIP), TEXT, IMAGE)] as const;
-  using meter = new Meter(backend);
-  using otherModel = await before?.Decoder.load(
-    before.backend,
-    randomSource(),
-    (before.llamaDecoder?.(config) ?? config) as DecoderSpec,
-    '',
-  );
-  using otherMeter = before && new Meter(before.backend);
-  const others = otherModel
-    ? [before!.methods.none(), before!.methods.skipVision(SKIP)].map((method) => new before!.Run(otherModel, method, TEXT, IMAGE))
-    : [];
-  const all = [...runs.map((run) => ({ run, meter })), ...others.map((run) => ({ run, meter: otherMeter! }))];
-  for (let round = 0; round < (quick ? 2 : 4); round++) {
+async function* benchModel(context: Context, name: string, config: LlamaSizes): AsyncGenerator<Row> {
+  const { before } = context;
+  // Memory that is asked for first is slower or faster than what is asked for after it: see `duel`.
+  const passes = [await benchPass(context, name, config, before && 'ours first')];
+  if (before) passes.push(await benchPass(context, name, config, 'theirs first'));
+  const [{ runs }] = passes as [Pass];
+  const [plain] = runs;
+  for (const [i, run] of runs.entries()) {
+    const { milliseconds, flops, byOp } = run.summary();
+    const base = plain.summary();
+    const shares = PRODUCTS.map((op) => [op, (byOp.get(op) ?? 0) / milliseconds] as const);
+    const ratios = run.tokens.map((token, i) => token.milliseconds / plain.tokens[i]!.milliseconds);
+    const windows = ratios.slice(WINDOW - 1).map((_, i) => median(ratios.slice(i, i + WINDOW)));
+    const [time, work] = [milliseconds / base.milliseconds, flops / base.flops];
+    yield {
+      model: name,
+      method: run.method.name,
+      prefill: milliseconds,
+      'GFLOP/s': giga(flops, milliseconds),
+      time,
+      FLOPs: work,
+      'time - FLOPs': time - work,
+      decode: median(run.tokens.map((token) => token.milliseconds)),
+      'decode time': median(ratios),
+      'at worst': Math.max(...windows),
+      'decode GB/s': median(run.tokens.map((token) => giga(token.bytes, token.milliseconds))),
+      'decode rest': median(
+        run.tokens.map(({ milliseconds, byOp }) => 1 - [...byOp.values()].reduce((sum, ms) => sum + ms, 0) / milliseconds),
+      ),
+      'new/old': before && overOther(passes, i, (mine, other) => mine.summary().milliseconds / other.summary().milliseconds),
+      'decode new/old': before && overOther(passes, i, tokenRatio),
+      'KV MB': run.kvBytes / 1e6,
+      ...Object.fromEntries(shares),
+      rest: 1 - shares.reduce((sum, [, share]) => sum + share, 0),
+      ...Object.fromEntries(['rms_norm', 'rope_append', 'compact_kv'].map((op) => [op, (byOp.get(op) ?? 0) / milliseconds])),
+    };
+  }
+}
+
+interface Pass {
+  /** Of this build: a plain prompt, and one of Skip-Vision. */
+  runs: readonly Run[];
+  /** The same of the other build. */
+  others: readonly Run[];
+}
+
+/** Geometric mean over the passes. */
+function overOther(passes: readonly Pass[], i: number, over: (mine: Run, other: Run) => number): number {
+  return passes.reduce((product, { runs, others }) => product * over(runs[i]!, others[i]!), 1) ** (1 / passes.length);
+}
+
+function tokenRatio(mine: Run, other: Run): number {
+  return median(mine.tokens.map((token, t) => token.milliseconds / other.tokens[t]!.milliseconds));
+}
+
+/** On backends of its own, so that the weights lie in memory that nobody had before. */
+async function benchPass(
+  { before, progress, quick }: Context,
+  name: string,
+  config: LlamaSizes,
+  order: 'ours first' | 'theirs first' | undefined,
+): Promise<Pass> {
+  progress(`${name}: random weights${order ? `, ${order}` : ''}`);
+  using made = new Scope();
+  const backends: Backend[] = [];
+  const ours = async () => {
+    const backend = await createWasmBackend();
+    backends.push(backend);
+    const model = made.keep(await Decoder.load(backend, randomSource(), llamaDecoder(config), ''));
+    const meter = made.keep(new Meter(backend));
+    return [none(), skipVision(SKIP)].map((method) => ({ run: made.keep(new Run(model, method, TEXT, IMAGE)), meter }));
+  };
+  const theirs = async ({ create, Decoder, llamaDecoder, methods, Run }: Build) => {
+    const backend = await create();
+    backends.push(backend);
+    const model = made.keep(await Decoder.load(backend, randomSource(), (llamaDecoder?.(config) ?? config) as DecoderSpec, ''));
+    const meter = made.keep(new Meter(backend));
+    return [methods.none(), methods.skipVision(SKIP)].map((method) => ({ run: made.keep(new Run(model, method, TEXT, IMAGE)), meter }));
+  };
+  const early = order === 'theirs first' ? await theirs(before!) : undefined;
+  const runs = await ours();
+  const others = early ?? (before ? await theirs(before) : []);
+  const all = [...runs, ...others];
+  for (let round = 0; round < (quick || before ? 2 : 4); round++) {
     progress(`${name}: prefill, round ${round + 1}`);
     await inTurns(
       all.map(
@@ -95,37 +165,7 @@ async function* benchModel({ backend, before, progress, quick }: Context, name: 
       }
     }),
   );
-  const [plain] = runs;
-  for (const [i, run] of runs.entries()) {
-    const { milliseconds, flops, byOp } = run.summary();
-    const base = plain.summary();
-    const shares = PRODUCTS.map((op) => [op, (byOp.get(op) ?? 0) / milliseconds] as const);
-    const ratios = run.tokens.map((token, i) => token.milliseconds / plain.tokens[i]!.milliseconds);
-    const windows = ratios.slice(WINDOW - 1).map((_, i) => median(ratios.slice(i, i + WINDOW)));
-    const [time, work] = [milliseconds / base.milliseconds, flops / base.flops];
-    const old = others[i];
-    yield {
-      model: name,
-      method: run.method.name,
-      prefill: milliseconds,
-      'GFLOP/s': giga(flops, milliseconds),
-      time,
-      FLOPs: work,
-      'time - FLOPs': time - work,
-      decode: median(run.tokens.map((token) => token.milliseconds)),
-      'decode time': median(ratios),
-      'at worst': Math.max(...windows),
-      'decode GB/s': median(run.tokens.map((token) => giga(token.bytes, token.milliseconds))),
-      'decode rest': median(
-        run.tokens.map(({ milliseconds, byOp }) => 1 - [...byOp.values()].reduce((sum, ms) => sum + ms, 0) / milliseconds),
-      ),
-      'new/old': old && milliseconds / old.summary().milliseconds,
-      'decode new/old': old && median(run.tokens.map((token, t) => token.milliseconds / old.tokens[t]!.milliseconds)),
-      'KV MB': run.kvBytes / 1e6,
-      ...Object.fromEntries(shares),
-      rest: 1 - shares.reduce((sum, [, share]) => sum + share, 0),
-      ...Object.fromEntries(['rms_norm', 'rope_append', 'compact_kv'].map((op) => [op, (byOp.get(op) ?? 0) / milliseconds])),
-    };
-  }
-  for (const { run } of all) run[Symbol.dispose]();
+  for (const each of backends) await each[Symbol.asyncDispose]();
+  const runsOf = (side: typeof all) => side.map(({ run }) => run);
+  return { runs: runsOf(runs), others: runsOf(others) };
 }

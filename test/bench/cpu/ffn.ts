@@ -3,7 +3,7 @@ import { measureInTurn, ratio, scaled, type Work } from '../measure.ts';
 import { swigluModel } from '../onnx.ts';
 import { difference, type FfnData, type FfnShape, ffnData, ffnFlops, giga } from '../data.ts';
 import { noSlower } from '../against.ts';
-import { ownFfn } from '../own-ffn.ts';
+import { duelFfns, ownFfn } from '../own-ffn.ts';
 import { loopFfn, tensorflowFfn } from './ffn-contenders.ts';
 import type { Contender, OrtName } from './peers.ts';
 import { peakFloat } from './probe.ts';
@@ -22,7 +22,7 @@ const QUICK: readonly FfnShape[] = [SHAPES[0]!, SHAPES[1]!, SHAPES[4]!];
 /** Results may differ by this much of the largest value: sums of up to 8192 products in another order. */
 const BOUND = 2e-5;
 
-const OWN = ['ours', 'simd', 'wide', '2 threads', 'old', 'old simd'];
+const OWN = ['ours', 'simd', 'wide', '2 threads'];
 const isPrefill = (row: Row) => !String(row.shape).startsWith('1 ');
 
 export const ffn: Table = {
@@ -70,8 +70,6 @@ async function benchShape(context: Context, data: FfnData): Promise<Row> {
   const contenders: Record<string, Contender> = { ours: await ownFfn(backend, data), simd: await ownFfn(baseline, data) };
   if (wide) contenders.wide = await ownFfn(wide, data);
   if (threaded) contenders['2 threads'] = await ownFfn(threaded, data);
-  if (before) contenders.old = await ownFfn(before.backend, data, 'f32', before.ops.gatheredFfn);
-  if (before) contenders['old simd'] = await ownFfn(before.baseline, data, 'f32', before.ops.gatheredFfn);
   const add = (name: string, contender: Contender | undefined) => {
     if (contender) contenders[name] = contender;
   };
@@ -107,8 +105,8 @@ async function benchShape(context: Context, data: FfnData): Promise<Row> {
       'simd of peak': ratio(scaled(times.simdPeak!, flops / peaks.simdPeak.operations), times.simd!),
       ...vs,
       'wide vs ort-web': times.wide && times['ort-web'] && ratio(times['ort-web'], times.wide),
-      'new/old': times.old && ratio(times.ours!, times.old),
-      'simd new/old': times['old simd'] && ratio(times.simd!, times['old simd']),
+      'new/old': before && (await duelFfns([backend, before.backend], before, data, 'f32', context.effort)),
+      'simd new/old': before && (await duelFfns([baseline, before.baseline], before, data, 'f32', context.effort)),
       scaling: times['2 threads'] && ratio(times.ours!, times['2 threads']),
       difference: `${worst.toExponential(0)}${worst <= BOUND ? '' : ' TOO LARGE'}`,
     };

@@ -3,7 +3,7 @@ import { Random } from '../../random.ts';
 import { measureInTurn, ratio, type Work } from '../measure.ts';
 import { difference, type FfnShape, ffnData, ffnFlops, giga, someRows } from '../data.ts';
 import { noSlower } from '../against.ts';
-import { type BenchDType, ownFfn } from '../own-ffn.ts';
+import { type BenchDType, duelFfns, ownFfn } from '../own-ffn.ts';
 import type { Row } from '../table.ts';
 import type { Context, Table } from './context.ts';
 
@@ -47,11 +47,8 @@ async function benchShape({ backend, effort, skip, before }: Context, shape: Ffn
     const [expected, found] = [await dense.result(), await whole.result()];
     const picked = input.map((_, i) => found[rows[Math.floor(i / hidden)]! * hidden + (i % hidden)]!);
     const worst = difference(picked, expected);
-    const old = before && (await ownFfn(before.backend, all, dtype, before.ops.gatheredFfn));
     const work: Record<string, Work> = { gathered: whole.gathered(rows), dense: dense.call, all: whole.call };
-    if (old) work.old = old.gathered(rows);
     const times = await measureInTurn(work, effort);
-    old?.release();
     whole.release();
     dense.release();
     return {
@@ -61,7 +58,7 @@ async function benchShape({ backend, effort, skip, before }: Context, shape: Ffn
       'gathered G/s': giga(ffnFlops(few), times.gathered!.best),
       'vs dense': ratio(times.gathered!, times.dense!),
       'vs all': ratio(times.gathered!, times.all!),
-      'new/old': times.old && ratio(times.gathered!, times.old),
+      'new/old': before && (await duelFfns([backend, before.backend], before, all, dtype, effort, rows)),
       difference: `${worst.toExponential(0)}${worst <= BOUND ? '' : ' TOO LARGE'}`,
     };
   } catch (error) {

@@ -3,7 +3,7 @@ import { measureInTurn, ratio, scaled, type Work } from '../measure.ts';
 import { swigluModel } from '../onnx.ts';
 import { type FfnData, type FfnShape, ffnData, ffnFlops, giga, rmsDifference } from '../data.ts';
 import { noSlower } from '../against.ts';
-import { type OwnFfn, ownFfn } from '../own-ffn.ts';
+import { duelFfns, type OwnFfn, ownFfn } from '../own-ffn.ts';
 import type { Contender } from './peers.ts';
 import type { Cell, Row } from '../table.ts';
 import type { Context, Table } from './context.ts';
@@ -67,8 +67,6 @@ async function benchShape(context: Context, data: FfnData, dtype: keyof typeof K
     ours = await ownFfn(context.backend, data, dtype);
     contenders.ours = ours;
     contenders.simd = await ownFfn(context.baseline, data, dtype);
-    if (before) contenders.old = await ownFfn(before.backend, data, dtype, before.ops.gatheredFfn);
-    if (before) contenders['old simd'] = await ownFfn(before.baseline, data, dtype, before.ops.gatheredFfn);
   } catch (error) {
     skip(`${dtype}: ${(error as Error).message}`);
     contenders.ours?.release();
@@ -103,8 +101,8 @@ async function benchShape(context: Context, data: FfnData, dtype: keyof typeof K
       ...rates,
       'of peak': peak && ratio(scaled(times.peak!, flops / peak.operations), times.ours!),
       ...vs,
-      'new/old': times.old && ratio(times.ours!, times.old),
-      'simd new/old': times['old simd'] && ratio(times.simd!, times['old simd']),
+      'new/old': before && (await duelFfns([context.backend, before.backend], before, data, dtype, context.effort)),
+      'simd new/old': before && (await duelFfns([context.baseline, before.baseline], before, data, dtype, context.effort)),
       'simd vs ort-web': times['ort-web'] && ratio(times['ort-web'], times.simd!),
       error: `${error.toFixed(3)} | ${theirError.toFixed(3)}${error <= ERROR_BOUND[dtype] ? '' : ' TOO LARGE'}`,
     };

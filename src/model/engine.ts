@@ -21,18 +21,14 @@ export interface EncodeOptions extends SignalOption {
   method?: Method;
 }
 
-/** What an answer is made with. */
+/** What an answer is made with. `Vlm` tells of each. */
 export interface Engine {
   readonly backend: Backend;
   readonly config: VlmSpec;
   readonly tokenizer: Tokenizer;
   readonly decoder: Decoder;
-  /** Runs tower, connector and the method's compose on one picture. Dispose the result. */
   encodeImage(image: ImageInput, options?: EncodeOptions): Promise<EncodedImage>;
-  /** What a run of a method may use here. */
   room(work: Work): Room;
-  /** Rows of the word embeddings [n, D]; the caller disposes them. */
   embed(ids: readonly number[], work?: Work): Tensor<'f32'>;
-  /** hidden [n, D] after the final norm -> logits [n, V]; the caller disposes them. */
   logits(hidden: Tensor<'f32'>, work?: Work): Tensor<'f32'>;
 }

@@ -1,7 +1,7 @@
 import { BACKEND, type Backend } from '../backend/backend.ts';
 import * as field from '../backend/fields.ts';
 import { checkWeightDType } from '../backend/weight.ts';
-import { Connector } from './connector.ts';
+import { loadConnector } from './connector.ts';
 import { parseConfig } from './families/index.ts';
 import type { PartNames, VlmSpec } from './families/spec.ts';
 import { type Checkpoint, openCheckpoint } from './files/checkpoint.ts';
@@ -10,7 +10,7 @@ import { type LoadProgress, type ModelSource, OPEN_SOURCE_FIELDS, openSource } f
 import { parsePreprocessorConfig } from './image/preprocess.ts';
 import { Decoder } from './stack/decoder.ts';
 import { Loader, type LoaderOptions, PACKING } from './stack/loader.ts';
-import { Tower } from './stack/tower.ts';
+import { loadTower } from './stack/tower.ts';
 import { Scope } from './stack/work.ts';
 import { Tokenizer } from './text/tokenizer.ts';
 import { Vlm, type VlmParts } from './vlm.ts';
@@ -52,13 +52,13 @@ export async function loadModel(source: ModelSource, options: LoadModelOptions):
   const shape = [spec.vocabSize, spec.decoder.width] as const;
   const parts = {
     backend,
-    spec,
+    config: spec,
     preprocessor,
     tokenizer,
     embeddings: loader.vector(embeddings, shape),
     head: await loader.weight(spec.tiedHead ? embeddings : names.head, ...shape),
-    tower: await Tower.load(part(names.tower), spec.tower),
-    connector: await Connector.load(part(names.connector), spec.connector),
+    tower: await loadTower(part(names.tower), spec.tower),
+    connector: await loadConnector(part(names.connector), spec.connector),
     decoder: made.keep(await Decoder.load(backend, checkpoint, spec.decoder, names.decoder, packing)),
     rest: takeRest(checkpoint, names, spec),
   };

@@ -32,17 +32,10 @@ export const VLM_FIELDS = {
   logits: { hidden: MATRIX, work: OPTIONAL_WORK },
 };
 
-export interface VlmParts {
-  backend: Backend;
-  spec: VlmSpec;
+export interface VlmParts extends Pick<Vlm, 'backend' | 'config' | 'tokenizer' | 'tower' | 'connector' | 'decoder' | 'embeddings'> {
   preprocessor: PreprocessorConfig;
-  tokenizer: Tokenizer;
-  tower: Tower;
-  connector: Connector;
-  decoder: Decoder;
   /** Freed with the model. */
   held: Disposable;
-  embeddings: Tensor<'f32'>;
   head: Weight;
   /** Tensors of the checkpoint that no part has taken. */
   rest: ReadonlyMap<string, { data: Float32Array; shape: readonly number[] }>;
@@ -65,7 +58,7 @@ export class Vlm implements Engine, Disposable {
   constructor(parts: VlmParts) {
     this.#parts = parts;
     this.backend = parts.backend;
-    this.config = parts.spec;
+    this.config = parts.config;
     this.tokenizer = parts.tokenizer;
     this.tower = parts.tower;
     this.connector = parts.connector;

@@ -15,7 +15,7 @@ import { type ModelSource, openSource } from '../../src/model/files/source.ts';
 import type { Hooks } from '../../src/model/stack/hooks.ts';
 import { Loader } from '../../src/model/stack/loader.ts';
 import { takeRows } from '../../src/model/stack/rows.ts';
-import { Tower } from '../../src/model/stack/tower.ts';
+import { loadTower } from '../../src/model/stack/tower.ts';
 import { Work } from '../../src/model/stack/work.ts';
 import type { Vlm } from '../../src/model/vlm.ts';
 import { layerNorm, linear, merge } from '../../src/ops/index.ts';
@@ -143,7 +143,7 @@ async function auxLogits(work: Work, folder: ModelSource, { config }: Vlm, pixel
   const sizes = { hiddenSize: width, intermediateSize: inner, numHeads: heads, hiddenAct: activation, layerNormEps: eps };
   const spec = { ...config.tower, blocks: clipBlocks(sizes, vision.num_hidden_layers) };
   using ofTower = new Loader(backend, checkpoint, {}, 'vision_tower.vision_model.');
-  const tower = await Tower.load(ofTower, spec);
+  const tower = await loadTower(ofTower, spec);
   using loader = new Loader(backend, checkpoint);
   const classes = checkpoint.shape('vision_aux.classifier.weight')[0]!;
   const head = await loader.projection('vision_aux.classifier', classes, width);

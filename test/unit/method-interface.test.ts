@@ -10,7 +10,7 @@ import { Decoder } from '../../src/model/stack/decoder.ts';
 import type { Method, Plan } from '../../src/model/stack/hooks.ts';
 import { keepRows, range, type Stream } from '../../src/model/stack/rows.ts';
 import { Loader } from '../../src/model/stack/loader.ts';
-import { Tower } from '../../src/model/stack/tower.ts';
+import { loadTower } from '../../src/model/stack/tower.ts';
 import type { TowerSpec } from '../../src/model/stack/tower-spec.ts';
 import { Scope, Work } from '../../src/model/stack/work.ts';
 import { copyRows, linear, topKRows } from '../../src/ops/index.ts';
@@ -274,7 +274,7 @@ describe.each(nodeBackends())('methods unknown to the stack, on $name', ({ creat
     {
       const work = new Work(backend);
       using loader = new Loader(backend, source);
-      const tower = await Tower.load(loader, TOWER);
+      const tower = await loadTower(loader, TOWER);
       using input = backend.upload(pixels, [3, 12, 12]);
       using run = await mergeRows().start({ work, depth: { tower: 3, decoder: 0 }, tensor: () => Promise.reject(new Error('none')) });
       const { x, rows: left } = await tower.encode(work, input, run.tower);

@@ -31,12 +31,12 @@ export interface Attending {
   ranks: Ranks;
 }
 
-/** What the queries look at: k, v [C, Hkv, dh], the rows of the stream from `from` on; `settle` leaves the cache with the rows it keeps. */
-interface Keys {
-  k: Tensor<FloatDType>;
-  v: Tensor<FloatDType>;
+/** Queries [Q, H, dh], and where keys and values [C, Hkv, dh] of the rows of the stream go: from row `from` on. */
+interface Projected<D extends FloatDType = 'f32'> {
+  q: Tensor<'f32'>;
+  k: Tensor<D>;
+  v: Tensor<D>;
   from: number;
-  settle(): void;
 }
 
 /** What was seen: its tensors are freed with it. `settle` leaves the cache with the rows it keeps, and what was seen with fewer. */
@@ -49,11 +49,9 @@ export async function attendRows(work: Work, block: Block, run: Attending): Prom
   const size = queries?.length ?? n;
   using scope = new Scope();
   const scratch = (shape: readonly number[]) => scope.keep(work.backend.empty({ dtype: 'f32', shape }));
-  const q = scratch([size, spec.heads, spec.headDim]);
   const o = scratch([size, spec.heads * spec.headDim]);
-  const keys = await projectRows(work, block, run, q, scratch);
-  const { k, v, from } = keys;
-  const kPositions = ranks.below(from + n);
+  const { q, k, v, from, settle } = await projectRows(work, block, run, scratch);
+  const kPositions = ranks.between(0, from + n);
   const { keyBias } = run.plan;
   const attrs = { scale: spec.headDim ** -0.5, causal: spec.causal };
   const hiddenKeys = run.plan.hiddenKeys && hiddenRanks(run.plan.hiddenKeys, run, from);
@@ -75,56 +73,43 @@ export async function attendRows(work: Work, block: Block, run: Attending): Prom
     );
   };
   const made = scope.move();
-  return { q, k, v, keys: from + n, o, scores, settle: keys.settle, [Symbol.dispose]: () => made[Symbol.dispose]() };
+  return { q, k, v, keys: from + n, o, scores, settle, [Symbol.dispose]: () => made[Symbol.dispose]() };
 }
 
 /**
- * Queries into q, keys and values to where they are looked at. That is the cache itself, but a memory of their own (`scratch`) where
- * there is none, where blocks do not rotate, where an empty cache is not to hold all rows, and before one of f16 has rounded them.
+ * Queries, and keys and values where they are looked at. That is the cache itself, but a memory of their own (`scratch`) where there
+ * is none, where blocks do not rotate, where an empty cache is not to hold all rows, and before one of f16 has rounded them. `settle`
+ * leaves the cache with the rows it keeps.
  */
 async function projectRows(
   work: Work,
   block: Block,
   run: Attending,
-  q: Tensor<'f32'>,
   scratch: (shape: readonly number[]) => Tensor<'f32'>,
-): Promise<Keys> {
-  const { cache, layer, x, evicted } = run;
+): Promise<Projected<FloatDType> & { settle(): void }> {
+  const { cache, layer, x, queries, evicted } = run;
+  const { heads, kvHeads, headDim } = block.spec;
   const n = x.shape[0]!;
+  const q = scratch([queries?.length ?? n, heads, headDim]);
   const order = () => (typeof run.order === 'function' ? run.order() : run.order);
   const held = cache?.length(layer) ?? 0;
   const kept = evicted?.length ? otherRows(evicted, n) : undefined;
   const settle = () => {
-    if (kept)
-      cache!.compact(
-        layer,
-        otherRows(
-          evicted!.map((row) => held + row),
-          held + n,
-        ),
-      );
+    if (!kept) return;
+    const dropped = evicted!.map((row) => held + row);
+    cache!.compact(layer, otherRows(dropped, held + n));
   };
   if (cache && run.rotation && cache.dtype === 'f32' && (held > 0 || !kept)) {
     cache.extend(layer, order());
     const [k, v] = [cache.keys(layer) as Tensor<'f32'>, cache.values(layer) as Tensor<'f32'>];
-    await project(work, block, run, { q, k, v, at: held });
-    return { k, v, from: held, settle };
+    await project(work, block, run, { q, k, v, from: held });
+    return { q, k, v, from: held, settle };
   }
-  const shape = [n, block.spec.kvHeads, block.spec.headDim];
-  const [k, v] = [scratch(shape), scratch(shape)];
-  await project(work, block, run, { q, k, v, at: 0 });
-  if (held === 0) return { k, v, from: 0, settle: () => cache?.append(layer, k, v, order(), kept) };
+  const [k, v] = [scratch([n, kvHeads, headDim]), scratch([n, kvHeads, headDim])];
+  await project(work, block, run, { q, k, v, from: 0 });
+  if (held === 0) return { q, k, v, from: 0, settle: () => cache?.append(layer, k, v, order(), kept) };
   cache!.append(layer, k, v, order());
-  return { k: cache!.keys(layer), v: cache!.values(layer), from: held, settle };
-}
-
-interface Projected {
-  /** [queries, H, dh] */
-  q: Tensor<'f32'>;
-  /** [C, Hkv, dh], the rows from `at` on. */
-  k: Tensor<'f32'>;
-  v: Tensor<'f32'>;
-  at: number;
+  return { q, k: cache!.keys(layer), v: cache!.values(layer), from: held, settle };
 }
 
 /** norm1(x) Wq, Wk and Wv, rotated where the block rotates. */
@@ -148,7 +133,7 @@ async function project(work: Work, block: Block, { x, rotation, queries, chunkSi
       using kv = work.produce([count, 2 * kvHeads * headDim], (y) => work.run(linear, { ...from, ...block.kv!, y }, attrs));
       const [cos, sin] = [rotation.cos.slice(start, end), rotation.sin.slice(start, end)];
       const io = { q, kv: kv.view([count, 2 * kvHeads, headDim]), cos, sin, rows, k: to.k, v: to.v };
-      work.run(ropeAppend, io, { layout: spec.rope!.layout, at: to.at + start });
+      work.run(ropeAppend, io, { layout: spec.rope!.layout, at: to.from + start });
     } else {
       work.run(linear, { ...from, ...block.k!, y: flat(to.k.slice(start, end)) }, attrs);
       work.run(linear, { ...from, ...block.v!, y: flat(to.v.slice(start, end)) }, attrs);

@@ -41,49 +41,42 @@ export class Pass implements Disposable {
   readonly #options: PassOptions;
   readonly #rotations: Rotations;
   readonly #ranks: Ranks;
-  #stream: Stream;
+  stream: Stream;
+  #released = false;
 
   constructor(work: Work, stream: Stream, options: PassOptions) {
     this.work = work;
-    this.#stream = stream;
+    this.stream = stream;
     this.#options = options;
-    this.#rotations = new Rotations(work, stream.rows);
+    this.#rotations = new Rotations(work);
     this.#ranks = new Ranks(work.backend);
-  }
-
-  get stream(): Stream {
-    return this.#stream;
   }
 
   async run(blocks: readonly Block[]): Promise<void> {
     const { cache, hooks, wanted, onLayer } = this.#options;
     for (const [layer, block] of blocks.entries()) {
       const isLast = layer === blocks.length - 1;
-      const plan = (await hooks?.plan?.(layer, this.#stream)) ?? {};
+      const plan = (await hooks?.plan?.(layer, this.stream)) ?? {};
       checkPlan(plan);
       const last = isLast ? wanted : undefined;
       if (plan.rows) await this.#runPart(layer, block, plan, plan.rows, last ? undefined : hooks);
       else await this.#runAll(layer, block, plan, last);
       this.layers[layer]!.cached = cache?.length(layer) ?? 0;
-      await onLayer?.(layer, this.#stream.x);
-      await this.work.rest(this.#stream.rows.order.length);
+      await onLayer?.(layer, this.stream.x);
+      await this.work.rest(this.stream.rows.order.length);
     }
   }
 
   /** Hands x over to the caller, who frees it. */
   release(): Stream {
-    this.#free();
-    return this.#stream;
+    this.#released = true;
+    return this.stream;
   }
 
   [Symbol.dispose](): void {
-    this.#free();
-    this.#stream.x.dispose();
-  }
-
-  #free(): void {
     this.#rotations[Symbol.dispose]();
     this.#ranks[Symbol.dispose]();
+    if (!this.#released) this.stream.x.dispose();
   }
 
   #common() {
@@ -100,27 +93,27 @@ export class Pass implements Disposable {
   /** All rows attend; with `wanted` only those give a result. */
   async #runAll(layer: number, block: Block, plan: Plan, wanted: Uint32Array | undefined): Promise<void> {
     const { hooks, chunkSize } = this.#options;
-    const { rows } = this.#stream;
+    const { rows } = this.stream;
     const n = rows.order.length;
     const queries = wanted && wanted.length < n ? rowsOfOrders(rows, wanted) : undefined;
     using seen = await attendRows(this.work, block, {
       ...this.#common(),
       layer,
-      x: this.#stream.x,
+      x: this.stream.x,
       order: rows.order,
-      rotation: this.#rotations.of(block.spec),
+      rotation: this.#rotations.of(block.spec, rows),
       queries,
       plan,
       evicted: this.#evicted(layer, rows),
     });
     // Nothing reads what a hook would change after the last block of which rows are wanted.
     const asks = wanted === undefined ? hooks : undefined;
-    if (asks?.between) this.#replace(await asks.between(layer, this.#stream, seen));
-    if (plan.ffnRows && this.#stream.rows !== rows)
+    if (asks?.between) this.#replace(await asks.between(layer, this.stream, seen));
+    if (plan.ffnRows && this.stream.rows !== rows)
       throw invalidArgument('between', 'rows', 'others', 'the same, as the plan lists ffnRows');
-    const ffn = await runFfn(this.work, block, this.#stream.x, plan.ffnRows, queries, chunkSize);
+    const ffn = await runFfn(this.work, block, this.stream.x, plan.ffnRows, queries, chunkSize);
     this.layers.push({ attended: n, ffn, cached: 0 });
-    if (asks?.after) this.#replace(await asks.after(layer, this.#stream, seen));
+    if (asks?.after) this.#replace(await asks.after(layer, this.stream, seen));
     seen.settle();
   }
 
@@ -128,11 +121,11 @@ export class Pass implements Disposable {
   async #runPart(layer: number, block: Block, plan: Plan, list: RowList, hooks: Hooks | undefined): Promise<void> {
     const { work } = this;
     const { backend } = work;
-    const { x, rows } = this.#stream;
+    const { x, rows } = this.stream;
     using uploaded = list instanceof Tensor ? undefined : backend.upload(list);
     const chosen = uploaded ?? (list as Tensor<'u32'>);
     using part = work.produce([chosen.size, x.shape[1]!], (y) => work.run(copyRows, { x, rows: chosen, y }, {}));
-    const whole = this.#rotations.of(block.spec);
+    const whole = this.#rotations.of(block.spec, rows);
     using rotation = whole && pickRotation(work, whole, chosen);
     using seen = await attendRows(work, block, {
       ...this.#common(),
@@ -146,7 +139,7 @@ export class Pass implements Disposable {
     this.layers.push({ attended: chosen.size, ffn: chosen.size, cached: 0 });
     await runFfn(work, block, part, undefined, undefined, this.#options.chunkSize);
     work.run(scatterRows, { x, rows: chosen, y: part, gate: plan.gate }, {});
-    if (hooks?.after) this.#replace(await hooks.after(layer, this.#stream, seen));
+    if (hooks?.after) this.#replace(await hooks.after(layer, this.stream, seen));
     seen.settle();
   }
 
@@ -154,9 +147,8 @@ export class Pass implements Disposable {
   #replace(by: Stream | undefined): void {
     if (!by) return;
     field.checkFields('hooks', { stream: by }, { stream: STREAM });
-    if (by.x !== this.#stream.x) this.#stream.x.dispose();
-    if (by.rows !== this.#stream.rows) this.#rotations.replace(by.rows);
-    this.#stream = by;
+    if (by.x !== this.stream.x) this.stream.x.dispose();
+    this.stream = by;
   }
 }
 
@@ -168,16 +160,9 @@ function checkPlan(plan: Plan): void {
   if (hiddenKeys && rows instanceof Tensor) throw invalidArgument('plan', 'hiddenKeys', 'given', 'absent with rows on the device');
 }
 
-function orderOnDevice({ backend }: Work, order: Uint32Array, rows: Tensor<'u32'>): Tensor<'u32'> {
-  using list = backend.upload(order);
-  const y = backend.empty({ dtype: 'u32', shape: [rows.size] });
-  try {
-    backend.run(gatherPositions, { list, rows, y }, {});
-    return y;
-  } catch (error) {
-    y.dispose();
-    throw error;
-  }
+function orderOnDevice(work: Work, order: Uint32Array, rows: Tensor<'u32'>): Tensor<'u32'> {
+  using list = work.backend.upload(order);
+  return work.produce([rows.size], (y) => work.run(gatherPositions, { list, rows, y }, {}), 'u32');
 }
 
 /** Rows of the listed orders, both ascending. */

@@ -5,44 +5,25 @@ import { range } from './rows.ts';
 /** The numbers 0, 1, 2 ... on a backend: places among the keys of a layer. */
 export class Ranks implements Disposable {
   readonly #backend: Backend;
-  #host = new Uint32Array(0);
-  #held: Tensor<'u32'> | undefined;
-  #between: { start: number; tensor: Tensor<'u32'> } | undefined;
+  /** By their first number: a GPU would copy a view that starts elsewhere to where it may be bound, in every block. */
+  readonly #held = new Map<number, Tensor<'u32'>>();
 
   constructor(backend: Backend) {
     this.#backend = backend;
   }
 
-  /** [0, end) on the backend. */
-  below(end: number): Tensor<'u32'> {
-    if (!this.#held || this.#held.size < end) {
-      this.#held?.dispose();
-      this.#held = undefined;
-      this.#held = this.#backend.upload(this.list(0, end));
-    }
-    return this.#held.view([end]);
-  }
-
-  /** [start, end) on the backend, until others are asked for: blocks with as many keys ask for the same. */
+  /** [start, end), until more from `start` on are asked for. */
   between(start: number, end: number): Tensor<'u32'> {
-    if (this.#between?.start !== start || this.#between.tensor.size !== end - start) {
-      this.#between?.tensor.dispose();
-      this.#between = undefined;
-      this.#between = { start, tensor: this.#backend.upload(this.list(start, end)) };
+    let held = this.#held.get(start);
+    if (!held || held.size < end - start) {
+      held?.dispose();
+      held = this.#backend.upload(range(start, end));
+      this.#held.set(start, held);
     }
-    return this.#between.tensor;
-  }
-
-  /** [start, end) */
-  list(start: number, end: number): Uint32Array {
-    if (this.#host.length < end) this.#host = range(0, end);
-    return this.#host.subarray(start, end);
+    return held.view([end - start]);
   }
 
   [Symbol.dispose](): void {
-    this.#held?.dispose();
-    this.#between?.tensor.dispose();
-    this.#held = undefined;
-    this.#between = undefined;
+    for (const held of this.#held.values()) held.dispose();
   }
 }

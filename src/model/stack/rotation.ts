@@ -27,35 +27,27 @@ export function pickRotation(work: Work, rotation: Rotation, rows: Tensor<'u32'>
   });
 }
 
-/** The rotation that blocks of a stack share, made anew when a block rotates otherwise or the rows have changed. */
+/** The rotation that blocks of a stack share, made anew when a block rotates otherwise or the rows are others. */
 export class Rotations implements Disposable {
   readonly #work: Work;
-  #rows: Rows;
-  #held: { theta: number; headDim: number; rotation: Rotation } | undefined;
+  #held: { rows: Rows; theta: number; headDim: number; rotation: Rotation } | undefined;
 
-  constructor(work: Work, rows: Rows) {
+  constructor(work: Work) {
     this.#work = work;
-    this.#rows = rows;
   }
 
-  /** Of the rows that a stream has now. */
-  of({ rope, headDim }: BlockSpec): Rotation | undefined {
+  of({ rope, headDim }: BlockSpec, rows: Rows): Rotation | undefined {
     if (!rope) return undefined;
     const held = this.#held;
-    if (held?.theta === rope.theta && held.headDim === headDim) return held.rotation;
+    if (held?.rows === rows && held.theta === rope.theta && held.headDim === headDim) return held.rotation;
     this[Symbol.dispose]();
-    const { order, angles } = this.#rows;
+    const { order, angles } = rows;
     if (angles && angles.length !== 1)
       throw new SkipVisionError('unsupported', `RoPE: ${angles.length} lists of angles, and blocks here take one`, { argument: 'angles' });
     const tables = ropeTables(angles?.[0] ?? order, headDim, rope.theta);
     const rotation = rotationOf((part) => this.#work.backend.upload(tables[part], [order.length, headDim / 2]));
-    this.#held = { theta: rope.theta, headDim, rotation };
+    this.#held = { rows, theta: rope.theta, headDim, rotation };
     return rotation;
-  }
-
-  replace(rows: Rows): void {
-    this.#rows = rows;
-    this[Symbol.dispose]();
   }
 
   [Symbol.dispose](): void {

@@ -2,7 +2,7 @@ import type { Backend } from '../../backend/backend.ts';
 import type { Op } from '../../backend/bound-op.ts';
 import * as field from '../../backend/fields.ts';
 import type { AttrsOf, IoOf } from '../../backend/op.ts';
-import type { Tensor } from '../../backend/tensor.ts';
+import type { DType, Tensor } from '../../backend/tensor.ts';
 
 /** So few rows leave a device little to do in a block. */
 const FEW_ROWS = 8;
@@ -24,9 +24,9 @@ export class Work {
     this.flops += op.definition.cost(dims, attrs, io).flops;
   }
 
-  /** A new f32 tensor that `fill` writes. When `fill` throws, the tensor is freed before the error goes on. */
-  produce(shape: readonly number[], fill: (y: Tensor<'f32'>) => void): Tensor<'f32'> {
-    const y = this.backend.empty({ dtype: 'f32', shape });
+  /** A new tensor that `fill` writes, of f32 by default. When `fill` throws, the tensor is freed before the error goes on. */
+  produce<D extends DType = 'f32'>(shape: readonly number[], fill: (y: Tensor<D>) => void, dtype = 'f32' as D): Tensor<D> {
+    const y = this.backend.empty({ dtype, shape });
     try {
       fill(y);
       return y;

@@ -1,6 +1,7 @@
+import type { IoOf } from '../../backend/op.ts';
 import type { Tensor } from '../../backend/tensor.ts';
-import type { Weight } from '../../backend/weight.ts';
 import type { Activation } from '../../ops/activation.ts';
+import type { gatheredFfn } from '../../ops/gathered-ffn.ts';
 import type { Loader, Projection } from './loader.ts';
 
 /** Sizes and arithmetic of one block, and where its tensors are found. Blocks of one stack may differ in all but their width. */
@@ -59,12 +60,7 @@ export interface Block {
   readonly k?: Projection;
   readonly v?: Projection;
   readonly o: Projection;
-  readonly norm2: Norm;
-  /** One matrix, or gate and up. */
-  readonly up: Weight;
-  readonly gateBias?: Tensor<'f32'>;
-  readonly upBias?: Tensor<'f32'>;
-  readonly down: Projection;
+  readonly ffn: Omit<IoOf<typeof gatheredFfn>, 'x' | 'rows'>;
 }
 
 export async function loadBlock(loader: Loader, spec: BlockSpec): Promise<Block> {
@@ -79,16 +75,10 @@ export async function loadBlock(loader: Loader, spec: BlockSpec): Promise<Block>
     o: await loader.projection(names.o, D, qWidth),
   };
   const { gate } = names;
-  return {
-    spec,
-    ...attention,
-    norm2: loader.norm(names.norm2, D, spec.norm),
-    up:
-      gate === undefined
-        ? await loader.weight(`${names.up}.weight`, M, D)
-        : await loader.gateUp(`${gate}.weight`, `${names.up}.weight`, M, D),
-    gateBias: gate === undefined ? undefined : loader.optionalVector(`${gate}.bias`, [M]),
-    upBias: loader.optionalVector(`${names.up}.bias`, [M]),
-    down: await loader.projection(names.down, D, M),
-  };
+  const { weight: normWeight, bias: normBias } = loader.norm(names.norm2, D, spec.norm);
+  const up = await loader.weight(`${names.up}.weight`, M, D, gate && `${gate}.weight`);
+  const gateBias = gate === undefined ? undefined : loader.optionalVector(`${gate}.bias`, [M]);
+  const upBias = loader.optionalVector(`${names.up}.bias`, [M]);
+  const { weight: down, bias: downBias } = await loader.projection(names.down, D, M);
+  return { spec, ...attention, ffn: { normWeight, normBias, up, gateBias, upBias, down, downBias } };
 }

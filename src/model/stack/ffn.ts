@@ -15,13 +15,9 @@ export async function runFfn(
   chunkSize = Number.POSITIVE_INFINITY,
 ): Promise<number> {
   const n = x.shape[0]!;
-  const { norm2, up, gateBias, upBias, down, spec } = block;
+  const { activation, norm, eps } = block.spec;
   const run = (part: Tensor<'f32'>, rows?: Tensor<'u32'>) =>
-    work.run(
-      gatheredFfn,
-      { x: part, rows, normWeight: norm2.weight, normBias: norm2.bias, up, gateBias, upBias, down: down.weight, downBias: down.bias },
-      { activation: spec.activation, norm: spec.norm, eps: spec.eps },
-    );
+    work.run(gatheredFfn, { x: part, rows, ...block.ffn }, { activation, norm, eps });
   if (planned instanceof Tensor) {
     // Which of them are wanted is not known here: the last block may run more of them than that.
     run(x, planned);

@@ -2,6 +2,7 @@ import { type Backend, SIGNAL_OPTION, type SignalOption } from '../../backend/ba
 import * as field from '../../backend/fields.ts';
 import type { Tensor } from '../../backend/tensor.ts';
 import type { Matrix, Weight, WeightDType, WeightSource } from '../../backend/weight.ts';
+import { Scope } from './work.ts';
 
 /** Named float tensors: a checkpoint, or tensors in memory. */
 export interface TensorSource {
@@ -25,16 +26,16 @@ export const TENSOR_SOURCE = field.anything<TensorSource>('a TensorSource, e.g. 
 /** Bytes packed between two chances for other tasks of this thread, an abort among them. */
 const FLUSH_BYTES = 1 << 20;
 
-/** Brings parameters of a source to a backend and frees them all at once. */
-export class Loader implements Disposable {
+/** Brings parameters of a source to a backend; they are freed with it. */
+export class Loader extends Scope {
   readonly backend: Backend;
   readonly source: TensorSource;
   readonly #options: LoaderOptions;
-  readonly #made: Disposable[] = [];
   #sinceFlush = 0;
 
   /** Names of tensors are those of the source without `prefix`. */
   constructor(backend: Backend, source: TensorSource, options: LoaderOptions = {}, prefix = '') {
+    super();
     this.backend = backend;
     this.source = prefix === '' ? source : prefixed(source, prefix);
     this.#options = options;
@@ -47,25 +48,22 @@ export class Loader implements Disposable {
   }
 
   vector(name: string, shape: readonly number[]): Tensor<'f32'> {
-    return this.#keep(this.backend.upload(this.source.tensor(name, shape), shape));
+    return this.keep(this.backend.upload(this.source.tensor(name, shape), shape));
   }
 
   optionalVector(name: string, shape: readonly number[]): Tensor<'f32'> | undefined {
     return this.source.has(name) ? this.vector(name, shape) : undefined;
   }
 
-  async weight(name: string, N: number, K: number): Promise<Weight> {
-    return this.pack(this.#matrix(name, N, K));
-  }
-
-  /** A gate and up pair, each [N, K]. */
-  async gateUp(gate: string, up: string, N: number, K: number): Promise<Weight> {
-    return this.pack({ gate: this.#matrix(gate, N, K), up: this.#matrix(up, N, K) });
+  /** A matrix [N, K], or with `gate` a gate and up pair of these. */
+  async weight(name: string, N: number, K: number, gate?: string): Promise<Weight> {
+    const matrix = (each: string): Matrix => ({ data: this.source.tensor(each, [N, K]), shape: [N, K] });
+    return this.pack(gate === undefined ? matrix(name) : { gate: matrix(gate), up: matrix(name) });
   }
 
   async pack(source: WeightSource, dtype = this.#options.dtype): Promise<Weight> {
     const { signal } = this.#options;
-    const weight = this.#keep(await this.backend.pack(source, { dtype, signal }));
+    const weight = this.keep(await this.backend.pack(source, { dtype, signal }));
     this.#sinceFlush += weight.bytes;
     if (this.#sinceFlush > FLUSH_BYTES) {
       this.#sinceFlush = 0;
@@ -87,20 +85,7 @@ export class Loader implements Disposable {
     const biases = names.map((name) => `${name}.bias`);
     if (!biases.some((name) => this.source.has(name))) return { weight };
     const values = biases.map((name) => (this.source.has(name) ? this.source.tensor(name, [N]) : new Float32Array(N)));
-    return { weight, bias: this.#keep(this.backend.upload(concat(values), [rows])) };
-  }
-
-  [Symbol.dispose](): void {
-    for (const made of this.#made.splice(0)) made[Symbol.dispose]();
-  }
-
-  #matrix(name: string, N: number, K: number): Matrix {
-    return { data: this.source.tensor(name, [N, K]), shape: [N, K] };
-  }
-
-  #keep<T extends Disposable>(made: T): T {
-    this.#made.push(made);
-    return made;
+    return { weight, bias: this.keep(this.backend.upload(concat(values), [rows])) };
   }
 }
 

@@ -7,6 +7,7 @@ import { compactKv } from '../../ops/compact-kv.ts';
 import { type CacheMark, KV_CACHE_FIELDS, type KvCacheConfig, shapesOf } from './kv-config.ts';
 import { KvLayer as Layer, lowerBound, rowsOutside } from './kv-layer.ts';
 import { checkAscending, checkRows, range } from './rows.ts';
+import { Scope } from './work.ts';
 
 /**
  * Rotated keys and values of every layer, keyed by the place of their row in the causal sequence (its order). Nothing is allocated per
@@ -17,7 +18,7 @@ export class KvCache implements Disposable {
   readonly backend: Backend;
   readonly dtype: FloatDType;
   readonly #room: number | undefined;
-  #layers: Layer[] = [];
+  readonly #layers: Layer[];
   /** Place of the next row to enter, and its angle: rows may be turned by others than their places. */
   nextOrder = 0;
   nextAngle = 0;
@@ -33,12 +34,9 @@ export class KvCache implements Disposable {
     this.backend = backend;
     this.dtype = dtype;
     this.#room = room;
-    try {
-      for (const shape of shapes) this.#layers.push(new Layer(backend, shape, capacity ?? 0, dtype));
-    } catch (error) {
-      this[Symbol.dispose]();
-      throw error;
-    }
+    using made = new Scope();
+    this.#layers = shapes.map((shape) => made.keep(new Layer(backend, shape, capacity ?? 0, dtype)));
+    made.move();
   }
 
   get layers(): number {
@@ -119,18 +117,17 @@ export class KvCache implements Disposable {
    */
   extend(layer: number, order: Uint32Array | Tensor<'u32'>): number {
     checkFields('KvCache.extend', { layer, order }, KV_CACHE_FIELDS.extend);
-    const count = order instanceof Uint32Array ? order.length : order.size;
-    const at = this.length(layer);
-    try {
-      if (order instanceof Uint32Array) checkAscending('KvCache.extend', 'order', order, this.#lastOrder(layer));
-      this.#makeRoom(layer, count);
-    } catch (error) {
-      if (!(order instanceof Uint32Array)) order.dispose();
-      throw error;
-    }
-    const held = this.#layer(layer);
-    if (order instanceof Uint32Array) held.order.set(order, at);
+    const isKnown = order instanceof Uint32Array;
+    const count = isKnown ? order.length : order.size;
+    using owned = new Scope();
+    if (!isKnown) owned.keep(order);
+    const { length: at, order: known, unread } = this.#layer(layer);
+    // Rows on the device come from a stream whose first order was beyond those held.
+    if (isKnown) checkAscending('KvCache.extend', 'order', order, unread.length > 0 ? -1 : known[at - 1]);
+    const held = this.#withRoom(layer, count);
+    if (isKnown) held.order.set(order, at);
     else held.unread.push({ at, order });
+    owned.move();
     held.length = at + count;
     return at;
   }
@@ -181,10 +178,9 @@ export class KvCache implements Disposable {
   /** Forgets all rows of order `order` and later; the next row enters there. */
   trim(order: number): void {
     checkFields('KvCache.trim', { order }, KV_CACHE_FIELDS.trim);
-    for (const [layer, each] of this.#orders().entries()) this.#layer(layer).cut(lowerBound(each, order));
+    const lengths = this.#orders().map((each) => lowerBound(each, order));
     const back = Math.max(0, this.nextOrder - order);
-    this.nextOrder -= back;
-    this.nextAngle = Math.max(0, this.nextAngle - back);
+    this.rewind({ lengths, nextOrder: this.nextOrder - back, nextAngle: Math.max(0, this.nextAngle - back) });
   }
 
   /** What `rewind` goes back to as long as no row held now has left: the lengths. */
@@ -214,13 +210,9 @@ export class KvCache implements Disposable {
   /** A copy of the rows held, to come back to: one image, many questions. */
   snapshot(): KvSnapshot {
     this.#orders();
-    const layers: Layer[] = [];
-    try {
-      for (const held of this.#layers) layers.push(this.#copy(held, range(0, held.length), held.length));
-    } catch (error) {
-      for (const layer of layers) layer[Symbol.dispose]();
-      throw error;
-    }
+    using made = new Scope();
+    const layers = this.#layers.map((held) => made.keep(this.#copy(held, range(0, held.length), held.length)));
+    made.move();
     return new KvSnapshot(this, layers, this.nextOrder, this.nextAngle);
   }
 
@@ -231,8 +223,7 @@ export class KvCache implements Disposable {
       throw new SkipVisionError('disposed', 'KvCache.restore: the snapshot was disposed', { op: 'restore', argument: 'snapshot' });
     for (const [layer, saved] of snapshot.layers.entries()) {
       if (saved.length > this.capacity(layer)) this.#replace(layer, new Layer(this.backend, saved, saved.length, this.dtype));
-      const held = this.#layer(layer);
-      this.#copyInto(held, saved, range(0, saved.length));
+      this.#copyInto(this.#layer(layer), saved, range(0, saved.length));
     }
     this.nextOrder = snapshot.nextOrder;
     this.nextAngle = snapshot.nextAngle;
@@ -253,26 +244,21 @@ export class KvCache implements Disposable {
     return layer;
   }
 
-  #replace(layer: number, by: Layer): void {
+  #replace(layer: number, by: Layer): Layer {
     this.#layers[layer]![Symbol.dispose]();
     this.#layers[layer] = by;
+    return by;
   }
 
-  #lastOrder(layer: number): number {
-    const { order, length, unread } = this.#layer(layer);
-    // Rows on the device come from a stream whose first order was beyond those held.
-    return unread.length > 0 ? -1 : length > 0 ? order[length - 1]! : -1;
-  }
-
-  #makeRoom(layer: number, count: number): void {
+  /** A layer with room for `count` more rows. */
+  #withRoom(layer: number, count: number): Layer {
     const held = this.#layer(layer);
     const { length, capacity } = held;
-    if (length + count <= capacity) return;
+    if (length + count <= capacity) return held;
     if (this.#room !== undefined) {
       const larger = this.#copy(held, range(0, length), length + count + this.#room);
       larger.unread = held.unread.splice(0);
-      this.#replace(layer, larger);
-      return;
+      return this.#replace(layer, larger);
     }
     throw new SkipVisionError('cache-full', `KvCache: layer ${layer} holds ${length} of ${capacity} rows, no room for ${count} more`, {
       op: 'append',
@@ -299,14 +285,11 @@ export class KvCache implements Disposable {
 
   /** The listed rows of a layer in an allocation of their own. */
   #copy(from: Layer, rows: Uint32Array, capacity: number): Layer {
-    const copy = new Layer(this.backend, from, capacity, this.dtype);
-    try {
-      this.#copyInto(copy, from, rows);
-      return copy;
-    } catch (error) {
-      copy[Symbol.dispose]();
-      throw error;
-    }
+    using made = new Scope();
+    const copy = made.keep(new Layer(this.backend, from, capacity, this.dtype));
+    this.#copyInto(copy, from, rows);
+    made.move();
+    return copy;
   }
 
   #copyInto(to: Layer, from: Layer, rows: Uint32Array): void {

@@ -2,6 +2,7 @@ import type { Backend } from '../../backend/backend.ts';
 import { bytesOf, type FloatDType, type Tensor } from '../../backend/tensor.ts';
 import type { KvShape } from './kv-config.ts';
 import { range } from './rows.ts';
+import { Scope } from './work.ts';
 
 /** Keys and values of one layer [1, capacity, Hkv * dh], of which the first `length` rows count. */
 export class KvLayer implements Disposable {
@@ -10,7 +11,6 @@ export class KvLayer implements Disposable {
   readonly capacity: number;
   readonly kvHeads: number;
   readonly headDim: number;
-  readonly dtype: FloatDType;
   length = 0;
   /** Places of the rows in the causal sequence, ascending. */
   readonly order: Uint32Array;
@@ -21,16 +21,12 @@ export class KvLayer implements Disposable {
     this.capacity = capacity;
     this.kvHeads = kvHeads;
     this.headDim = headDim;
-    this.dtype = dtype;
     this.order = new Uint32Array(capacity);
     const desc = { dtype, shape: [1, capacity, kvHeads * headDim] };
-    this.k = backend.empty(desc);
-    try {
-      this.v = backend.empty(desc);
-    } catch (error) {
-      this.k.dispose();
-      throw error;
-    }
+    using made = new Scope();
+    this.k = made.keep(backend.empty(desc));
+    this.v = made.keep(backend.empty(desc));
+    made.move();
   }
 
   get width(): number {
@@ -38,7 +34,7 @@ export class KvLayer implements Disposable {
   }
 
   bytes(rows: number): number {
-    return 2 * bytesOf({ dtype: this.dtype, shape: [rows, this.width] });
+    return 2 * bytesOf({ dtype: this.k.dtype, shape: [rows, this.width] });
   }
 
   /** Forgets the rows from `length` on. */

@@ -11,7 +11,7 @@ import { KV_ROOM_FIELDS, type KvCacheConfig } from './kv-config.ts';
 import { Loader, type LoaderOptions, PACKING, TENSOR_SOURCE, type TensorSource } from './loader.ts';
 import { type LayerRows, Pass, type PassOptions, rowsOfOrders } from './pass.ts';
 import { checkRows, MATRIX, range, type Rows, STREAM, type Stream, takeRows } from './rows.ts';
-import { Scope, WORK, Work } from './work.ts';
+import { WORK, Work } from './work.ts';
 
 export interface DecoderSpec {
   blocks: readonly BlockSpec[];
@@ -101,12 +101,11 @@ export class Decoder implements Disposable {
   ): Promise<Decoder> {
     field.checkFields('Decoder.load', { backend, source, spec, prefix, options }, DECODER_FIELDS.load);
     checkWeightDType(backend, 'Decoder.load', options.dtype ?? 'f32');
-    using made = new Scope();
-    const loader = made.keep(new Loader(backend, source, options, prefix));
+    using loader = new Loader(backend, source, options, prefix);
     const blocks: Block[] = [];
     for (const block of spec.blocks) blocks.push(await loadBlock(loader, block));
     const norm = loader.vector(`${spec.norm.name}.weight`, [spec.width]);
-    return new Decoder(backend, spec, made.move(), blocks, norm);
+    return new Decoder(backend, spec, loader.move(), blocks, norm);
   }
 
   /** An empty cache of this decoder's shape. */
@@ -135,25 +134,8 @@ export class Decoder implements Disposable {
     if (order.length > 0 && order[0]! < cache.nextOrder)
       throw invalidArgument('prefill', 'order', `${order[0]}`, `at least ${cache.nextOrder}, the next of the cache`);
     const wanted = outputRows.map((row) => order[row]!);
-    const mark = cache.mark();
-    using pass = new Pass(work, stream, {
-      cache,
-      hooks: run?.decoder,
-      evict: run?.evict?.bind(run),
-      chunkSize,
-      onLayer,
-      wanted,
-    });
-    try {
-      await pass.run(this.#blocks);
-      await cache.settle({ signal });
-      const hidden = this.#finish(work, pass.stream, wanted);
-      cache.advance(order, stream.rows.angles?.[0]);
-      return { hidden, layers: pass.layers };
-    } catch (error) {
-      cache.rewind(mark);
-      throw error;
-    }
+    const evict = run?.evict?.bind(run);
+    return this.#run(work, stream, { cache, hooks: run?.decoder, evict, chunkSize, onLayer, wanted }, signal);
   }
 
   /** Runs rows x [n, D], which stay the caller's, at the next n places. Returns their hidden states [n, D] after the final norm. */
@@ -163,28 +145,39 @@ export class Decoder implements Disposable {
     this.#check('decode', x, cache);
     const count = x.shape[0]!;
     const following = (next: number) => range(next, next + count);
-    const [order, angles] = [following(cache.nextOrder), [following(cache.nextAngle)]];
-    const rows: Rows = { order, angles, segments: [{ kind: 'text', start: 0, end: count }] };
-    const mark = cache.mark();
-    using pass = new Pass(
-      work,
-      { x: takeRows(work, x, range(0, count)), rows },
-      { cache, hooks: hooks?.phase === 'always' ? hooks : undefined, wanted: order },
-    );
-    try {
-      await pass.run(this.#blocks);
-      await cache.settle({ signal });
-      const hidden = this.#finish(work, pass.stream, rows.order);
-      cache.advance(order, angles[0]);
-      return hidden;
-    } catch (error) {
-      cache.rewind(mark);
-      throw error;
-    }
+    const order = following(cache.nextOrder);
+    const rows: Rows = { order, angles: [following(cache.nextAngle)], segments: [{ kind: 'text', start: 0, end: count }] };
+    const stream = { x: takeRows(work, x, range(0, count)), rows };
+    const asked = hooks?.phase === 'always' ? hooks : undefined;
+    const { hidden } = await this.#run(work, stream, { cache, hooks: asked, wanted: order }, signal);
+    return hidden;
   }
 
   [Symbol.dispose](): void {
     this.#held[Symbol.dispose]();
+  }
+
+  /** The stream, which it takes over, through all blocks. When it throws, the cache has the rows it had. */
+  async #run(
+    work: Work,
+    stream: Stream,
+    options: PassOptions & { cache: KvCache; wanted: Uint32Array },
+    signal: AbortSignal | undefined,
+  ): Promise<Prefilled> {
+    const { cache, wanted } = options;
+    const { order, angles } = stream.rows;
+    const mark = cache.mark();
+    using pass = new Pass(work, stream, options);
+    try {
+      await pass.run(this.#blocks);
+      await cache.settle({ signal });
+      const hidden = this.#finish(work, pass.stream, wanted);
+      cache.advance(order, angles?.[0]);
+      return { hidden, layers: pass.layers };
+    } catch (error) {
+      cache.rewind(mark);
+      throw error;
+    }
   }
 
   #check(op: string, x: Tensor<'f32'>, cache: KvCache): void {

@@ -5,14 +5,13 @@ import type { Engine } from './engine.ts';
 import { GENERATE_FIELDS, type GenerateOptions, type GenerateResult } from './generate-options.ts';
 import { composePrompt, contextExceeded, encodePictures, promptIds } from './prompt.ts';
 import { Work } from './stack/work.ts';
-import { makeSampler, type Sampler } from './text/sampling.ts';
+import { makeSampler } from './text/sampling.ts';
 
 export async function generate(model: Engine, options: GenerateOptions): Promise<GenerateResult> {
   checkFields('generate', options, GENERATE_FIELDS);
   const { backend, config, decoder } = model;
   const { method, signal, chunkSize, kvDtype: dtype = 'f32' } = options;
   signal?.throwIfAborted();
-  const sampler = makeSampler(options);
   const ids = promptIds(model, options);
   const work = new Work(backend, signal);
   const lap = stopwatch(work);
@@ -29,7 +28,7 @@ export async function generate(model: Engine, options: GenerateOptions): Promise
   using cache = decoder.makeCache({ room: limit, dtype });
   const { hidden, layers } = await decoder.prefill(prompt, { cache, run, chunkSize, signal, work });
   const kvBytesAfter = cache.bytes;
-  const answer = new Answer(model, work, options, sampler, ids);
+  const answer = startAnswer(model, work, options, ids);
   using _hidden = hidden;
   await answer.take(hidden);
   const prefill = lap();
@@ -78,46 +77,31 @@ function stopwatch(work: Work): () => { flops: number; ms: number } {
 }
 
 /** The ids of the answer so far, and how the next one is picked. */
-class Answer {
-  readonly ids: number[] = [];
-  ended = false;
-  readonly #model: Engine;
-  readonly #work: Work;
-  readonly #options: GenerateOptions;
-  readonly #sampler: Sampler | undefined;
-  readonly #prompt: readonly number[];
-  readonly #stops: ReadonlySet<number>;
-
-  constructor(model: Engine, work: Work, options: GenerateOptions, sampler: Sampler | undefined, prompt: readonly number[]) {
-    this.#model = model;
-    this.#work = work;
-    this.#options = options;
-    this.#sampler = sampler;
-    this.#prompt = prompt;
-    this.#stops = new Set([...model.config.eosTokenIds, ...(options.stopTokens ?? [])]);
-  }
-
-  get text(): string {
-    const spoken = this.ended ? this.ids.slice(0, -1) : this.ids;
-    return this.#model.tokenizer.decode(spoken, { skipSpecial: true });
-  }
-
-  /** Adds the token that follows from hidden [1, D]. */
-  async take(hidden: Tensor<'f32'>): Promise<void> {
-    const { onToken, onLogits, signal } = this.#options;
-    using logits = this.#model.logits(hidden, this.#work);
-    const values = this.#sampler || onLogits ? await this.#model.backend.read(logits, { signal }) : undefined;
-    if (values) onLogits?.(values, this.ids.length);
-    const id = this.#sampler ? this.#sampler(values!, [...this.#prompt, ...this.ids]) : await this.#greedy(logits);
-    this.ids.push(id);
-    this.ended = this.#stops.has(id);
-    if (!this.ended) onToken?.({ id, text: this.text });
-  }
-
-  async #greedy(logits: Tensor<'f32'>): Promise<number> {
-    const { backend } = this.#model;
-    using best = backend.empty({ dtype: 'u32', shape: [1] });
-    this.#work.run(argmax, { x: logits, ids: best }, {});
-    return (await backend.read(best, { signal: this.#options.signal }))[0]!;
-  }
+function startAnswer(model: Engine, work: Work, options: GenerateOptions, prompt: readonly number[]) {
+  const { backend, config, tokenizer } = model;
+  const { onToken, onLogits, signal, stopTokens = [] } = options;
+  const sampler = makeSampler(options);
+  const stops = new Set([...config.eosTokenIds, ...stopTokens]);
+  const greedy = async (logits: Tensor<'f32'>) => {
+    using best = work.produce([1], (ids) => work.run(argmax, { x: logits, ids }, {}), 'u32');
+    return (await backend.read(best, { signal }))[0]!;
+  };
+  return {
+    ids: [] as number[],
+    ended: false,
+    get text(): string {
+      const spoken = this.ended ? this.ids.slice(0, -1) : this.ids;
+      return tokenizer.decode(spoken, { skipSpecial: true });
+    },
+    /** Adds the token that follows from hidden [1, D]. */
+    async take(hidden: Tensor<'f32'>): Promise<void> {
+      using logits = model.logits(hidden, work);
+      const values = sampler || onLogits ? await backend.read(logits, { signal }) : undefined;
+      if (values) onLogits?.(values, this.ids.length);
+      const id = sampler ? sampler(values!, [...prompt, ...this.ids]) : await greedy(logits);
+      this.ids.push(id);
+      this.ended = stops.has(id);
+      if (!this.ended) onToken?.({ id, text: this.text });
+    },
+  };
 }

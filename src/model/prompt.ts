@@ -20,28 +20,18 @@ export function promptIds({ config, tokenizer }: Engine, options: GenerateOption
   return ids;
 }
 
-/** The pictures of a prompt: those given encoded, and those encoded for it, which are freed with it. */
-export interface Pictures extends Disposable {
-  readonly encoded: readonly EncodedImage[];
-  /** Of encoding those that were not. */
-  readonly flops: number;
-}
-
-export async function encodePictures(model: Engine, options: GenerateOptions): Promise<Pictures> {
+/** The pictures of a prompt: those given encoded, and those encoded for it, whose FLOPs are told and which are freed with it. */
+export async function encodePictures(model: Engine, options: GenerateOptions) {
   const { method, signal } = options;
   const key = method?.key ?? 'none';
   const encoded: EncodedImage[] = [];
   let flops = 0;
   using own = new Scope();
   for (const image of imagesOf(options)) {
-    if (!isEncoded(image)) {
-      const made = own.keep(await model.encodeImage(image, { method, signal }));
-      encoded.push(made);
-      flops += made.flops;
-      continue;
-    }
-    if (image.method !== key) throw invalidArgument('generate', 'image', `encoded for method "${image.method}"`, `encoded for "${key}"`);
-    encoded.push(image);
+    const each = isEncoded(image) ? image : own.keep(await model.encodeImage(image, { method, signal }));
+    if (each.method !== key) throw invalidArgument('generate', 'image', `encoded for method "${each.method}"`, `encoded for "${key}"`);
+    if (each !== image) flops += each.flops;
+    encoded.push(each);
   }
   const scope = own.move();
   return { encoded, flops, [Symbol.dispose]: () => scope[Symbol.dispose]() };

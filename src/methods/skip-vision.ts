@@ -3,7 +3,7 @@ import { invalidArgument, SkipVisionError } from '../backend/errors.ts';
 import type { Tensor } from '../backend/tensor.ts';
 import { Fields } from '../model/files/json.ts';
 import type { Method, ModelFacts, Plan, Room, Run } from '../model/stack/hooks.ts';
-import { otherRows, type Part, range, type Rows, rowsOf, type Segment, type Stream, takeRows } from '../model/stack/rows.ts';
+import { otherRows, type Part, range, type Rows, rowsOf, type Segment, takeRows } from '../model/stack/rows.ts';
 import { patchesOf } from '../model/stack/tower-spec.ts';
 import { Scope, type Work } from '../model/stack/work.ts';
 import { merge } from '../ops/merge.ts';
@@ -53,7 +53,7 @@ export function skipVision(options: SkipVisionOptions): Method {
   return {
     name: 'skip-vision',
     key: `skip-vision ${JSON.stringify(composing)}`,
-    start: async (room) => new SkipVisionRun(room, composing, mask, evict),
+    start: async (room) => startRun(room, composing, mask, evict),
   };
 }
 
@@ -63,14 +63,12 @@ export function trainedSkipVision({ json, tower }: ModelFacts): Method | undefin
   if (!fields.boolean('enabled', true)) return undefined;
   const patches = patchesOf(tower);
   const retained = fields.integer('num_retained', { min: 1, max: patches });
-  const mask = fields.string('attention_mask') ?? 'causal';
-  if (mask !== 'causal' && mask !== 'hidden') throw fields.unsupported('attention_mask', '"causal", "hidden"');
   return skipVision({
     retained,
     skipped: fields.integer('num_skipped', { min: 0, max: patches - retained }),
     passLast: fields.boolean('pass_last', false),
     summaryNormEps: fields.number('summary_norm_eps', { min: 0, max: 1, default: 1e-5 }),
-    mask,
+    mask: fields.choice('attention_mask', ['causal', 'hidden'], 'causal'),
   });
 }
 
@@ -82,53 +80,35 @@ export function publishedCounts({ tower }: ModelFacts): SkipVisionOptions {
 
 type Composing = Required<Pick<SkipVisionOptions, 'retained' | 'skipped' | 'passLast' | 'summaryNormEps'>>;
 
-class SkipVisionRun implements Run {
-  readonly #room: Room;
-  readonly #composing: Composing;
-  readonly #mask: 'causal' | 'hidden';
-  readonly #evict: boolean;
+function startRun(room: Room, composing: Composing, mask: 'causal' | 'hidden', evict: boolean): Run {
+  const { work, depth } = room;
   /** CLS-row attention probabilities of the last block, summed over heads [1 + N]; element 0 is CLS itself. */
-  #clsScores: Tensor<'f32'> | undefined;
-
-  constructor(room: Room, composing: Composing, mask: 'causal' | 'hidden', evict: boolean) {
-    this.#room = room;
-    this.#composing = composing;
-    this.#mask = mask;
-    this.#evict = evict;
-  }
-
-  /** spec 1.2, step 1a */
-  readonly tower: Run['tower'] = {
-    after: (layer, _stream, seen) => {
-      if (layer === this.#room.depth.tower - 1) this.#clsScores = seen.scores(0, 'sum');
-      return undefined;
+  let clsScores: Tensor<'f32'> | undefined;
+  return {
+    tower: {
+      /** spec 1.2, step 1a */
+      after(layer, _stream, seen) {
+        if (layer === depth.tower - 1) clsScores = seen.scores(0, 'sum');
+        return undefined;
+      },
     },
+    async compose({ x }) {
+      const { retained: count, skipped: merged, passLast, summaryNormEps } = composing;
+      checkCounts(composing, x.shape[0]!);
+      const [retainedRows, otherPatches] = await selectByCls(work, x.shape[0]!, clsScores, count);
+      using made = new Scope();
+      const retained = made.keep(takeRows(work, x, retainedRows));
+      const skipped = made.keep(mergeTo(work, takeRows(work, x, otherPatches), merged));
+      const q1 = made.keep(await summarise(room, retained, summaryNormEps));
+      const q2 = made.keep(await summarise(room, skipped, summaryNormEps));
+      const parts = layOut(work, { retained, q1, skipped, q2 }, passLast);
+      made.move();
+      return parts;
+    },
+    decoder: { plan: (_layer, { rows }) => planLayer(rows, mask) },
+    evict: (_layer, rows) => (evict ? rowsOf(rows, 'skipped') : new Uint32Array(0)),
+    [Symbol.dispose]: () => clsScores?.dispose(),
   };
-
-  readonly decoder: Run['decoder'] = { plan: (_layer, { rows }) => planLayer(rows, this.#mask) };
-
-  evict(_layer: number, rows: Rows): Uint32Array {
-    return this.#evict ? rowsOf(rows, 'skipped') : new Uint32Array(0);
-  }
-
-  async compose(image: Stream): Promise<Part[]> {
-    const { work } = this.#room;
-    const { retained: count, skipped: merged, passLast, summaryNormEps } = this.#composing;
-    checkCounts(this.#composing, image.x.shape[0]!);
-    const [retainedRows, otherPatches] = await selectByCls(work, image.x.shape[0]!, this.#clsScores, count);
-    using made = new Scope();
-    const retained = made.keep(takeRows(work, image.x, retainedRows));
-    const skipped = made.keep(mergeTo(work, takeRows(work, image.x, otherPatches), merged));
-    const q1 = made.keep(await summarise(this.#room, retained, summaryNormEps));
-    const q2 = made.keep(await summarise(this.#room, skipped, summaryNormEps));
-    const parts = layOut(work, { retained, q1, skipped, q2 }, passLast);
-    made.move();
-    return parts;
-  }
-
-  [Symbol.dispose](): void {
-    this.#clsScores?.dispose();
-  }
 }
 
 function checkCounts({ retained, skipped }: Composing, patches: number): void {

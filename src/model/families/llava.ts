@@ -57,14 +57,14 @@ const TEMPLATE = 'USER: <image>\n{question} ASSISTANT:'; // LLaVA-1.5's own
 export function readLlava(root: Fields): VlmSpec {
   const vision = readVision(root.object('vision_config', ABSENT_VISION));
   const text = root.object('text_config');
-  const { tower, layers } = vision;
+  const layers = vision.blocks.length;
   const featureLayer = parseFeatureLayer(root, layers);
   const decoder = readDecoder(text);
   if (!root.boolean('multimodal_projector_bias', true)) throw root.unsupported('multimodal_projector_bias', 'true');
   return {
     json: root.json,
-    tower: tower(featureLayer < 0 ? layers + 1 + featureLayer : featureLayer),
-    keepsClassRow: parseStrategy(root) === 'full',
+    tower: { ...vision, blocks: vision.blocks.slice(0, featureLayer < 0 ? layers + 1 + featureLayer : featureLayer) },
+    keepsClassRow: root.choice('vision_feature_select_strategy', ['default', 'full'], 'default') === 'full',
     connector: {
       inputs: vision.width,
       outputs: decoder.width,
@@ -93,15 +93,9 @@ function isUnused(name: string, prefix: string, layers: number): boolean {
   return rest.startsWith('post_layernorm.') || (block !== null && Number(block[1]) < layers);
 }
 
-interface Vision {
-  width: number;
-  layers: number;
-  /** Of the first so many blocks. */
-  tower(blocks: number): TowerSpec;
-}
-
-function readVision(fields: Fields): Vision {
-  expectType(fields, 'clip_vision_model', 'clip_vision_model');
+/** With all blocks of the checkpoint. */
+function readVision(fields: Fields): TowerSpec {
+  expectType(fields, 'clip_vision_model');
   const sizes = {
     hiddenSize: fields.integer('hidden_size', { ...SIZE, default: 768 }),
     intermediateSize: fields.integer('intermediate_size', { ...SIZE, default: 3072 }),
@@ -117,27 +111,23 @@ function readVision(fields: Fields): Vision {
   expectDivisor(fields, 'num_attention_heads', sizes.numHeads, 'hidden_size', sizes.hiddenSize);
   expectDivisor(fields, 'patch_size', patchSize, 'image_size', imageSize);
   return {
+    imageSize,
+    patchSize,
+    channels,
     width: sizes.hiddenSize,
-    layers,
-    tower: (blocks) => ({
-      imageSize,
-      patchSize,
-      channels,
-      width: sizes.hiddenSize,
-      blocks: clipBlocks(sizes, blocks),
-      eps: sizes.layerNormEps,
-      names: {
-        patches: 'embeddings.patch_embedding',
-        positions: 'embeddings.position_embedding',
-        classRow: 'embeddings.class_embedding',
-        preNorm: 'pre_layrnorm', // sic: the official library's spelling
-      },
-    }),
+    blocks: clipBlocks(sizes, layers),
+    eps: sizes.layerNormEps,
+    names: {
+      patches: 'embeddings.patch_embedding',
+      positions: 'embeddings.position_embedding',
+      classRow: 'embeddings.class_embedding',
+      preNorm: 'pre_layrnorm', // sic: the official library's spelling
+    },
   };
 }
 
 function readDecoder(fields: Fields): DecoderSpec {
-  expectType(fields, 'llama', 'llama');
+  expectType(fields, 'llama');
   for (const key of ['attention_bias', 'mlp_bias']) {
     if (fields.boolean(key, false)) throw fields.unsupported(key, 'false');
   }
@@ -193,23 +183,17 @@ function parseFeatureLayer(root: Fields, numLayers: number): number {
   return root.integer('vision_feature_layer', { min: -numLayers - 1, max: numLayers, default: -2 });
 }
 
-function parseStrategy(root: Fields): 'default' | 'full' {
-  const strategy = root.string('vision_feature_select_strategy') ?? 'default';
-  if (strategy === 'default' || strategy === 'full') return strategy;
-  throw root.unsupported('vision_feature_select_strategy', '"default", "full"');
-}
-
 function activation(fields: Fields, key: string, absent: Activation): Activation {
   const name = fields.string(key) ?? absent;
   if (Object.hasOwn(ACTIVATION_NAMES, name)) return ACTIVATION_NAMES[name];
   throw fields.unsupported(key, Object.keys(ACTIVATION_NAMES).join(', '));
 }
 
-function expectType(fields: Fields, supported: string, absent?: string): void {
-  const type = fields.string('model_type') ?? absent;
-  if (type === supported) return;
+/** A type that is left out is the supported one. */
+function expectType(fields: Fields, supported: string): void {
+  const got = fields.string('model_type') ?? supported;
+  if (got === supported) return;
   const argument = fields.name('model_type');
-  const got = type ?? 'missing';
   const expected = 'llava with a clip_vision_model and a llama';
   throw new SkipVisionError('unsupported', `config.json: ${argument} is ${got}; supported: ${expected}`, { argument, got, expected });
 }

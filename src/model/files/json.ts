@@ -105,6 +105,13 @@ export class Fields {
     throw this.invalid(key, 'a string');
   }
 
+  /** One of a few strings; another is 'unsupported'. */
+  choice<const C extends string>(key: string, choices: readonly C[], absent: NoInfer<C>): C {
+    const value = this.string(key) ?? absent;
+    if (!choices.includes(value as C)) throw this.unsupported(key, choices.map((each) => `"${each}"`).join(', '));
+    return value as C;
+  }
+
   invalid(key: string, expected: string, got: unknown = this.get(key)): SkipVisionError {
     return invalidCheckpoint(this.file, this.name(key), describe(got), expected);
   }

@@ -82,9 +82,11 @@ export async function openCheckpoint(source: OpenSource): Promise<Checkpoint> {
 
 async function readShards(source: OpenSource): Promise<ReadonlyMap<string, SafeTensor>> {
   const tensors = new Map<string, SafeTensor>();
-  for (const [shard, names] of parseIndex(parseJson(await source.read(INDEX), INDEX))) {
+  const places = parseIndex(parseJson(await source.read(INDEX), INDEX));
+  for (const shard of new Set(places.values())) {
     const file = parseSafetensors(await source.read(shard), shard);
-    for (const name of names) {
+    for (const [name, place] of places) {
+      if (place !== shard) continue;
       const tensor = file.tensors.get(name);
       if (tensor === undefined) throw invalidCheckpoint(shard, name, 'missing', `a tensor, as ${INDEX} places it there`);
       tensors.set(name, tensor);
@@ -93,22 +95,20 @@ async function readShards(source: OpenSource): Promise<ReadonlyMap<string, SafeT
   return tensors;
 }
 
-/** Shard -> names of its tensors. */
-function parseIndex(json: unknown): ReadonlyMap<string, string[]> {
+/** Name of a tensor -> its shard. */
+function parseIndex(json: unknown): ReadonlyMap<string, string> {
   const index = new Fields(INDEX, json);
   const map = index.get('weight_map');
   if (!isObject(map)) throw index.invalid('weight_map', 'an object of tensor name -> file name');
-  const shards = new Map<string, string[]>();
+  const places = new Map<string, string>();
   for (const [name, shard] of Object.entries(map)) {
     if (typeof shard !== 'string' || !isPlainPath(shard)) {
       throw invalidCheckpoint(INDEX, name, `in ${describe(shard)}`, 'the name of a file in the model folder');
     }
-    const names = shards.get(shard);
-    if (names === undefined) shards.set(shard, [name]);
-    else names.push(name);
+    places.set(name, shard);
   }
-  if (shards.size === 0) throw index.invalid('weight_map', 'at least one tensor');
-  return shards;
+  if (places.size === 0) throw index.invalid('weight_map', 'at least one tensor');
+  return places;
 }
 
 /** An index comes from elsewhere: it must not reach out of the model folder. */

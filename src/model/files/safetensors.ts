@@ -48,7 +48,6 @@ export function parseSafetensors(bytes: Uint8Array, file: string): SafetensorsFi
   field.checkFields('parseSafetensors', { bytes, file }, PARSE_SAFETENSORS_FIELDS);
   const { header, data } = splitHeader(bytes, file);
   const tensors = new Map<string, SafeTensor>();
-  const spans: Span[] = [];
   let metadata: SafetensorsFile['metadata'] = {};
   for (const [name, entry] of Object.entries(header)) {
     if (name === '__metadata__') {
@@ -56,11 +55,9 @@ export function parseSafetensors(bytes: Uint8Array, file: string): SafetensorsFi
       metadata = entry;
       continue;
     }
-    const { dtype, shape, begin, end } = parseEntry(file, name, entry, data.length);
-    tensors.set(name, { name, dtype, shape, data: data.subarray(begin, end) });
-    if (end > begin) spans.push({ name, begin, end });
+    tensors.set(name, parseEntry(file, name, entry, data));
   }
-  checkOverlap(file, spans);
+  checkOverlap(file, data, [...tensors.values()]);
   return { tensors, metadata };
 }
 
@@ -71,28 +68,15 @@ export function parseSafetensors(bytes: Uint8Array, file: string): SafetensorsFi
  */
 export function toFloat32(tensor: SafeTensor): Float32Array {
   switch (tensor.dtype) {
-    case 'F32': {
-      const { buffer, byteOffset, byteLength } = aligned(tensor.data, 4);
-      return new Float32Array(buffer, byteOffset, byteLength / 4);
-    }
+    case 'F32':
+      return new Float32Array(...elements(tensor.data, 4));
     case 'F16':
-      return fromHalf(asU16(tensor.data));
+      return fromHalf(new Uint16Array(...elements(tensor.data, 2)));
     case 'BF16':
-      return fromBfloat16(asU16(tensor.data));
+      return fromBfloat16(new Uint16Array(...elements(tensor.data, 2)));
     default:
       throw invalidCheckpoint(tensor.name, tensor.name, tensor.dtype, 'F32, F16 or BF16');
   }
-}
-
-interface Span {
-  name: string;
-  begin: number;
-  end: number;
-}
-
-interface Entry extends Omit<Span, 'name'> {
-  dtype: string;
-  shape: number[];
 }
 
 function splitHeader(bytes: Uint8Array, file: string): { header: JsonObject; data: Uint8Array } {
@@ -125,7 +109,7 @@ function checkDuplicates(file: string, text: string, header: JsonObject): void {
   }
 }
 
-function parseEntry(file: string, name: string, entry: unknown, dataBytes: number): Entry {
+function parseEntry(file: string, name: string, entry: unknown, data: Uint8Array): SafeTensor {
   const fields = new Fields(file, entry, name);
   const dtype = fields.string('dtype') ?? '';
   if (!Object.hasOwn(DTYPE_BYTES, dtype)) {
@@ -139,15 +123,15 @@ function parseEntry(file: string, name: string, entry: unknown, dataBytes: numbe
     throw invalidCheckpoint(file, name, `at data_offsets ${describe(offsets)}`, '[begin, end] with 0 <= begin <= end');
   }
   const [begin, end] = offsets;
-  if (end > dataBytes) {
-    const expected = `an end within the ${dataBytes} bytes of data; is the file truncated?`;
+  if (end > data.length) {
+    const expected = `an end within the ${data.length} bytes of data; is the file truncated?`;
     throw invalidCheckpoint(file, name, `at bytes ${begin} to ${end}`, expected);
   }
   const size = shape.reduce((product, extent) => product * extent, DTYPE_BYTES[dtype]);
   if (size !== end - begin) {
     throw invalidCheckpoint(file, name, `${end - begin} bytes long`, `${size} bytes for ${dtype} [${shape.join(', ')}]`);
   }
-  return { dtype, shape, begin, end };
+  return { name, dtype, shape, data: data.subarray(begin, end) };
 }
 
 function isStringRecord(value: unknown): value is Readonly<Record<string, string>> {
@@ -158,23 +142,23 @@ function isSizeList(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0);
 }
 
-function checkOverlap(file: string, spans: Span[]): void {
-  spans.sort((a, b) => a.begin - b.begin);
-  for (let i = 1; i < spans.length; i++) {
-    const [before, { name, begin, end }] = [spans[i - 1], spans[i]];
-    if (begin >= before.end) continue;
-    throw invalidCheckpoint(file, name, `at bytes ${begin} to ${end}`, `no overlap with ${before.name}, which ends at ${before.end}`);
+function checkOverlap(file: string, whole: Uint8Array, tensors: readonly SafeTensor[]): void {
+  const beginOf = ({ data }: SafeTensor) => data.byteOffset - whole.byteOffset;
+  const filled = tensors.filter(({ data }) => data.length > 0).sort((a, b) => beginOf(a) - beginOf(b));
+  for (let i = 1; i < filled.length; i++) {
+    const [before, tensor] = [filled[i - 1], filled[i]];
+    const [begin, end] = [beginOf(tensor), beginOf(before) + before.data.length];
+    if (begin >= end) continue;
+    const got = `at bytes ${begin} to ${begin + tensor.data.length}`;
+    throw invalidCheckpoint(file, tensor.name, got, `no overlap with ${before.name}, which ends at ${end}`);
   }
 }
 
-/** The same bytes at a multiple of `size`: typed arrays cannot start anywhere else. */
-function aligned(data: Uint8Array, size: number): Uint8Array {
-  return data.byteOffset % size === 0 ? data : new Uint8Array(data); // a copy, also of a Node Buffer, whose slice is a view
-}
-
-function asU16(data: Uint8Array): Uint16Array {
-  const { buffer, byteOffset, byteLength } = aligned(data, 2);
-  return new Uint16Array(buffer, byteOffset, byteLength / 2);
+/** Where the bytes are, in elements of `size`. A typed array starts at a multiple of it only: elsewhere it is a copy. */
+function elements(data: Uint8Array, size: number): [buffer: ArrayBufferLike, byteOffset: number, length: number] {
+  // Of a Node Buffer, too: its slice would be a view.
+  const { buffer, byteOffset, byteLength } = data.byteOffset % size === 0 ? data : new Uint8Array(data);
+  return [buffer, byteOffset, byteLength / size];
 }
 
 function fromBfloat16(source: Uint16Array): Float32Array {

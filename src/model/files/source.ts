@@ -54,17 +54,15 @@ const CHUNK = 16 << 20;
  */
 export function openSource(source: ModelSource, options: LoadOptions = {}): OpenSource {
   field.checkFields('openSource', { source, options }, OPEN_SOURCE_FIELDS);
-  const { signal, onProgress } = options;
   const folder = openFolder(source);
   return {
     async read(name) {
       field.checkFields('read', { name }, NAME);
-      const report: Report = (loaded, total) => callersOwn(() => onProgress?.({ file: name, loaded, total }));
-      return guarded(name, signal, () => folder.read(name, report, signal));
+      return guarded(name, options, (report) => folder.read(name, report, options.signal));
     },
     async has(name) {
       field.checkFields('has', { name }, NAME);
-      return guarded(name, signal, () => folder.has(name, signal));
+      return guarded(name, options, () => folder.has(name, options.signal));
     },
   };
 }
@@ -104,32 +102,21 @@ function locateFolder(source: string | URL): string | URL {
   }
 }
 
-/** What a callback of the caller threw, on its way through code that explains the errors of reading. */
-class CallersError {
-  readonly error: unknown;
-
-  constructor(error: unknown) {
-    this.error = error;
-  }
-}
-
-function callersOwn(callback: () => void): void {
-  try {
-    callback();
-  } catch (error) {
-    throw new CallersError(error);
-  }
-}
-
-/** Runs a read: what a callback throws comes out as it is, an abort with the signal's reason; every other failure names the file. */
-async function guarded<T>(name: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+/** Runs a read: what `onProgress` throws comes out as it is, an abort with the signal's reason; every other failure names the file. */
+async function guarded<T>(name: string, { signal, onProgress }: LoadOptions, work: (report: Report) => Promise<T>): Promise<T> {
   signal?.throwIfAborted();
+  let isReporting = false;
+  const report: Report = (loaded, total) => {
+    isReporting = true;
+    onProgress?.({ file: name, loaded, total });
+    isReporting = false;
+  };
   try {
-    const value = await work();
+    const value = await work(report);
     signal?.throwIfAborted();
     return value;
   } catch (cause) {
-    if (cause instanceof CallersError) throw cause.error;
+    if (isReporting) throw cause;
     signal?.throwIfAborted();
     const got = cause instanceof Error ? cause.message : String(cause);
     // An array larger than this runtime can hold is a RangeError.

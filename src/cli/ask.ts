@@ -42,20 +42,17 @@ export async function ask(image: string, question: string, options: AskOptions):
     return 0;
   }
   process.stdout.write(`${result.text}\n`);
+  const megaFlops = (stats.prefillFlops / 1e6).toFixed(1);
   const lines = [
     `${stats.method} on ${backend.name} (${backend.description})`,
-    `${stats.promptRows} rows attended, ${stats.ffnRows} in the FFN; ${mega(stats.prefillFlops)} MFLOP prefill in ${stats.prefillMs.toFixed(1)} ms`,
+    `${stats.promptRows} rows attended, ${stats.ffnRows} in the FFN; ${megaFlops} MFLOP prefill in ${stats.prefillMs.toFixed(1)} ms`,
     `${stats.generatedTokens} tokens, ${stats.decodeMsPerToken.toFixed(2)} ms each; KV ${stats.kvBytesBefore} -> ${stats.kvBytesAfter} bytes`,
   ];
   process.stderr.write(`${lines.join('\n')}\n`);
   return 0;
 }
 
-function mega(flops: number): string {
-  return (flops / 1e6).toFixed(1);
-}
-
 /** The self-trained toy model that comes with the package. */
-export function bundledModel(): string {
+function bundledModel(): string {
   return fileURLToPath(new URL('../examples/tiny-vlm/skip', import.meta.url));
 }

@@ -31,11 +31,11 @@ export async function decodeImage(bytes: Uint8Array, options: DecodeOptions = {}
     const first = [...bytes.subarray(0, 8)].map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
     throw invalidImage(`${bytes.length} bytes that start with ${first || 'nothing'}`, 'a PNG or a JPEG');
   }
-  const size = isPng ? pngSize(bytes) : jpegSize(bytes);
-  if (size.width * size.height > maxPixels) {
-    throw invalidImage(`${size.width} x ${size.height} pixels`, `at most ${maxPixels} pixels (option maxPixels)`);
-  }
-  const decode = isPng ? await loadPng() : await loadJpeg(size.width * size.height);
+  const [width, height] = isPng ? pngSize(bytes) : jpegSize(bytes);
+  const pixels = width * height;
+  if (pixels === 0) throw invalidImage(`${width} x ${height} pixels`, 'at least one pixel');
+  if (pixels > maxPixels) throw invalidImage(`${width} x ${height} pixels`, `at most ${maxPixels} pixels (option maxPixels)`);
+  const decode = isPng ? await loadPng() : await loadJpeg(pixels);
   try {
     return decode(bytes);
   } catch (cause) {
@@ -45,10 +45,7 @@ export async function decodeImage(bytes: Uint8Array, options: DecodeOptions = {}
   }
 }
 
-interface Size {
-  width: number;
-  height: number;
-}
+type Size = [width: number, height: number];
 
 function invalidImage(got: string, expected: string, cause?: unknown): SkipVisionError {
   return new SkipVisionError('invalid-image', `image is ${got}, expected ${expected}`, { argument: 'image', got, expected, cause });
@@ -61,7 +58,7 @@ function startsWith(bytes: Uint8Array, signature: readonly number[]): boolean {
 function pngSize(bytes: Uint8Array): Size {
   if (bytes.length < 26) throw invalidImage(`cut short after ${bytes.length} bytes`, 'a whole PNG');
   const view = new DataView(bytes.buffer, bytes.byteOffset);
-  return nonEmpty({ width: view.getUint32(16), height: view.getUint32(20) });
+  return [view.getUint32(16), view.getUint32(20)];
 }
 
 /** Walks the segments up to the first frame header; thumbnails hide inside their segments and are stepped over. */
@@ -76,15 +73,10 @@ function jpegSize(bytes: Uint8Array): Size {
       continue;
     }
     const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
-    if (isFrame) return nonEmpty({ width: view.getUint16(at + 7), height: view.getUint16(at + 5) });
+    if (isFrame) return [view.getUint16(at + 7), view.getUint16(at + 5)];
     at += 2 + view.getUint16(at + 2);
   }
   throw invalidImage('without a frame header', 'a whole JPEG');
-}
-
-function nonEmpty(size: Size): Size {
-  if (size.width === 0 || size.height === 0) throw invalidImage(`${size.width} x ${size.height} pixels`, 'at least one pixel');
-  return size;
 }
 
 type Decoder = (bytes: Uint8Array) => Image;

@@ -33,12 +33,19 @@ export const TO_IMAGE_FIELDS = {
  */
 export async function toImage(input: ImageInput, options: ImageOptions = {}): Promise<Image> {
   field.checkFields('toImage', { input, options }, TO_IMAGE_FIELDS);
-  options.signal?.throwIfAborted();
+  const { signal } = options;
+  signal?.throwIfAborted();
   if (input instanceof Uint8Array) return decodeImage(input, options);
   if (input instanceof ArrayBuffer) return decodeImage(new Uint8Array(input), options);
-  if (typeof input === 'string' || input instanceof URL) return decodeImage(await readPicture(input, options.signal), options);
+  if (typeof input === 'string' || input instanceof URL) {
+    const read = async () => readLocation(locate(input), undefined, signal);
+    return decodeImage(await readable(`${input}, which`, signal, read), options);
+  }
   if (typeof input !== 'object' || input === null) throw invalidInput(show(input));
-  if (input instanceof Blob) return decodeImage(await readBlob(input, options.signal), options);
+  if (input instanceof Blob) {
+    const read = async () => new Uint8Array(await input.arrayBuffer()); // that of a file can be gone by now
+    return decodeImage(await readable('a Blob that', signal, read), options);
+  }
   if ('data' in input && input.data instanceof Uint8Array) return checkImage(input);
   return imageFromBitmap(input);
 }
@@ -84,22 +91,12 @@ function draw(source: BitmapSource, width: number, height: number): Uint8Clamped
   }
 }
 
-async function readPicture(place: string | URL, signal?: AbortSignal): Promise<Uint8Array> {
+async function readable(what: string, signal: AbortSignal | undefined, read: () => Promise<Uint8Array>): Promise<Uint8Array> {
   try {
-    return await readLocation(locate(place), undefined, signal);
+    return await read();
   } catch (cause) {
     signal?.throwIfAborted();
-    throw invalidInput(`${place}, which cannot be read (${messageOf(cause)})`, cause);
-  }
-}
-
-/** A Blob of a file can be gone by now. */
-async function readBlob(blob: Blob, signal?: AbortSignal): Promise<Uint8Array> {
-  try {
-    return new Uint8Array(await blob.arrayBuffer());
-  } catch (cause) {
-    signal?.throwIfAborted();
-    throw invalidInput(`a Blob that cannot be read (${messageOf(cause)})`, cause);
+    throw invalidInput(`${what} cannot be read (${messageOf(cause)})`, cause);
   }
 }
 

@@ -55,15 +55,8 @@ function nearestSources(from: number, to: number): Uint32Array {
   return sources;
 }
 
-/** For each output sample the first source sample and the integer weights, `stride` of them apart. */
-interface Taps {
-  stride: number;
-  first: Uint32Array;
-  count: Uint32Array;
-  weights: Int32Array;
-}
-
-function taps(from: number, to: number, filter: Filter): Taps {
+/** For each output sample its first source sample, how many they are, and their integer weights, `stride` of them apart. */
+function taps(from: number, to: number, filter: Filter) {
   const scale = from / to;
   const filterScale = Math.max(scale, 1);
   const support = filter.support * filterScale;

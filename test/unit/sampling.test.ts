@@ -1,6 +1,7 @@
 /** The sampler against a plain one that sorts the whole vocabulary, and what it promises of odd logits. */
 import { describe, expect, test } from 'vitest';
-import { makeSampler, type SamplingOptions } from '../../src/model/text/sampling.ts';
+import { checkFields } from '../../src/backend/fields.ts';
+import { makeSampler, SAMPLING_FIELDS, type SamplingOptions } from '../../src/model/text/sampling.ts';
 import { Random } from '../random.ts';
 
 /** Sorts, then cuts the list by one setting after another; draws by walking down what is left. */
@@ -136,7 +137,9 @@ describe('settings', () => {
     ['seed', [0.5, '1']],
   ])('bad %s', (argument, values) => {
     for (const value of values) {
-      expect(() => makeSampler({ [argument]: value })).toThrow(expect.objectContaining({ code: 'invalid-argument', argument }));
+      expect(() => checkFields('generate', { [argument]: value }, SAMPLING_FIELDS)).toThrow(
+        expect.objectContaining({ code: 'invalid-argument', argument }),
+      );
     }
   });
 });

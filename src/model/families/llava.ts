@@ -58,12 +58,11 @@ export function readLlava(root: Fields): VlmSpec {
   const vision = readVision(root.object('vision_config', ABSENT_VISION));
   const text = root.object('text_config');
   const layers = vision.blocks.length;
-  const featureLayer = parseFeatureLayer(root, layers);
   const decoder = readDecoder(text);
   if (!root.boolean('multimodal_projector_bias', true)) throw root.unsupported('multimodal_projector_bias', 'true');
   return {
     json: root.json,
-    tower: { ...vision, blocks: vision.blocks.slice(0, featureLayer < 0 ? layers + 1 + featureLayer : featureLayer) },
+    tower: { ...vision, blocks: vision.blocks.slice(0, parseFeatureLayer(root, layers)) },
     keepsClassRow: root.choice('vision_feature_select_strategy', ['default', 'full'], 'default') === 'full',
     connector: {
       inputs: vision.width,
@@ -178,9 +177,11 @@ function parseTemplate(root: Fields): string | undefined {
   return template;
 }
 
+/** How many blocks run. */
 function parseFeatureLayer(root: Fields, numLayers: number): number {
   if (Array.isArray(root.get('vision_feature_layer'))) throw root.unsupported('vision_feature_layer', 'one layer');
-  return root.integer('vision_feature_layer', { min: -numLayers - 1, max: numLayers, default: -2 });
+  const layer = root.integer('vision_feature_layer', { min: -numLayers - 1, max: numLayers, default: -2 });
+  return layer < 0 ? numLayers + 1 + layer : layer;
 }
 
 function activation(fields: Fields, key: string, absent: Activation): Activation {

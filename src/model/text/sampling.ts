@@ -31,13 +31,11 @@ export type Sampler = (logits: Float32Array, previous?: readonly number[]) => nu
  * A sampler, or undefined where the likeliest token is the answer. As `generate` of Hugging Face transformers 5 does, in its
  * order: repetition penalty, temperature, top-k, top-p of what top-k kept, min-p. Each keeps a beginning of the tokens in
  * descending order; of equal logits the lowest id comes first, so top-k keeps exactly k (there: all that equal the k-th).
- * NaN and -Infinity are never drawn; an infinite likeliest logit is taken, as its softmax is no distribution.
- * @throws `invalid-argument` for a setting that is not as `SAMPLING_FIELDS` has it.
+ * NaN and -Infinity are never drawn; an infinite likeliest logit is taken, as its softmax is no distribution. The caller has checked
+ * the options against `SAMPLING_FIELDS`.
  */
 export function makeSampler(options: SamplingOptions): Sampler | undefined {
   const { temperature = 0, topK = Number.POSITIVE_INFINITY, topP = 1, minP = 0, repetitionPenalty = 1, seed = 0 } = options;
-  // By name, as `options` may be all those of `generate`.
-  field.checkFields('generate', { temperature, topK: options.topK, topP, minP, repetitionPenalty, seed }, SAMPLING_FIELDS);
   if (temperature === 0 && repetitionPenalty === 1) return undefined;
 
   const random = mulberry32(seed);

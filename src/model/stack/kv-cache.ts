@@ -119,17 +119,19 @@ export class KvCache implements Disposable {
     checkFields('KvCache.extend', { layer, order }, KV_CACHE_FIELDS.extend);
     const isKnown = order instanceof Uint32Array;
     const count = isKnown ? order.length : order.size;
-    using owned = new Scope();
-    if (!isKnown) owned.keep(order);
     const { length: at, order: known, unread } = this.#layer(layer);
-    // Rows on the device come from a stream whose first order was beyond those held.
-    if (isKnown) checkAscending('KvCache.extend', 'order', order, unread.length > 0 ? -1 : known[at - 1]);
-    const held = this.#withRoom(layer, count);
-    if (isKnown) held.order.set(order, at);
-    else held.unread.push({ at, order });
-    owned.move();
-    held.length = at + count;
-    return at;
+    try {
+      // Rows on the device come from a stream whose first order was beyond those held.
+      if (isKnown) checkAscending('KvCache.extend', 'order', order, unread.length > 0 ? -1 : known[at - 1]);
+      const held = this.#withRoom(layer, count);
+      if (isKnown) held.order.set(order, at);
+      else held.unread.push({ at, order });
+      held.length = at + count;
+      return at;
+    } catch (error) {
+      if (!isKnown) order.dispose();
+      throw error;
+    }
   }
 
   /** Reads back what is known of the rows on the device only. */

@@ -31,7 +31,7 @@ const workerName: Plugin = {
 const pureSignatures: Plugin = {
   name: 'pure-signatures',
   setup(build) {
-    const operands = 'input|output|inout|weight|anyWeight|orF16|optional|(row|position|id)(List|Output)';
+    const operands = 'input|output|inout|weight|anyWeight|orF16|optional|written|(row|position|id)List';
     const fields = 'number|f32|integer|oneOf|list|tuple|callback|instance|record|anything|optional';
     const calls = new RegExp(`(?<![\\w.])(field\\.(${fields})|${operands})\\(`, 'g');
     build.onLoad({ filter: /src[\\/]ops[\\/][^\\/]+\.ts$/ }, async ({ path }) => {

@@ -41,18 +41,6 @@ export function input<const D extends readonly string[]>(...dims: D): TensorOper
 export function output<const D extends readonly string[]>(...dims: D): TensorOperand<D[number], 'f32', false> {
   return { kind: 'tensor', dtype: 'f32', dims, access: 'out', optional: false };
 }
-/** A row list as a result: the op promises that it ascends strictly below the dim `below`, so that other ops take it unread. */
-export function rowOutput<const D extends string>(dim: D, below: string): TensorOperand<D, 'u32', false> {
-  return { ...rowList(dim, below), access: 'out' };
-}
-/** Positions as a result: the op promises that they ascend strictly. */
-export function positionOutput<const D extends string>(dim: D): TensorOperand<D, 'u32', false> {
-  return { ...positionList(dim), access: 'out' };
-}
-/** Indices as a result: the op promises that they are below the dim `below`. */
-export function idOutput<const D extends string>(dim: D, below: string): TensorOperand<D, 'u32', false> {
-  return { ...idList(dim, below), access: 'out' };
-}
 /** An f32 operand that is changed in place. */
 export function inout<const D extends readonly string[]>(...dims: D): TensorOperand<D[number], 'f32', false> {
   return { kind: 'tensor', dtype: 'f32', dims, access: 'inout', optional: false };
@@ -68,6 +56,10 @@ export function positionList<const D extends string>(dim: D): TensorOperand<D, '
 /** Indices below `below` in any order, repeats allowed. */
 export function idList<const D extends string>(dim: D, below: string): TensorOperand<D, 'u32', false> {
   return { kind: 'tensor', dtype: 'u32', dims: [dim], access: 'in', optional: false, index: 'ids', below };
+}
+/** A list as a result: the op promises that it is as declared, so that other ops take it unread. */
+export function written<D extends string>(list: TensorOperand<D, 'u32', false>): TensorOperand<D, 'u32', false> {
+  return { ...list, access: 'out' };
 }
 /** A packed matrix [N, K]; `parts` 2 for a gate and up pair. */
 export function weight<const N extends string, const K extends string>(n: N, k: K, parts: 1 | 2 = 1): WeightOperand<N | K, false> {

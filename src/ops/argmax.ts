@@ -1,13 +1,13 @@
 import kernel from '../../kernels/argmax.wgsl';
 import type { Op } from '../backend/bound-op.ts';
-import { defineOp, idOutput, input, type ReferenceBinding } from '../backend/op.ts';
+import { defineOp, idList, input, type ReferenceBinding, written } from '../backend/op.ts';
 import type { WasmBinding } from '../backend/wasm/binding.ts';
 import type { GpuBinding } from '../backend/webgpu/binding.ts';
 
 const definition = /* @__PURE__ */ defineOp()({
   name: 'argmax',
   attrs: {},
-  io: { x: input('T', 'V'), ids: idOutput('T', 'V') },
+  io: { x: input('T', 'V'), ids: written(idList('T', 'V')) },
   check({ dims, fail }) {
     if (dims.V === 0 && dims.T > 0) fail('x', `[${dims.T}, 0]`, 'at least one value in a row');
   },

@@ -1,5 +1,5 @@
 import type { Op } from '../backend/bound-op.ts';
-import { defineOp, positionList, positionOutput, type ReferenceBinding, rowList } from '../backend/op.ts';
+import { defineOp, positionList, type ReferenceBinding, rowList, written } from '../backend/op.ts';
 import type { WasmBinding } from '../backend/wasm/binding.ts';
 import type { GpuBinding } from '../backend/webgpu/binding.ts';
 import { moveRows } from '../backend/webgpu/move-rows.ts';
@@ -7,7 +7,7 @@ import { moveRows } from '../backend/webgpu/move-rows.ts';
 const definition = /* @__PURE__ */ defineOp()({
   name: 'gather_positions',
   attrs: {},
-  io: { list: positionList('N'), rows: rowList('R', 'N'), y: positionOutput('R') },
+  io: { list: positionList('N'), rows: rowList('R', 'N'), y: written(positionList('R')) },
   cost: ({ R }) => ({ flops: 0, bytes: 4 * 3 * R }),
 });
 

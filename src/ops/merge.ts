@@ -5,7 +5,7 @@ import totalKernel from '../../kernels/merge.total.wgsl';
 import kernel from '../../kernels/merge.wgsl';
 import normKernel from '../../kernels/norm.wgsl';
 import type { Op } from '../backend/bound-op.ts';
-import { defineOp, idOutput, input, output, type ReferenceBinding } from '../backend/op.ts';
+import { defineOp, idList, input, output, type ReferenceBinding, written } from '../backend/op.ts';
 import type { WasmBinding } from '../backend/wasm/binding.ts';
 import type { GpuBinding } from '../backend/webgpu/binding.ts';
 import { elementGroups } from '../backend/webgpu/threads.ts';
@@ -14,7 +14,7 @@ import { dot } from './dot.ts';
 const definition = /* @__PURE__ */ defineOp()({
   name: 'merge',
   attrs: {},
-  io: { x: input('N', 'C'), y: output('M', 'C'), destinations: idOutput('M', 'N'), assignment: idOutput('N', 'M') },
+  io: { x: input('N', 'C'), y: output('M', 'C'), destinations: written(idList('M', 'N')), assignment: written(idList('N', 'M')) },
   check({ dims, fail }) {
     if (dims.M > dims.N || (dims.M === 0 && dims.N > 0)) fail('y', `${dims.M} rows`, `1 to ${dims.N} rows`);
   },

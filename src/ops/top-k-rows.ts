@@ -1,7 +1,7 @@
 import kernel from '../../kernels/top-k-rows.wgsl';
 import type { Op } from '../backend/bound-op.ts';
 import * as field from '../backend/fields.ts';
-import { defineOp, input, type ReferenceBinding, rowOutput } from '../backend/op.ts';
+import { defineOp, input, type ReferenceBinding, rowList, written } from '../backend/op.ts';
 import type { WasmBinding } from '../backend/wasm/binding.ts';
 import type { GpuBinding } from '../backend/webgpu/binding.ts';
 
@@ -16,7 +16,7 @@ export const TOP_K_FIELDS: field.Fields<TopKRowsAttrs> = { k: count, alwaysKeep:
 const definition = /* @__PURE__ */ defineOp<TopKRowsAttrs>()({
   name: 'top_k_rows',
   attrs: TOP_K_FIELDS,
-  io: { scores: input('N'), rows: rowOutput('R', 'N') },
+  io: { scores: input('N'), rows: written(rowList('R', 'N')) },
   check({ dims, attrs: { k, alwaysKeep = [] }, fail }) {
     for (const [start, end] of alwaysKeep) {
       if (start > end || end > dims.N) fail('alwaysKeep', `[${start}, ${end})`, `ranges within [0, ${dims.N})`);

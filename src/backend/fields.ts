@@ -3,7 +3,7 @@
  * and range and refuses names that nobody knows; tests make wrong values of it. Meant to be imported as a whole:
  * `import * as field from './fields.ts'`, then `{ eps: field.number({ min: 0 }), signal: field.optional(field.signal) }`.
  */
-import { invalidArgument, show } from './errors.ts';
+import { invalidArgument, show, type SkipVisionError } from './errors.ts';
 
 export interface Range {
   /** Smallest and largest value that is taken. */
@@ -128,7 +128,7 @@ export function instance<T>(type: abstract new (...args: never[]) => T, expected
 
 /** An object with names of its own, as options are: an error tells of the name at fault. */
 export function record<A extends object>(fields: Fields<A>): Required<A> {
-  return { ...declared<A>('record', 'an object', (value) => faultOf(value, fields, '') === undefined), fields };
+  return { ...declared<A>('record', 'an object', (value) => faultOf('', value, fields, '') === undefined), fields };
 }
 
 /** What the function itself looks into, or what a test tells by itself. */
@@ -145,41 +145,29 @@ export function optional<T>(field: Required<T>): Field<T, true> {
  * be there, or a value is not as declared. `where` is the op or function, `what` its argument as a whole.
  */
 export function checkFields(where: string, given: unknown, fields: Readonly<Record<string, AnyField>>, what = 'options'): void {
-  const fault = faultOf(given, fields, what);
-  if (fault) throw invalidArgument(where, fault.name, fault.got, fault.expected);
+  const fault = faultOf(where, given, fields, what);
+  if (fault) throw fault;
 }
 
-interface Fault {
-  name: string;
-  got: string;
-  expected: string;
-}
-
-function faultOf(given: unknown, fields: Readonly<Record<string, AnyField>>, what: string): Fault | undefined {
-  if (typeof given !== 'object' || given === null) return { name: what, got: show(given), expected: 'an object' };
+function faultOf(where: string, given: unknown, fields: Readonly<Record<string, AnyField>>, what: string): SkipVisionError | undefined {
+  if (typeof given !== 'object' || given === null) return invalidArgument(where, what, show(given), 'an object');
   const values = given as Readonly<Record<string, unknown>>;
-  let right = 0;
+  let wrong: string | undefined;
+  let unknown = 0; // names given that are not declared
+  for (const _ in values) unknown++;
   for (const name in fields) {
     const value = values[name];
-    if (value !== undefined && fields[name]!.accepts(value)) right++;
-    else if (value !== undefined || !fields[name]!.optional) return firstFault(values, fields);
+    if (value !== undefined) unknown--;
+    if (value === undefined ? !fields[name]!.optional : !fields[name]!.accepts(value)) wrong ??= name;
   }
-  for (const _ in values) right--;
-  return right === 0 ? undefined : firstFault(values, fields); // every call of an op comes by here: no name was looked up twice
-}
-
-/** The first fault there is: a name that nobody knows, as that explains what is missing, or a value. */
-function firstFault(values: Readonly<Record<string, unknown>>, fields: Readonly<Record<string, AnyField>>): Fault | undefined {
-  const unknown = Object.keys(values).find((name) => !Object.hasOwn(fields, name));
-  if (unknown !== undefined) {
+  // An unknown name is told first, as it explains what is missing. It is looked for only if there is one: every call of an op comes by here.
+  const stray = unknown === 0 ? undefined : Object.keys(values).find((name) => !Object.hasOwn(fields, name));
+  if (stray !== undefined) {
     const known = Object.keys(fields).join(', ');
-    return { name: unknown, got: 'unknown', expected: known ? `no name but ${known}` : 'no names at all' };
+    return invalidArgument(where, stray, 'unknown', known ? `no name but ${known}` : 'no names at all');
   }
-  for (const [name, field] of Object.entries(fields)) {
-    const value = values[name];
-    if (value === undefined && !field.optional) return { name, got: 'absent', expected: field.expected };
-    if (value === undefined || field.accepts(value)) continue;
-    return (field.fields && faultOf(value, field.fields, name)) ?? { name, got: show(value), expected: field.expected };
-  }
-  return undefined;
+  if (wrong === undefined) return undefined;
+  const [field, value] = [fields[wrong]!, values[wrong]];
+  const inner = field.fields && value !== undefined && faultOf(where, value, field.fields, wrong);
+  return inner || invalidArgument(where, wrong, value === undefined ? 'absent' : show(value), field.expected);
 }

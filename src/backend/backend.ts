@@ -119,6 +119,9 @@ export const BACKEND: field.Required<Backend> = field.anything(
   (value) => typeof (value as Partial<Backend> | null)?.run === 'function',
 );
 
+/** Operands of an op by name; `undefined` where an optional one is absent. */
+export type Operands = Readonly<Record<string, Tensor | Weight | undefined>>;
+
 /** Called between slices of long work with the rows that were done since the last call. */
 export type Pause = (rows: number) => Promise<void>;
 
@@ -126,30 +129,17 @@ export type Pause = (rows: number) => Promise<void>;
  * What stands behind a backend: memory and the execution of ops whose operands were checked. `handle` is the driver's
  * own; `io` values are what its op bindings take (see op.ts).
  */
-export interface Driver {
-  readonly name: BackendName;
-  readonly description: string;
-  readonly features: ReadonlySet<Feature>;
-  readonly limits: Limits;
-  readonly lost: Promise<LossInfo>;
+export interface Driver extends Pick<Backend, 'name' | 'description' | 'features' | 'limits' | 'dtypes' | 'lost'> {
   allocate(bytes: number): unknown;
   free(handle: unknown): void;
   write(handle: unknown, data: TypedArray): void;
   /** Checks and adopts memory of the caller. */
   adopt(handle: unknown, desc: TensorDesc): unknown;
-  /** What `pack` can make here. */
-  readonly dtypes: readonly WeightDType[];
   /** One matrix, or gate and up, of one shape. `pause` gives the thread back, tells how much is done, and throws on an abort. */
   pack(matrices: readonly MatrixReader[], dtype: WeightDType, pause: Pause): Promise<{ handle: unknown; bytes: number }>;
   freeWeight(handle: unknown): void;
-  /** Operands by name; `undefined` where an optional one is absent. `onTime` only with the feature 'timestamp-query'. */
-  run(
-    op: Op,
-    operands: Readonly<Record<string, Tensor | Weight | undefined>>,
-    dims: Readonly<Record<string, number>>,
-    attrs: object,
-    onTime?: (milliseconds: number) => void,
-  ): void;
+  /** `onTime` only with the feature 'timestamp-query'. */
+  run(op: Op, operands: Operands, dims: Readonly<Record<string, number>>, attrs: object, onTime?: (milliseconds: number) => void): void;
   /** A multiple of four bytes, from one on. */
   read(handle: unknown, byteOffset: number, bytes: number): Promise<ArrayBuffer>;
   flush(): Promise<void>;

@@ -1,12 +1,11 @@
 /** The checks above the backends: an op's signature against the operands it was given. */
-import type { Backend } from './backend.ts';
+import type { Backend, Operands } from './backend.ts';
 import { invalidArgument, show, SkipVisionError } from './errors.ts';
 import { checkFields } from './fields.ts';
 import { type AnyDefinition, listsOf, type Io, type Operand, type Signature, type SignatureLists, type TensorOperand } from './op.ts';
 import { ARRAYS, offsetOf, type Storage, storageOf, Tensor } from './tensor.ts';
 import { Weight } from './weight.ts';
 
-type Operands = Readonly<Record<string, Tensor | Weight | undefined>>;
 type Dims = Record<string, number>;
 
 /** Throws the first fault found; returns the extents of the signature's dims. Changes nothing. */

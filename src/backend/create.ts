@@ -1,5 +1,5 @@
 /** Makes a Backend of a Driver: checks, ownership, accounting and tracing, once for all backends. */
-import type { Backend, Driver, MemoryInfo, Rejection, SignalOption, TraceEvent, TraceOptions } from './backend.ts';
+import type { Backend, Driver, MemoryInfo, Operands, Rejection, SignalOption, TraceEvent, TraceOptions } from './backend.ts';
 import { SIGNAL_OPTION } from './backend.ts';
 import type { Op } from './bound-op.ts';
 import { checkHeld, checkOperands, forgetWritten, keepPromises } from './check.ts';
@@ -158,7 +158,7 @@ class CheckedBackend implements Backend {
     const definition = op?.definition;
     if (!definition?.io) throw invalidArgument('run', 'op', show(op), 'an op of skip-vision/ops');
     if (!op[this.#driver.name]) throw noBinding(definition.name, this.#driver.name);
-    const operands = io as Readonly<Record<string, Tensor | Weight | undefined>>;
+    const operands = io as Operands;
     const dims = checkOperands(this, definition, operands, attrs);
     forgetWritten(definition, operands);
     if (this.#sinks.size === 0) this.#driver.run(op, operands, dims, attrs);
@@ -167,7 +167,7 @@ class CheckedBackend implements Backend {
     return dims;
   }
 
-  #runTraced(op: Op, operands: Readonly<Record<string, Tensor | Weight | undefined>>, dims: Record<string, number>, attrs: object): void {
+  #runTraced(op: Op, operands: Operands, dims: Readonly<Record<string, number>>, attrs: object): void {
     const { definition } = op;
     const cost = definition.cost(dims, attrs, operands as Io<Signature>);
     const event: TraceEvent = { op: definition.name, dims, ...cost, milliseconds: 0 };

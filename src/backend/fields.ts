@@ -160,7 +160,7 @@ function faultOf(where: string, given: unknown, fields: Readonly<Record<string, 
     if (value !== undefined) unknown--;
     if (value === undefined ? !fields[name]!.optional : !fields[name]!.accepts(value)) wrong ??= name;
   }
-  // An unknown name is told first, as it explains what is missing. It is looked for only if there is one: every call of an op comes by here.
+  // An unknown name is told first, as it explains what is missing. Looked for only if there is one: every call of an op comes by here.
   const stray = unknown === 0 ? undefined : Object.keys(values).find((name) => !Object.hasOwn(fields, name));
   if (stray !== undefined) {
     const known = Object.keys(fields).join(', ');

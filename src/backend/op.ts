@@ -143,12 +143,14 @@ export interface Cost {
   bytes: number;
 }
 
+/** Throws the coded error for `argument`. */
+export type Fail = (argument: string, got: unknown, expected: string) => never;
+
 export interface CheckContext<S extends Signature, A> {
   io: Io<S>;
   dims: DimsOf<S>;
   attrs: A;
-  /** Throws the coded error for `argument`. */
-  fail(argument: string, got: unknown, expected: string): never;
+  fail: Fail;
 }
 
 export interface OpDefinition<S extends Signature, A extends object> {

@@ -1,5 +1,5 @@
 /** The reference backend: typed arrays and each op's plain loops. The specification of every op, and the last fallback. */
-import { type Backend, type Driver, type LossInfo, type Pause, REJECTED_OPTION, type Rejection } from '../backend.ts';
+import { type Backend, type Driver, type LossInfo, type Operands, type Pause, REJECTED_OPTION, type Rejection } from '../backend.ts';
 import { createBackend } from '../create.ts';
 import { invalidArgument, show, SkipVisionError } from '../errors.ts';
 import { checkFields } from '../fields.ts';
@@ -8,7 +8,7 @@ import type { ReferenceIo, Signature } from '../op.ts';
 import type { Op } from '../bound-op.ts';
 import { type MatrixReader, meaningOfQ4, meaningOfQ8, q4Of, quantizeQ8 } from '../quantize.ts';
 import { ARRAYS, byteOffsetOf, type DType, elementCount, storageOf, Tensor, type TensorDesc, type TypedArray } from '../tensor.ts';
-import { WEIGHT_DTYPES, type Weight, type WeightDType } from '../weight.ts';
+import { WEIGHT_DTYPES, type WeightDType } from '../weight.ts';
 import { yieldToOthers } from '../yield.ts';
 
 /** Elements of a matrix that are packed before the thread is given back. */
@@ -81,12 +81,7 @@ class ReferenceDriver implements Driver {
     for (const matrix of handle as Float32Array[]) this.#reserved -= matrix.byteLength;
   }
 
-  run(
-    op: Op,
-    operands: Readonly<Record<string, Tensor | Weight | undefined>>,
-    dims: Readonly<Record<string, number>>,
-    attrs: object,
-  ): void {
+  run(op: Op, operands: Operands, dims: Readonly<Record<string, number>>, attrs: object): void {
     const io: Record<string, unknown> = {};
     for (const [name, operand] of Object.entries(operands)) {
       if (operand) io[name] = operand instanceof Tensor ? arrayOf(operand) : operand.handle;

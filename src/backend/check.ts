@@ -162,7 +162,7 @@ export function keepPromises({ io: signature }: AnyDefinition, io: Operands, dim
   for (const { name, operand } of listsOf(signature).written) {
     const { index, below } = operand as TensorOperand;
     const value = index && (io[name] as Tensor | undefined);
-    if (!value || storageOf(value).borrowed) continue;
+    if (!value || storageOf(value).source) continue;
     const start = offsetOf(value);
     const limit = below === undefined ? Number.POSITIVE_INFINITY : dims[below]!;
     storageOf(value).known = { start, end: start + value.size, ascending: index !== 'ids', below: limit };

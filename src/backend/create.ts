@@ -110,17 +110,8 @@ class CheckedBackend implements Backend {
   borrow<D extends DType>(handle: unknown, desc: TensorDesc<D>): Tensor<D> {
     this.#alive();
     checkDesc('borrow', desc);
-    const bytes = bytesOf(desc);
-    const storage: Storage = {
-      handle: this.#driver.adopt(handle, desc),
-      bytes,
-      borrowed: true,
-      source: sourceOf(handle, bytes),
-      disposed: false,
-    };
-    return new Tensor(this, desc, storage, 0, () => {
-      storage.disposed = true;
-    });
+    const storage: Storage = { handle: this.#driver.adopt(handle, desc), source: sourceOf(handle, bytesOf(desc)), disposed: false };
+    return new Tensor(this, desc, storage, 0, () => {}); // what we borrowed we never free
   }
 
   async pack(source: WeightSource, options: PackOptions = {}): Promise<Weight> {
@@ -258,12 +249,11 @@ class CheckedBackend implements Backend {
       const details = { op, argument: 'shape', got: `${bytes} bytes`, expected: `at most ${most} bytes` };
       throw new SkipVisionError('out-of-memory', message, details);
     }
-    const storage: Storage = { handle: this.#driver.allocate(bytes), bytes, borrowed: false, host, disposed: false };
+    const handle = this.#driver.allocate(bytes);
     this.#tensorBytes += bytes;
-    return new Tensor(this, desc, storage, 0, () => {
-      storage.disposed = true;
+    return new Tensor(this, desc, { handle, host, disposed: false }, 0, () => {
       this.#tensorBytes -= bytes;
-      this.#driver.free(storage.handle);
+      this.#driver.free(handle);
     });
   }
 

@@ -26,10 +26,7 @@ export interface TensorDesc<D extends DType = DType> {
 /** Backend memory behind one tensor and its views. `handle` means something to the backend's driver only. */
 export interface Storage {
   readonly handle: unknown;
-  readonly bytes: number;
-  /** Borrowed memory belongs to the caller: never freed by us. */
-  readonly borrowed: boolean;
-  /** Bytes [start, end) of the caller's memory that is borrowed. */
+  /** Of borrowed memory, which is never freed by us: bytes [start, end) of the caller's. */
   readonly source?: { readonly memory: unknown; readonly start: number; readonly end: number };
   /** Copy of uploaded u32 data, so that row lists can be checked without reading them back. Gone once an op wrote the memory. */
   host?: Uint32Array;
@@ -130,6 +127,7 @@ export class Tensor<D extends DType = DType> {
   /** Frees the memory unless it was borrowed. Views free nothing. Twice is harmless. */
   dispose(): void {
     if (this.#storage.disposed || !this.#release) return;
+    this.#storage.disposed = true;
     this.#release();
   }
 

@@ -75,12 +75,7 @@ export class Weight {
   readonly #release: () => void;
 
   /** Use a backend's `pack`. @internal */
-  constructor(
-    backend: Owner,
-    desc: { dtype: WeightDType; shape: readonly [number, number]; parts: 1 | 2; bytes: number },
-    handle: unknown,
-    release: () => void,
-  ) {
+  constructor(backend: Owner, desc: Pick<Weight, 'dtype' | 'shape' | 'parts' | 'bytes'>, handle: unknown, release: () => void) {
     this.backend = backend;
     this.dtype = desc.dtype;
     this.shape = desc.shape;

@@ -11,22 +11,15 @@ export function activationCode(activation: Activation): number {
   return ACTIVATIONS.indexOf(activation);
 }
 
-export function activate(activation: Activation, x: number): number {
-  switch (activation) {
-    case 'none':
-      return x;
-    case 'silu':
-      return x * sigmoid(x);
-    case 'gelu':
-      return 0.5 * x * (1 + erf(x * Math.SQRT1_2));
-    case 'gelu_tanh':
-      return 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
-    case 'quick_gelu':
-      return x * sigmoid(1.702 * x);
-    case 'relu':
-      return x <= 0 ? 0 : x; // NaN passes through
-  }
-}
+/** The functions by name, for the reference bindings. */
+export const ACTIVATION_FUNCTIONS: Readonly<Record<Activation, (x: number) => number>> = {
+  none: (x) => x,
+  silu: (x) => x * sigmoid(x),
+  gelu: (x) => 0.5 * x * (1 + erf(x * Math.SQRT1_2)),
+  gelu_tanh: (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
+  quick_gelu: (x) => x * sigmoid(1.702 * x),
+  relu: (x) => (x <= 0 ? 0 : x), // NaN passes through
+};
 
 /** exp of a non-positive number only: no overflow, so x = -infinity gives 0 * x = NaN like every backend. */
 function sigmoid(x: number): number {

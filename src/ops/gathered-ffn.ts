@@ -14,7 +14,7 @@ import {
   takesIntegers,
   wholeQuads,
 } from './product/webgpu.ts';
-import { ACTIVATION, type Activation, activate, activationCode } from './activation.ts';
+import { ACTIVATION, ACTIVATION_FUNCTIONS, type Activation, activationCode } from './activation.ts';
 import { normalize } from './norm.ts';
 import { dot } from './dot.ts';
 
@@ -64,6 +64,7 @@ const definition = /* @__PURE__ */ defineOp<GatheredFfnAttrs>()({
 
 const reference: ReferenceBinding<typeof definition> = (io, { T, R = T, D, M }, { activation, norm = 'none', eps = 0 }) => {
   const { x, rows, up, gateBias, upBias, down, downBias, rowGate } = io;
+  const activate = ACTIVATION_FUNCTIONS[activation];
   const gated = up.length === 2;
   const upMatrix = up[up.length - 1]!;
   const normed = new Float64Array(D);
@@ -73,9 +74,7 @@ const reference: ReferenceBinding<typeof definition> = (io, { T, R = T, D, M }, 
     normalize(normed, x.subarray(row, row + D), norm, eps, io.normWeight, io.normBias);
     for (let m = 0; m < M; m++) {
       const u = dot(normed, 0, upMatrix, m * D, D) + (upBias ? upBias[m]! : 0);
-      inner[m] = gated
-        ? activate(activation, dot(normed, 0, up[0]!, m * D, D) + (gateBias ? gateBias[m]! : 0)) * u
-        : activate(activation, u);
+      inner[m] = gated ? activate(dot(normed, 0, up[0]!, m * D, D) + (gateBias ? gateBias[m]! : 0)) * u : activate(u);
     }
     const factor = rowGate ? rowGate[i]! : 1;
     for (let d = 0; d < D; d++) {

@@ -5,7 +5,7 @@ import type { WasmBinding } from '../backend/wasm/binding.ts';
 import type { GpuBinding } from '../backend/webgpu/binding.ts';
 import { packRows, product, productScratch, rowBlocks } from './product/wasm.ts';
 import { product as gpuProduct, wholeQuads } from './product/webgpu.ts';
-import { ACTIVATION, type Activation, activate, activationCode } from './activation.ts';
+import { ACTIVATION, ACTIVATION_FUNCTIONS, type Activation, activationCode } from './activation.ts';
 import { dot } from './dot.ts';
 import { normalize } from './norm.ts';
 
@@ -48,17 +48,14 @@ const reference: ReferenceBinding<typeof definition> = (
   { T, R = T, K, N },
   { activation = 'none', accumulate = false, eps = 0 },
 ) => {
-  const [matrix] = weight;
+  const activate = ACTIVATION_FUNCTIONS[activation];
   const normed = new Float64Array(K);
   for (let i = 0; i < R; i++) {
     const from = (rows ? rows[i]! : i) * K;
-    if (normWeight) normalize(normed, x.subarray(from, from + K), 'rms', eps, normWeight);
+    normalize(normed, x.subarray(from, from + K), normWeight ? 'rms' : 'none', eps, normWeight);
     const to = (outRows ? outRows[i]! : i) * N;
     for (let n = 0; n < N; n++) {
-      const value = activate(
-        activation,
-        (bias ? bias[n]! : 0) + (normWeight ? dot(normed, 0, matrix!, n * K, K) : dot(x, from, matrix!, n * K, K)),
-      );
+      const value = activate((bias ? bias[n]! : 0) + dot(normed, 0, weight[0]!, n * K, K));
       y[to + n] = accumulate ? y[to + n]! + value : value;
     }
   }

@@ -1,6 +1,6 @@
 /** Blocks in plain loops and double precision, a row at a time: what the stack is compared with. Written from BlockSpec, not from the stack. */
 import type { BlockSpec } from '../../src/model/stack/block.ts';
-import { activate } from '../../src/ops/activation.ts';
+import { ACTIVATION_FUNCTIONS } from '../../src/ops/activation.ts';
 
 export interface PlainRow {
   x: number[];
@@ -69,8 +69,8 @@ export class PlainStack {
       const h = this.#norm(spec, names.norm2, row.x);
       const up = this.#product(names.up, inner, h);
       const hidden = names.gate
-        ? this.#product(names.gate, inner, h).map((gate, m) => activate(spec.activation, gate) * up[m]!)
-        : up.map((value) => activate(spec.activation, value));
+        ? this.#product(names.gate, inner, h).map((gate, m) => ACTIVATION_FUNCTIONS[spec.activation](gate) * up[m]!)
+        : up.map((value) => ACTIVATION_FUNCTIONS[spec.activation](value));
       const down = this.#product(names.down, spec.width, hidden);
       row.x = row.x.map((value, d) => value + down[d]!);
     }

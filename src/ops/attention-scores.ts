@@ -8,7 +8,7 @@ import type { WasmBinding } from '../backend/wasm/binding.ts';
 import { type GpuBinding, perWord } from '../backend/webgpu/binding.ts';
 import { elementGroups } from '../backend/webgpu/threads.ts';
 import { dot } from './dot.ts';
-import { checkHeads, softmaxRow } from './softmax.ts';
+import { checkKeys, softmaxRow } from './softmax.ts';
 
 export interface AttentionScoresAttrs {
   qPosition: number;
@@ -28,10 +28,7 @@ const definition = /* @__PURE__ */ defineOp<AttentionScoresAttrs>()({
     keyBias: optional(input('S')),
     scores: output('S'),
   },
-  check({ dims, fail }) {
-    checkHeads(dims.H, dims.Hkv, fail);
-    if (dims.S > dims.C) fail('kPositions', `[${dims.S}]`, `at most the ${dims.C} rows of k`);
-  },
+  check: ({ dims, fail }) => checkKeys(dims, fail),
   cost: ({ S, H, dh, Hkv, E }) => ({ flops: 2 * S * H * dh, bytes: E * S * Hkv * dh + 4 * (H * dh + S) }),
 });
 

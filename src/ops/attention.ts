@@ -4,13 +4,13 @@ import tilesKernel from '../../kernels/attention.wgsl';
 import type { Op } from '../backend/bound-op.ts';
 import { widened } from '../backend/f16.ts';
 import * as field from '../backend/fields.ts';
-import { defineOp, input, type Io, optional, orF16, output, positionList, type ReferenceBinding } from '../backend/op.ts';
+import { defineOp, input, optional, orF16, output, positionList, type ReferenceBinding } from '../backend/op.ts';
 import type { WasmBinding } from '../backend/wasm/binding.ts';
-import { hostList } from '../backend/tensor.ts';
+import { hostList, type Tensor } from '../backend/tensor.ts';
 import { type GpuBinding, perWord } from '../backend/webgpu/binding.ts';
 import { elementGroups } from '../backend/webgpu/threads.ts';
 import { dot } from './dot.ts';
-import { checkHeads, softmaxRow } from './softmax.ts';
+import { checkKeys, softmaxRow } from './softmax.ts';
 
 /** So few query rows go through attention.row.wgsl, which shares a row among the invocations of a workgroup. So do heads of no whole vectors. */
 const FEW_ROWS = 4;
@@ -33,15 +33,6 @@ export interface AttentionAttrs {
 }
 
 const slot = field.integer({ min: 0 });
-const signature = {
-  q: input('T', 'H', 'dh'),
-  k: orF16(input('C', 'Hkv', 'dh')),
-  v: orF16(input('C', 'Hkv', 'dh')),
-  qPositions: positionList('T'),
-  kPositions: positionList('S'),
-  keyBias: optional(input('S')),
-  o: output('T', 'H', 'dh'),
-};
 
 /** Query rows of one Wasm call: they share a pass over K and V, and their logits stay in the second-level cache. */
 const WASM_ROWS = 16;
@@ -54,10 +45,17 @@ const WASM_WIDTH = 1024;
 const definition = /* @__PURE__ */ defineOp<AttentionAttrs>()({
   name: 'attention',
   attrs: { scale: field.f32(), causal: field.boolean, hiddenKeys: field.optional(field.list(field.tuple(slot, slot, slot))) },
-  io: signature,
+  io: {
+    q: input('T', 'H', 'dh'),
+    k: orF16(input('C', 'Hkv', 'dh')),
+    v: orF16(input('C', 'Hkv', 'dh')),
+    qPositions: positionList('T'),
+    kPositions: positionList('S'),
+    keyBias: optional(input('S')),
+    o: output('T', 'H', 'dh'),
+  },
   check({ dims, attrs, fail }) {
-    checkHeads(dims.H, dims.Hkv, fail);
-    if (dims.S > dims.C) fail('kPositions', `[${dims.S}]`, `at most the ${dims.C} rows of k`);
+    checkKeys(dims, fail);
     for (const block of attrs.hiddenKeys ?? []) if (block[0] > block[1]) fail('hiddenKeys', block, '[start, end, from] with start <= end');
   },
   cost({ T, H, dh, S, Hkv, E }, attrs, io) {
@@ -163,7 +161,7 @@ export function isVisible(qPosition: number, kPosition: number, causal: boolean,
  * All pairs, an upper bound, where a list was computed on the device.
  */
 export function visiblePairs(
-  { qPositions, kPositions }: Pick<Io<typeof signature>, 'qPositions' | 'kPositions'>,
+  { qPositions, kPositions }: Readonly<Record<'qPositions' | 'kPositions', Tensor<'u32'>>>,
   { causal, hiddenKeys = [] }: Pick<AttentionAttrs, 'causal' | 'hiddenKeys'>,
 ): number {
   const [queries, keys] = [hostList(qPositions), hostList(kPositions)];

@@ -32,19 +32,17 @@ const reference: ReferenceBinding<typeof definition> = ({ x, y, destinations, as
   const order = Array.from({ length: N }, (_, i) => i).sort((a, b) => redundancy[b]! - redundancy[a]! || a - b);
   const kept = order.slice(N - M);
   destinations.set(kept);
-  kept.forEach((token, row) => {
-    assignment[token] = row;
-  });
+  for (const [row, token] of kept.entries()) assignment[token] = row;
   for (const source of order.slice(0, N - M)) {
     let best = Number.NEGATIVE_INFINITY;
     assignment[source] = 0; // where no cosine is a number
-    kept.forEach((token, row) => {
+    for (const [row, token] of kept.entries()) {
       const similarity = dot(unit, source * C, unit, token * C, C);
       if (similarity > best) {
         best = similarity;
         assignment[source] = row;
       }
-    });
+    }
   }
   const sums = new Float64Array(M * C);
   const counts = new Float64Array(M);

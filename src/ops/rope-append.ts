@@ -5,7 +5,7 @@ import { defineOp, inout, input, optional, type ReferenceBinding, rowList } from
 import type { WasmBinding } from '../backend/wasm/binding.ts';
 import type { GpuBinding } from '../backend/webgpu/binding.ts';
 import { elementGroups } from '../backend/webgpu/threads.ts';
-import { checkRope, pairsOf, type RopeAttrs, rotateHead, wasmRope } from './rope.ts';
+import { checkRope, pairsOf, type RopeAttrs, rotateHead } from './rope.ts';
 
 export interface RopeAppendAttrs extends RopeAttrs {
   /** Cache row of the first new row. */
@@ -58,7 +58,7 @@ const reference: ReferenceBinding<typeof definition> = (
 };
 
 const wasm: WasmBinding<typeof definition> = ({ kernels }, { q, kv, cos, sin, rows, k, v }, { n, Q, H, Hkv, dh }, { layout, at }) => {
-  const rotate = wasmRope(kernels, layout);
+  const rotate = kernels[`rope_${layout}`];
   const bytes = 4 * Hkv * dh;
   if (q) rotate(q, cos, sin, rows, Q, H, dh);
   kernels.copy_runs(kv, 2 * bytes, k + at * bytes, bytes, bytes, n);

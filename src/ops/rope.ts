@@ -2,10 +2,10 @@ import kernel from '../../kernels/rope.wgsl';
 import type { Op } from '../backend/bound-op.ts';
 import { invalidArgument } from '../backend/errors.ts';
 import * as field from '../backend/fields.ts';
-import { defineOp, inout, input, type ReferenceBinding } from '../backend/op.ts';
+import { defineOp, type Fail, inout, input, type ReferenceBinding } from '../backend/op.ts';
 import type { GpuBinding } from '../backend/webgpu/binding.ts';
 import { elementGroups } from '../backend/webgpu/threads.ts';
-import type { WasmBinding, WasmKernels } from '../backend/wasm/binding.ts';
+import type { WasmBinding } from '../backend/wasm/binding.ts';
 
 export interface RopeAttrs {
   /** 'neox' rotates elements (c, c + dh/2) together (Hugging Face Llama), 'interleaved' (2c, 2c + 1). */
@@ -16,9 +16,7 @@ const definition = /* @__PURE__ */ defineOp<RopeAttrs>()({
   name: 'rope',
   attrs: { layout: field.oneOf('neox', 'interleaved') },
   io: { x: inout('T', 'H', 'dh'), cos: input('T', 'half'), sin: input('T', 'half') },
-  check({ dims, fail }) {
-    checkRope(dims, fail);
-  },
+  check: ({ dims, fail }) => checkRope(dims, fail),
   cost: ({ T, H, dh }) => ({ flops: 3 * T * H * dh, bytes: 4 * (2 * T * H * dh + T * dh) }),
 });
 
@@ -27,7 +25,7 @@ const reference: ReferenceBinding<typeof definition> = ({ x, cos, sin }, { T, H,
 };
 
 const wasm: WasmBinding<typeof definition> = ({ kernels }, { x, cos, sin }, { T, H, dh }, { layout }) => {
-  wasmRope(kernels, layout)(x, cos, sin, 0, T, H, dh);
+  kernels[`rope_${layout}`](x, cos, sin, 0, T, H, dh);
 };
 
 const webgpu: GpuBinding<typeof definition> = (gpu, { x, cos, sin }, { T, H, half }, { layout }) => {
@@ -49,14 +47,7 @@ export function pairsOf(layout: RopeAttrs['layout'], half: number): readonly [st
   return layout === 'neox' ? [1, half] : [2, 1];
 }
 
-export function wasmRope(kernels: WasmKernels, layout: RopeAttrs['layout']): WasmKernels['rope_neox'] {
-  return kernels[`rope_${layout}`];
-}
-
-export function checkRope(
-  { dh, half }: { dh: number; half: number },
-  fail: (argument: string, got: unknown, expected: string) => never,
-): void {
+export function checkRope({ dh, half }: Readonly<Record<'dh' | 'half', number>>, fail: Fail): void {
   if (dh !== 2 * half) fail('cos', `[T, ${half}]`, `[T, dh/2] with dh = ${dh}`);
 }
 

@@ -1,6 +1,9 @@
-/** What `attention` and `attentionScores` share. */
-export function checkHeads(H: number, Hkv: number, fail: (argument: string, got: unknown, expected: string) => never): void {
+import type { Fail } from '../backend/op.ts';
+
+/** What `attention` and `attentionScores` ask of their keys. */
+export function checkKeys({ H, Hkv, S, C }: Readonly<Record<'H' | 'Hkv' | 'S' | 'C', number>>, fail: Fail): void {
   if (Hkv === 0 || H % Hkv !== 0) fail('k', `${Hkv} key/value heads`, `a divisor of the ${H} query heads`);
+  if (S > C) fail('kPositions', `[${S}]`, `at most the ${C} rows of k`);
 }
 
 /** Softmax over the keys for which `logit` is defined; zeros elsewhere, and everywhere when there is none. */

@@ -8,6 +8,7 @@ import type { GpuBinding } from '../backend/webgpu/binding.ts';
 import { elementGroups } from '../backend/webgpu/threads.ts';
 import { dot } from './dot.ts';
 import { normalize } from './norm.ts';
+import { softmaxRow } from './softmax.ts';
 
 export interface SummaryAttrs {
   eps: number;
@@ -33,18 +34,13 @@ const definition = /* @__PURE__ */ defineOp<SummaryAttrs>()({
 const reference: ReferenceBinding<typeof definition> = ({ tokens, normWeight, normBias, scoreWeight, y }, { n, D }, { eps, scoreBias }) => {
   const weights = new Float64Array(n);
   const normed = new Float64Array(D);
-  let peak = Number.NEGATIVE_INFINITY;
-  for (let t = 0; t < n; t++) {
+  softmaxRow(weights, (t) => {
     normalize(normed, tokens.subarray(t * D, (t + 1) * D), 'layer', eps, normWeight, normBias);
-    const score = scoreBias + dot(normed, 0, scoreWeight, 0, D);
-    weights[t] = score;
-    if (!(score <= peak)) peak = score;
-  }
-  const exponentials = weights.map((score) => Math.exp(score - peak));
-  const total = exponentials.reduce((sum, value) => sum + value, 0);
+    return scoreBias + dot(normed, 0, scoreWeight, 0, D);
+  });
   for (let d = 0; d < D; d++) {
     let sum = 0;
-    for (let t = 0; t < n; t++) sum += (exponentials[t]! / total) * tokens[t * D + d]!;
+    for (let t = 0; t < n; t++) sum += weights[t]! * tokens[t * D + d]!;
     y[d] = sum;
   }
 };

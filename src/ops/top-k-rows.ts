@@ -28,14 +28,13 @@ const definition = /* @__PURE__ */ defineOp<TopKRowsAttrs>()({
   cost: ({ N, R }) => ({ flops: 0, bytes: 4 * (N + R) }),
 });
 
-const reference: ReferenceBinding<typeof definition> = ({ scores, rows }, { N }, { k, alwaysKeep = [] }) => {
+const reference: ReferenceBinding<typeof definition> = ({ scores, rows }, { N, R }, { alwaysKeep = [] }) => {
   const forced = new Uint8Array(N);
   for (const [start, end] of alwaysKeep) forced.fill(1, start, end);
   const rank = (row: number) => (Number.isNaN(scores[row]!) ? Number.NEGATIVE_INFINITY : scores[row]!);
-  const free = Array.from(scores.keys()).filter((row) => !forced[row]);
-  free.sort((a, b) => (rank(a) === rank(b) ? a - b : rank(b) - rank(a)));
-  const kept = [...Array.from(scores.keys()).filter((row) => forced[row]), ...free.slice(0, k)];
-  rows.set(kept.sort((a, b) => a - b));
+  const order = Array.from(scores.keys());
+  order.sort((a, b) => forced[b]! - forced[a]! || (rank(a) === rank(b) ? a - b : rank(b) - rank(a)));
+  rows.set(order.slice(0, R).sort((a, b) => a - b));
 };
 
 const wasm: WasmBinding<typeof definition> = ({ kernels, scratch, u32 }, { scores, rows }, { N }, { k, alwaysKeep = [] }) => {

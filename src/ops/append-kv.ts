@@ -1,10 +1,9 @@
 import kernel from '../../kernels/append-kv.wgsl';
-import type { Op } from '../backend/bound-op.ts';
+import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/bound-op.ts';
 import { toF16Bits } from '../backend/f16.ts';
 import * as field from '../backend/fields.ts';
-import { defineOp, inout, input, orF16, type ReferenceBinding } from '../backend/op.ts';
-import type { WasmBinding } from '../backend/wasm/binding.ts';
-import { type GpuBinding, perWord } from '../backend/webgpu/binding.ts';
+import { defineOp, inout, input, orF16 } from '../backend/op.ts';
+import { perWord } from '../backend/webgpu/binding.ts';
 import { elementGroups } from '../backend/webgpu/threads.ts';
 
 export interface AppendKvAttrs {

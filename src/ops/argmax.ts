@@ -1,8 +1,6 @@
 import kernel from '../../kernels/argmax.wgsl';
-import type { Op } from '../backend/bound-op.ts';
-import { defineOp, idList, input, type ReferenceBinding, written } from '../backend/op.ts';
-import type { WasmBinding } from '../backend/wasm/binding.ts';
-import type { GpuBinding } from '../backend/webgpu/binding.ts';
+import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/bound-op.ts';
+import { defineOp, idList, input, written } from '../backend/op.ts';
 
 const definition = /* @__PURE__ */ defineOp()({
   name: 'argmax',

@@ -1,11 +1,10 @@
 import logitsKernel from '../../kernels/attention-scores.logits.wgsl';
 import kernel from '../../kernels/attention-scores.wgsl';
-import type { Op } from '../backend/bound-op.ts';
+import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/bound-op.ts';
 import { widened } from '../backend/f16.ts';
 import * as field from '../backend/fields.ts';
-import { defineOp, input, optional, orF16, output, positionList, type ReferenceBinding } from '../backend/op.ts';
-import type { WasmBinding } from '../backend/wasm/binding.ts';
-import { type GpuBinding, perWord } from '../backend/webgpu/binding.ts';
+import { defineOp, input, optional, orF16, output, positionList } from '../backend/op.ts';
+import { perWord } from '../backend/webgpu/binding.ts';
 import { elementGroups } from '../backend/webgpu/threads.ts';
 import { dot } from './dot.ts';
 import { checkKeys, softmaxRow } from './softmax.ts';

@@ -1,9 +1,7 @@
 import inPlace from '../../kernels/compact-kv.in-place.wgsl';
 import outOfPlace from '../../kernels/compact-kv.wgsl';
-import type { Op } from '../backend/bound-op.ts';
-import { defineOp, inout, optional, orF16, output, type ReferenceBinding, rowList } from '../backend/op.ts';
-import type { WasmBinding } from '../backend/wasm/binding.ts';
-import type { GpuBinding } from '../backend/webgpu/binding.ts';
+import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/bound-op.ts';
+import { defineOp, inout, optional, orF16, output, rowList } from '../backend/op.ts';
 import { prefixed } from '../backend/webgpu/kernel.ts';
 import { elementGroups } from '../backend/webgpu/threads.ts';
 

@@ -1,8 +1,6 @@
-import type { Op } from '../backend/bound-op.ts';
+import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/bound-op.ts';
 import * as field from '../backend/fields.ts';
-import { defineOp, input, optional, output, type ReferenceBinding, rowList } from '../backend/op.ts';
-import type { WasmBinding } from '../backend/wasm/binding.ts';
-import type { GpuBinding } from '../backend/webgpu/binding.ts';
+import { defineOp, input, optional, output, rowList } from '../backend/op.ts';
 import { moveRows } from '../backend/webgpu/move-rows.ts';
 
 export interface CopyRowsAttrs {

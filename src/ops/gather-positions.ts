@@ -1,7 +1,5 @@
-import type { Op } from '../backend/bound-op.ts';
-import { defineOp, positionList, type ReferenceBinding, rowList, written } from '../backend/op.ts';
-import type { WasmBinding } from '../backend/wasm/binding.ts';
-import type { GpuBinding } from '../backend/webgpu/binding.ts';
+import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/bound-op.ts';
+import { defineOp, positionList, rowList, written } from '../backend/op.ts';
 import { moveRows } from '../backend/webgpu/move-rows.ts';
 
 const definition = /* @__PURE__ */ defineOp()({

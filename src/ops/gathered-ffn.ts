@@ -1,10 +1,9 @@
 import statsKernel from '../../kernels/gathered-ffn.stats.wgsl';
-import type { Op } from '../backend/bound-op.ts';
+import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/bound-op.ts';
 import * as field from '../backend/fields.ts';
-import { anyWeight, defineOp, inout, input, optional, type ReferenceBinding, rowList, weight } from '../backend/op.ts';
-import type { WasmBinding } from '../backend/wasm/binding.ts';
+import { anyWeight, defineOp, inout, input, optional, rowList, weight } from '../backend/op.ts';
+import type { GpuOperand } from '../backend/webgpu/binding.ts';
 import { innerColumns, innerProduct, isInteger, packedBytes, packRows, product, productScratch, rowBlocks } from './product/wasm.ts';
-import type { GpuBinding, GpuOperand } from '../backend/webgpu/binding.ts';
 import {
   innerProduct as gpuInnerProduct,
   product as gpuProduct,

@@ -1,9 +1,7 @@
-import type { Op } from '../backend/bound-op.ts';
+import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/bound-op.ts';
 import kernel from '../../kernels/norm.wgsl';
 import * as field from '../backend/fields.ts';
-import { defineOp, input, optional, output, type ReferenceBinding } from '../backend/op.ts';
-import type { WasmBinding } from '../backend/wasm/binding.ts';
-import type { GpuBinding } from '../backend/webgpu/binding.ts';
+import { defineOp, input, optional, output } from '../backend/op.ts';
 import { normalize } from './norm.ts';
 
 const definition = /* @__PURE__ */ defineOp<{ eps: number }>()({

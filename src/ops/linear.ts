@@ -1,8 +1,6 @@
-import type { Op } from '../backend/bound-op.ts';
+import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/bound-op.ts';
 import * as field from '../backend/fields.ts';
-import { defineOp, input, optional, output, type ReferenceBinding, rowList, weight } from '../backend/op.ts';
-import type { WasmBinding } from '../backend/wasm/binding.ts';
-import type { GpuBinding } from '../backend/webgpu/binding.ts';
+import { defineOp, input, optional, output, rowList, weight } from '../backend/op.ts';
 import { packRows, product, productScratch, rowBlocks } from './product/wasm.ts';
 import { product as gpuProduct, wholeQuads } from './product/webgpu.ts';
 import { ACTIVATION, ACTIVATION_FUNCTIONS, type Activation, activationCode } from './activation.ts';

@@ -4,10 +4,8 @@ import redundancyKernel from '../../kernels/merge.redundancy.wgsl';
 import totalKernel from '../../kernels/merge.total.wgsl';
 import kernel from '../../kernels/merge.wgsl';
 import normKernel from '../../kernels/norm.wgsl';
-import type { Op } from '../backend/bound-op.ts';
-import { defineOp, idList, input, output, type ReferenceBinding, written } from '../backend/op.ts';
-import type { WasmBinding } from '../backend/wasm/binding.ts';
-import type { GpuBinding } from '../backend/webgpu/binding.ts';
+import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/bound-op.ts';
+import { defineOp, idList, input, output, written } from '../backend/op.ts';
 import { elementGroups } from '../backend/webgpu/threads.ts';
 import { dot } from './dot.ts';
 

@@ -1,10 +1,8 @@
 import kernel from '../../kernels/patch-embedding.wgsl';
-import type { Op } from '../backend/bound-op.ts';
+import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/bound-op.ts';
 import * as field from '../backend/fields.ts';
-import { defineOp, input, optional, output, type ReferenceBinding, weight } from '../backend/op.ts';
-import type { WasmBinding } from '../backend/wasm/binding.ts';
+import { defineOp, input, optional, output, weight } from '../backend/op.ts';
 import { isInteger, packedBytes, packRows, product, productScratch, rowBlocks } from './product/wasm.ts';
-import type { GpuBinding } from '../backend/webgpu/binding.ts';
 import { elementGroups } from '../backend/webgpu/threads.ts';
 import { product as gpuProduct, quadsOf } from './product/webgpu.ts';
 import { dot } from './dot.ts';

@@ -1,9 +1,7 @@
-import type { Op } from '../backend/bound-op.ts';
+import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/bound-op.ts';
 import kernel from '../../kernels/rope.wgsl';
 import * as field from '../backend/fields.ts';
-import { defineOp, inout, input, optional, type ReferenceBinding, rowList } from '../backend/op.ts';
-import type { WasmBinding } from '../backend/wasm/binding.ts';
-import type { GpuBinding } from '../backend/webgpu/binding.ts';
+import { defineOp, inout, input, optional, rowList } from '../backend/op.ts';
 import { elementGroups } from '../backend/webgpu/threads.ts';
 import { checkRope, pairsOf, type RopeAttrs, rotateHead } from './rope.ts';
 

@@ -1,11 +1,9 @@
 import kernel from '../../kernels/rope.wgsl';
-import type { Op } from '../backend/bound-op.ts';
+import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/bound-op.ts';
 import { invalidArgument } from '../backend/errors.ts';
 import * as field from '../backend/fields.ts';
-import { defineOp, type Fail, inout, input, type ReferenceBinding } from '../backend/op.ts';
-import type { GpuBinding } from '../backend/webgpu/binding.ts';
+import { defineOp, type Fail, inout, input } from '../backend/op.ts';
 import { elementGroups } from '../backend/webgpu/threads.ts';
-import type { WasmBinding } from '../backend/wasm/binding.ts';
 
 export interface RopeAttrs {
   /** 'neox' rotates elements (c, c + dh/2) together (Hugging Face Llama), 'interleaved' (2c, 2c + 1). */

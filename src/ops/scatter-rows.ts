@@ -1,8 +1,6 @@
 import kernel from '../../kernels/scatter-rows.wgsl';
-import type { Op } from '../backend/bound-op.ts';
-import { defineOp, inout, input, optional, type ReferenceBinding, rowList } from '../backend/op.ts';
-import type { WasmBinding } from '../backend/wasm/binding.ts';
-import type { GpuBinding } from '../backend/webgpu/binding.ts';
+import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/bound-op.ts';
+import { defineOp, inout, input, optional, rowList } from '../backend/op.ts';
 import { elementGroups } from '../backend/webgpu/threads.ts';
 
 const definition = /* @__PURE__ */ defineOp()({

@@ -1,10 +1,8 @@
 import scoreKernel from '../../kernels/summary.score.wgsl';
 import kernel from '../../kernels/summary.wgsl';
-import type { Op } from '../backend/bound-op.ts';
+import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/bound-op.ts';
 import * as field from '../backend/fields.ts';
-import { defineOp, input, optional, output, type ReferenceBinding } from '../backend/op.ts';
-import type { WasmBinding } from '../backend/wasm/binding.ts';
-import type { GpuBinding } from '../backend/webgpu/binding.ts';
+import { defineOp, input, optional, output } from '../backend/op.ts';
 import { elementGroups } from '../backend/webgpu/threads.ts';
 import { dot } from './dot.ts';
 import { normalize } from './norm.ts';

@@ -1,9 +1,7 @@
 import kernel from '../../kernels/top-k-rows.wgsl';
-import type { Op } from '../backend/bound-op.ts';
+import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/bound-op.ts';
 import * as field from '../backend/fields.ts';
-import { defineOp, input, type ReferenceBinding, rowList, written } from '../backend/op.ts';
-import type { WasmBinding } from '../backend/wasm/binding.ts';
-import type { GpuBinding } from '../backend/webgpu/binding.ts';
+import { defineOp, input, rowList, written } from '../backend/op.ts';
 
 export interface TopKRowsAttrs {
   k: number;

@@ -1,15 +1,10 @@
 import * as field from '../backend/fields.ts';
 
-/** Activation functions of the FFN and of `linear`. Names and formulas as in the Hugging Face configs. */
+/** Activation functions of the FFN and of `linear`; kernels know them by their index. Names and formulas as in the Hugging Face configs. */
 export const ACTIVATIONS = ['none', 'silu', 'gelu', 'gelu_tanh', 'quick_gelu', 'relu'] as const;
 export type Activation = (typeof ACTIVATIONS)[number];
 /** An attribute. Behind a call, as bundlers keep whatever spreads a list at the top level. */
 export const ACTIVATION: field.Required<Activation> = /* @__PURE__ */ (() => field.oneOf(...ACTIVATIONS))();
-
-/** The number by which kernels know an activation: its index in ACTIVATIONS. */
-export function activationCode(activation: Activation): number {
-  return ACTIVATIONS.indexOf(activation);
-}
 
 /** The functions by name, for the reference bindings. */
 export const ACTIVATION_FUNCTIONS: Readonly<Record<Activation, (x: number) => number>> = {

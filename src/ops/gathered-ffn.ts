@@ -13,7 +13,7 @@ import {
   takesIntegers,
   wholeQuads,
 } from './product/webgpu.ts';
-import { ACTIVATION, ACTIVATION_FUNCTIONS, type Activation, activationCode } from './activation.ts';
+import { ACTIVATION, ACTIVATION_FUNCTIONS, ACTIVATIONS, type Activation } from './activation.ts';
 import { normalize } from './norm.ts';
 import { dot } from './dot.ts';
 
@@ -112,7 +112,7 @@ const wasm: WasmBinding<typeof definition> = (wasm, io, { T, R = T, D, M }, { ac
       rowMajor,
       gateBias: io.gateBias,
       upBias: io.upBias,
-      activation: activationCode(activation),
+      activation: ACTIVATIONS.indexOf(activation),
     });
     if (rowMajor) packRows(wasm, { ...downScratch, weight: down, x: inner, stride: columns * 4, list: 0, count: rows, K: M });
     product(wasm, {
@@ -146,7 +146,7 @@ const webgpu: GpuBinding<typeof definition> = (gpu, io, { T, R = T, D, M }, { ac
     gpu.dispatch(statsKernel, [source.x, source.rows, stats], { R, D, hasRows: !!source.rows, eps }, [R]);
   }
   const norms = { stats, normWeight, normBias, eps };
-  const inner = { ...source, ...norms, K: D, weight: up, M, activation: activationCode(activation), gateBias, upBias };
+  const inner = { ...source, ...norms, K: D, weight: up, M, activation: ACTIVATIONS.indexOf(activation), gateBias, upBias };
   const outer = { K: M, weight: down, N: D, y: x, bias: downBias, outRows: rows, rowGate, accumulate: true };
   const rowBytes = quadsOf(M) * 16;
   const block = Math.max(1, Math.min(R, Math.floor(INNER_BYTES / Math.max(rowBytes, 1))));

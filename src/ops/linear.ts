@@ -3,7 +3,7 @@ import * as field from '../backend/fields.ts';
 import { defineOp, input, optional, output, rowList, weight } from '../backend/op.ts';
 import { packRows, product, productScratch, rowBlocks } from './product/wasm.ts';
 import { product as gpuProduct, wholeQuads } from './product/webgpu.ts';
-import { ACTIVATION, ACTIVATION_FUNCTIONS, type Activation, activationCode } from './activation.ts';
+import { ACTIVATION, ACTIVATION_FUNCTIONS, ACTIVATIONS, type Activation } from './activation.ts';
 import { dot } from './dot.ts';
 import { normalize } from './norm.ts';
 
@@ -77,7 +77,7 @@ const wasm: WasmBinding<typeof definition> = (wasm, io, { T, R = T, K, N }, { ac
       y: io.outRows ? io.y : io.y + first * N * 4,
       outRows: io.outRows && io.outRows + first * 4,
       bias: io.bias,
-      activation: activationCode(activation),
+      activation: ACTIVATIONS.indexOf(activation),
     });
   }
 };
@@ -86,7 +86,7 @@ const webgpu: GpuBinding<typeof definition> = (gpu, io, { T, R = T, K, N }, { ac
   const whole = wholeQuads(gpu, io.x, io.rows, R, K);
   const normWeight = io.normWeight && wholeQuads(gpu, io.normWeight, undefined, 1, K).x;
   const { weight, bias, outRows, y } = io;
-  const options = { normWeight, eps, bias, outRows, accumulate, activation: activationCode(activation) };
+  const options = { normWeight, eps, bias, outRows, accumulate, activation: ACTIVATIONS.indexOf(activation) };
   gpuProduct(gpu, { ...whole, count: R, K, weight, N, y, ...options });
 };
 

@@ -14,11 +14,6 @@ import { yieldToOthers } from '../yield.ts';
 /** Elements of a matrix that are packed before the thread is given back. */
 const SLICE_ELEMENTS = 1 << 20;
 
-interface Memory {
-  buffer: ArrayBufferLike;
-  byteOffset: number;
-}
-
 class ReferenceDriver implements Driver {
   readonly name = 'reference';
   readonly description = 'TypeScript loops, f64 accumulation';
@@ -31,9 +26,9 @@ class ReferenceDriver implements Driver {
   });
   #reserved = 0;
 
-  allocate(bytes: number): Memory {
+  allocate(bytes: number): Uint8Array {
     try {
-      const memory = { buffer: new ArrayBuffer(bytes), byteOffset: 0 };
+      const memory = new Uint8Array(bytes);
       this.#reserved += bytes;
       return memory;
     } catch (cause) {
@@ -42,27 +37,25 @@ class ReferenceDriver implements Driver {
   }
 
   free(handle: unknown): void {
-    this.#reserved -= (handle as Memory).buffer.byteLength;
+    this.#reserved -= (handle as Uint8Array).byteLength;
   }
 
   write(handle: unknown, data: TypedArray): void {
-    const { buffer, byteOffset } = handle as Memory;
-    new Uint8Array(buffer, byteOffset, data.byteLength).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    (handle as Uint8Array).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   }
 
-  adopt(handle: unknown, desc: TensorDesc): Memory {
+  adopt(handle: unknown, desc: TensorDesc): Uint8Array {
     const wanted = ARRAYS[desc.dtype];
     if (!(handle instanceof wanted) || handle.length < elementCount(desc.shape)) {
       const got = handle instanceof wanted ? `${handle.length} elements` : show(handle);
       throw invalidArgument('borrow', 'handle', got, `a ${wanted.name} of at least ${elementCount(desc.shape)} elements`);
     }
-    return { buffer: handle.buffer, byteOffset: handle.byteOffset };
+    return new Uint8Array(handle.buffer, handle.byteOffset, handle.byteLength);
   }
 
   /** Keeps what the weight means, as floats. */
   async pack(matrices: readonly MatrixReader[], dtype: WeightDType, pause: Pause): Promise<{ handle: Float32Array[]; bytes: number }> {
-    const handle: Float32Array[] = [];
-    for (const { shape } of matrices) handle.push(new Float32Array(shape[0] * shape[1]));
+    const handle = matrices.map(({ shape }) => new Float32Array(shape[0] * shape[1]));
     for (const [part, matrix] of matrices.entries()) {
       const [N, K] = matrix.shape;
       const step = Math.max(1, Math.floor(SLICE_ELEMENTS / Math.max(K, 1)));
@@ -90,8 +83,7 @@ class ReferenceDriver implements Driver {
   }
 
   async read(handle: unknown, offset: number, bytes: number): Promise<ArrayBuffer> {
-    const { buffer, byteOffset } = handle as Memory;
-    return new Uint8Array(buffer, byteOffset + offset, bytes).slice().buffer;
+    return (handle as Uint8Array).slice(offset, offset + bytes).buffer;
   }
 
   flush(): Promise<void> {
@@ -116,8 +108,8 @@ function meaningOf(matrix: MatrixReader, dtype: WeightDType, first: number, coun
 }
 
 function arrayOf(tensor: Tensor<DType>): TypedArray {
-  const { buffer, byteOffset } = storageOf(tensor).handle as Memory;
-  return new ARRAYS[tensor.dtype](buffer as ArrayBuffer, byteOffset + byteOffsetOf(tensor), tensor.size);
+  const { buffer, byteOffset } = storageOf(tensor).handle as Uint8Array<ArrayBuffer>;
+  return new ARRAYS[tensor.dtype](buffer, byteOffset + byteOffsetOf(tensor), tensor.size);
 }
 
 export interface ReferenceBackendOptions {

@@ -59,11 +59,8 @@ class CheckedBackend implements Backend {
     this.#driver = driver;
     this.rejected = rejected;
     void driver.lost.then((info) => {
-      if (this.#disposed) return;
-      this.#lost = new SkipVisionError(
-        'device-lost',
-        `the ${driver.name} device was lost (${info.reason}): ${info.message}. Make a new backend and upload again.`,
-      );
+      const message = `the ${driver.name} device was lost (${info.reason}): ${info.message}. Make a new backend and upload again.`;
+      this.#lost = new SkipVisionError('device-lost', message);
     });
   }
 
@@ -305,18 +302,11 @@ function sourceOf(handle: unknown, bytes: number): Storage['source'] {
 }
 
 /** Rejects with the signal's reason as soon as it aborts; the work itself goes on and is dropped. */
-async function withAbort<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+function withAbort<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return work;
-  signal.throwIfAborted();
-  let abort!: () => void;
-  const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(signal.reason);
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
     signal.addEventListener('abort', abort, { once: true });
+    void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
   });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener('abort', abort);
-    work.catch(() => {});
-  }
 }

@@ -104,7 +104,5 @@ async function create(
       return (await import('./wasm/driver.ts')).createWasmBackend({ threads, workerUrl, wide, onFallback, rejected });
     case 'reference':
       return (await import('./reference/driver.ts')).createReferenceBackend({ rejected });
-    default:
-      return name satisfies never;
   }
 }

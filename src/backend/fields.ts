@@ -41,13 +41,14 @@ export interface Field<T, Optional extends boolean = boolean> {
   /** What a list or a tuple is made of: of a list one for all elements. */
   readonly elements?: readonly AnyField[];
   /** Of a record. */
-  readonly fields?: Readonly<Record<string, AnyField>>;
+  readonly fields?: AnyFields;
   /** Never there: T is a type only, and neither a wider nor a narrower one will do. */
   readonly type?: (value: T) => T;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: of an unknown type.
 export type AnyField = Field<any>;
+export type AnyFields = Readonly<Record<string, AnyField>>;
 /** A field that must be there. */
 export type Required<T> = Field<T, false>;
 
@@ -144,30 +145,36 @@ export function optional<T>(field: Required<T>): Field<T, true> {
  * Throws 'invalid-argument' for the first of these faults: `given` is no object, has a name that is not declared, lacks one that must
  * be there, or a value is not as declared. `where` is the op or function, `what` its argument as a whole.
  */
-export function checkFields(where: string, given: unknown, fields: Readonly<Record<string, AnyField>>, what = 'options'): void {
+export function checkFields(where: string, given: unknown, fields: AnyFields, what = 'options'): void {
   const fault = faultOf(where, given, fields, what);
   if (fault) throw fault;
 }
 
-function faultOf(where: string, given: unknown, fields: Readonly<Record<string, AnyField>>, what: string): SkipVisionError | undefined {
+function faultOf(where: string, given: unknown, fields: AnyFields, what: string): SkipVisionError | undefined {
   if (typeof given !== 'object' || given === null) return invalidArgument(where, what, show(given), 'an object');
   const values = given as Readonly<Record<string, unknown>>;
-  let wrong: string | undefined;
-  let unknown = 0; // names given that are not declared
-  for (const _ in values) unknown++;
+  let right = 0;
   for (const name in fields) {
     const value = values[name];
-    if (value !== undefined) unknown--;
-    if (value === undefined ? !fields[name]!.optional : !fields[name]!.accepts(value)) wrong ??= name;
+    if (value !== undefined && fields[name]!.accepts(value)) right++;
+    else if (value !== undefined || !fields[name]!.optional) return firstFault(where, values, fields);
   }
-  // An unknown name is told first, as it explains what is missing. Looked for only if there is one: every call of an op comes by here.
-  const stray = unknown === 0 ? undefined : Object.keys(values).find((name) => !Object.hasOwn(fields, name));
-  if (stray !== undefined) {
+  for (const _ in values) right--;
+  return right === 0 ? undefined : firstFault(where, values, fields); // every call of an op comes by here: no name was looked up twice
+}
+
+/** The first fault there is: a name that nobody knows, as that explains what is missing, or a value. */
+function firstFault(where: string, values: Readonly<Record<string, unknown>>, fields: AnyFields): SkipVisionError | undefined {
+  const unknown = Object.keys(values).find((name) => !Object.hasOwn(fields, name));
+  if (unknown !== undefined) {
     const known = Object.keys(fields).join(', ');
-    return invalidArgument(where, stray, 'unknown', known ? `no name but ${known}` : 'no names at all');
+    return invalidArgument(where, unknown, 'unknown', known ? `no name but ${known}` : 'no names at all');
   }
-  if (wrong === undefined) return undefined;
-  const [field, value] = [fields[wrong]!, values[wrong]];
-  const inner = field.fields && value !== undefined && faultOf(where, value, field.fields, wrong);
-  return inner || invalidArgument(where, wrong, value === undefined ? 'absent' : show(value), field.expected);
+  for (const [name, field] of Object.entries(fields)) {
+    const value = values[name];
+    if (value === undefined && !field.optional) return invalidArgument(where, name, 'absent', field.expected);
+    if (value === undefined || field.accepts(value)) continue;
+    return (field.fields && faultOf(where, value, field.fields, name)) ?? invalidArgument(where, name, show(value), field.expected);
+  }
+  return undefined;
 }

@@ -61,11 +61,11 @@ export function idList<const D extends string>(dim: D, below: string): TensorOpe
 export function written<D extends string>(list: TensorOperand<D, 'u32', false>): TensorOperand<D, 'u32', false> {
   return { ...list, access: 'out' };
 }
-/** A packed matrix [N, K]; `parts` 2 for a gate and up pair. */
-export function weight<const N extends string, const K extends string>(n: N, k: K, parts: 1 | 2 = 1): WeightOperand<N | K, false> {
-  return { kind: 'weight', dims: [n, k], parts, optional: false };
+/** A packed matrix [N, K]. */
+export function weight<const N extends string, const K extends string>(n: N, k: K): WeightOperand<N | K, false> {
+  return { kind: 'weight', dims: [n, k], parts: 1, optional: false };
 }
-/** A packed matrix of one or two parts. */
+/** A packed matrix, or a gate and up pair. */
 export function anyWeight<const N extends string, const K extends string>(n: N, k: K): WeightOperand<N | K, false> {
   return { kind: 'weight', dims: [n, k], optional: false };
 }

@@ -35,7 +35,7 @@ const HELPERS = {
     'fill',
     'move-rows', // for embedding, copy-rows, gather-positions and compact-kv
   ],
-  kernels: ['activation', 'f16', 'int8', 'move-rows', 'norm', 'order', 'product', 'range', 'row-stats', 'weight', 'workgroup'],
+  kernels: ['activation', 'element', 'f16', 'int8', 'move-rows', 'norm', 'order', 'product', 'range', 'row-stats', 'weight', 'workgroup'],
 } as const;
 
 const MOVES = ['copy-rows', 'embedding', 'gather-positions'];

@@ -12,6 +12,7 @@ declare module '*/compact-kv.in-place.wgsl' { const kernel: import('../src/backe
 declare module '*/compact-kv.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<'A' | 'S' | 'R' | 'U' | 'width'>; export default kernel }
 declare module '*/copy.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<never>; export default kernel }
 declare module '*/dot.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<never>; export default kernel }
+declare module '*/element.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<never>; export default kernel }
 declare module '*/f16.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<never>; export default kernel }
 declare module '*/fma.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<never>; export default kernel }
 declare module '*/gathered-ffn.inner.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<'R' | 'K' | 'M' | 'first' | 'count' | 'start' | 'activation' | 'hasRows' | 'hasGateBias' | 'hasUpBias' | 'hasNormBias' | 'rms' | 'layer' | 'eps'>; export default kernel }

@@ -1,7 +1,6 @@
 // Copies new keys and values into the cache from row `at` on, one invocation per 32 bits of both: one f32 or two f16.
+#include "element.wgsl"
 override PER_WORD: u32 = 1; // numbers in 32 bits of k and v: 1 of f32, or 2 of f16
-const THREADS = 64u;
-
 struct Params {
   A: u32,
   n: u32,
@@ -27,9 +26,7 @@ fn half_of(bits: u32) -> u32 {
   return sign | ((fraction + (1u << (shift - 1u)) - 1u + ((fraction >> shift) & 1u)) >> shift);
 }
 
-@compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let word = (group.x + group.y * groups.x) * THREADS + thread;
+fn element(word: u32) {
   let block = p.n * p.words;
   if (word >= p.A * block) { return; }
   let to = (word / block * p.C + p.at) * p.words + word % block;

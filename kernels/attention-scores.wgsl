@@ -1,5 +1,6 @@
 // Sum or mean over heads of the softmax probabilities, one invocation per key. Heads are added in ascending order: the same input gives the
 // same bits.
+#include "element.wgsl"
 struct Params {
   H: u32,
   S: u32,
@@ -11,11 +12,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read> logits: array<f32>; // [H][S logits, peak, total]
 @group(0) @binding(2) var<storage, read> kPositions: array<u32>; // [S]
 @group(0) @binding(3) var<storage, read_write> scores: array<f32>; // [S]
-const THREADS = 64u;
 
-@compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let key = (group.x + group.y * groups.x) * THREADS + thread;
+fn element(key: u32) {
   if (key >= p.S) { return; }
   var sum = 0.0;
   if (p.causal == 0u || kPositions[key] <= p.qPosition) {

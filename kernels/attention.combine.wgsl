@@ -1,4 +1,5 @@
 // Joins the slices of attention.row.wgsl, one invocation per element of o.
+#include "element.wgsl"
 struct Params {
   T: u32,
   H: u32,
@@ -8,16 +9,13 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> parts: array<f32>; // [T, H, slices][dh sums, peak, total (-1: no key seen)]
 @group(0) @binding(2) var<storage, read_write> o: array<f32>; // [T, H, dh]
-const THREADS = 64u;
 const MASKED = -1e30; // no infinity in WGSL
 
-@compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let element = (group.x + group.y * groups.x) * THREADS + thread;
+fn element(at: u32) {
   let dh = p.dh;
-  if (element >= p.T * p.H * dh) { return; }
+  if (at >= p.T * p.H * dh) { return; }
   let stride = dh + 2u;
-  let first = element / dh * p.slices * stride;
+  let first = at / dh * p.slices * stride;
   var peak = MASKED;
   for (var i = 0u; i < p.slices; i++) { peak = max(peak, parts[first + i * stride + dh]); }
   var sum = 0.0;
@@ -27,12 +25,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let part = first + i * stride;
     if (parts[part + dh + 1u] != -1.0) {
       let share = exp(parts[part + dh] - peak);
-      sum += share * parts[part + element % dh];
+      sum += share * parts[part + at % dh];
       total += share * parts[part + dh + 1u];
       seen = true;
     }
   }
   var value = 0.0; // of a query that sees no key
   if (seen) { value = sum / total; }
-  o[element] = value;
+  o[at] = value;
 }

@@ -2,6 +2,7 @@
 // keep[i] >= i ascends, so a row is read before it is overwritten: no scratch, no barrier. Four rows are read before four are written, which
 // hides the latency of loads that depend on nothing: keep[i + 4] > i + 3, so the next reads are safe.
 // A row is of `width` items: vec4 of words where it is made of whole ones, else words; `alias Item = ...;` comes in front.
+#include "element.wgsl"
 struct Params {
   A: u32,
   S: u32,
@@ -12,11 +13,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> k: array<Item>; // [A, S, width]
 @group(0) @binding(2) var<storage, read_write> v: array<Item>; // [A, S, width]
 @group(0) @binding(3) var<storage, read> keep: array<u32>; // [R] ascending
-const THREADS = 64u;
 
-@compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let column = (group.x + group.y * groups.x) * THREADS + thread;
+fn element(column: u32) {
   let width = p.width;
   if (column >= p.A * width) { return; }
   let start = column / width * p.S * width + column % width;

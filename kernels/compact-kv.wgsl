@@ -1,6 +1,7 @@
 // Out of place: row keep[i] of k and v becomes row i of kOut and vOut. An invocation moves a column of four rows: one division for all of them,
 // and eight loads at once. A row is of `width` items: vec4 of words where it is made of whole ones, else words, each an f32 or two f16;
 // `alias Item = ...;` comes in front.
+#include "element.wgsl"
 struct Params {
   A: u32,
   S: u32,
@@ -14,12 +15,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read> keep: array<u32>; // [R] ascending
 @group(0) @binding(4) var<storage, read_write> kOut: array<Item>; // [A, U, width]
 @group(0) @binding(5) var<storage, read_write> vOut: array<Item>; // [A, U, width]
-const THREADS = 64u;
 const ROWS = 4u;
 
-@compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let item = (group.x + group.y * groups.x) * THREADS + thread;
+fn element(item: u32) {
   let blocks = (p.R + ROWS - 1u) / ROWS;
   if (item >= p.A * blocks * p.width) { return; }
   let block = item / p.width;

@@ -1,5 +1,6 @@
 // to[i] = from[list[i]] or, without a list, from[i]: rows of 32-bit words, one invocation per word. As u32, as a float load may flush or quiet
 // what is no normal number.
+#include "element.wgsl"
 struct Params {
   rows: u32,
   width: u32, // words of a row
@@ -11,11 +12,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read> from_rows: array<u32>; // [T, width]
 @group(0) @binding(2) var<storage, read> list: array<u32>; // [rows]
 @group(0) @binding(3) var<storage, read_write> to_rows: array<u32>; // [U, width]
-const THREADS = 64u;
 
-@compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let word = (group.x + group.y * groups.x) * THREADS + thread;
+fn element(word: u32) {
   if (word >= p.rows * p.width) { return; }
   var source = word;
   if (p.hasList != 0u) { source = list[word / p.width] * p.width + word % p.width; }

@@ -1,5 +1,6 @@
 // Lays out patches as rows for the product with the weight, and fills y with what is added to that product:
 // position embedding, and bias or class embedding. One invocation per vec4 of patches or element of y.
+#include "element.wgsl"
 struct Params {
   P: u32, // rows of y
   D: u32,
@@ -18,11 +19,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read> positionEmbedding: array<f32>; // [P, D]
 @group(0) @binding(5) var<storage, read_write> patches: array<vec4<f32>>; // [P - first][quads of channels * patchSize^2], padding is zero
 @group(0) @binding(6) var<storage, read_write> y: array<f32>; // [P, D]
-const THREADS = 64u;
 
-@compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let flat = (group.x + group.y * groups.x) * THREADS + thread;
+fn element(flat: u32) {
   let area = p.patchSize * p.patchSize;
   let quads = (p.channels * area + 3u) / 4u;
   if (flat < (p.P - p.first) * quads) {

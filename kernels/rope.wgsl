@@ -1,6 +1,7 @@
 // Rotates the pairs of q in place and those of fresh keys on their way into the cache; values go along. One invocation per pair,
 // (a, b) -> (a cos - b sin, b cos + a sin). First the pairs of q, then keys, then values. The tables come from the host because WGSL's
 // sin and cos are only good to 2^-11.
+#include "element.wgsl"
 struct Params {
   Q: u32,
   H: u32,
@@ -20,19 +21,16 @@ struct Params {
 @group(0) @binding(5) var<storage, read> rows: array<u32>; // [Q]: their rows in the tables
 @group(0) @binding(6) var<storage, read_write> k: array<f32>; // [C, Hkv, dh]
 @group(0) @binding(7) var<storage, read_write> v: array<f32>; // [C, Hkv, dh]
-const THREADS = 64u;
 
 fn rotated(a: f32, b: f32, angle: u32) -> vec2<f32> {
   return vec2(a * cosines[angle] - b * sines[angle], b * cosines[angle] + a * sines[angle]);
 }
 
-@compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn element(pair: u32) {
   let half = p.half;
   let dh = 2u * half;
   let q_pairs = p.Q * p.H * half;
   let kv_pairs = p.n * p.Hkv * half;
-  var pair = (group.x + group.y * groups.x) * THREADS + thread;
   let first = pair % half * p.step; // in its head, also below: the counts before a pair are multiples of half
   let second = first + p.partner;
   if (pair < q_pairs) {
@@ -45,16 +43,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     q[start + second] = turned.y;
     return;
   }
-  pair -= q_pairs;
-  let is_key = pair < kv_pairs;
-  pair -= select(kv_pairs, 0u, is_key);
-  if (pair >= kv_pairs) { return; }
-  let head = pair / half; // row * Hkv + h
+  let fresh = pair - q_pairs;
+  let is_key = fresh < kv_pairs;
+  let kv_pair = fresh - select(kv_pairs, 0u, is_key);
+  if (kv_pair >= kv_pairs) { return; }
+  let head = kv_pair / half; // row * Hkv + h
   let row = head / p.Hkv;
   let to = (p.at * p.Hkv + head) * dh;
   let source = (head + (row + select(1u, 0u, is_key)) * p.Hkv) * dh;
   if (is_key) {
-    let turned = rotated(kv[source + first], kv[source + second], row * half + pair % half);
+    let turned = rotated(kv[source + first], kv[source + second], row * half + kv_pair % half);
     k[to + first] = turned.x;
     k[to + second] = turned.y;
   } else {

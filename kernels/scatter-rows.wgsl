@@ -1,4 +1,5 @@
 // x[rows[i]] += gate[i] * (y[i] - x[rows[i]]) or, without a gate, x[rows[i]] = y[i]; one invocation per element.
+#include "element.wgsl"
 struct Params {
   R: u32,
   D: u32,
@@ -9,17 +10,14 @@ struct Params {
 @group(0) @binding(2) var<storage, read> y: array<f32>; // [R, D]
 @group(0) @binding(3) var<storage, read> gate: array<f32>; // [R]
 @group(0) @binding(4) var<storage, read_write> x: array<f32>; // [T, D]
-const THREADS = 64u;
 
-@compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let element = (group.x + group.y * groups.x) * THREADS + thread;
-  if (element >= p.R * p.D) { return; }
-  let i = element / p.D;
-  let to = rows[i] * p.D + element % p.D;
+fn element(at: u32) {
+  if (at >= p.R * p.D) { return; }
+  let i = at / p.D;
+  let to = rows[i] * p.D + at % p.D;
   if (p.hasGate == 0u) {
-    x[to] = y[element];
+    x[to] = y[at];
   } else {
-    x[to] += gate[i] * (y[element] - x[to]);
+    x[to] += gate[i] * (y[at] - x[to]);
   }
 }

@@ -18,12 +18,13 @@ fn element(column: u32) {
   let width = p.width;
   if (column >= p.A * width) { return; }
   let start = column / width * p.S * width + column % width;
-  var i = 0u;
-  for (; i + 4u <= p.R; i += 4u) {
-    let source = start + vec4(keep[i], keep[i + 1u], keep[i + 2u], keep[i + 3u]) * width;
+  for (var first = 0u; first < p.R; first += 4u) {
+    // Past the last row it is moved again, to where it belongs.
+    let row = min(first + vec4(0u, 1u, 2u, 3u), vec4(p.R - 1u));
+    let source = start + vec4(keep[row.x], keep[row.y], keep[row.z], keep[row.w]) * width;
     let keys = array(k[source.x], k[source.y], k[source.z], k[source.w]);
     let values = array(v[source.x], v[source.y], v[source.z], v[source.w]);
-    let destination = start + vec4(i, i + 1u, i + 2u, i + 3u) * width;
+    let destination = start + row * width;
     k[destination.x] = keys[0];
     k[destination.y] = keys[1];
     k[destination.z] = keys[2];
@@ -32,11 +33,5 @@ fn element(column: u32) {
     v[destination.y] = values[1];
     v[destination.z] = values[2];
     v[destination.w] = values[3];
-  }
-  for (; i < p.R; i++) {
-    let source = start + keep[i] * width;
-    let destination = start + i * width;
-    k[destination] = k[source];
-    v[destination] = v[source];
   }
 }

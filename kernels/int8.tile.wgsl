@@ -74,13 +74,3 @@ fn products(row: u32, column: u32) -> mat4x4<f32> {
     vec4<f32>(s3) * (a_scale[row + 3u] * scale),
   );
 }
-
-// Column m of a matrix. As a switch: one indexed by a variable would leave the registers.
-fn row_of_four(sums: mat4x4<f32>, m: u32) -> vec4<f32> {
-  switch m {
-    case 1u: { return sums[1]; }
-    case 2u: { return sums[2]; }
-    case 3u: { return sums[3]; }
-    default: { return sums[0]; }
-  }
-}

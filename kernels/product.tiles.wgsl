@@ -16,27 +16,31 @@ var<workgroup> b_tile: array<vec4<f32>, BK * WIDTH>; // [BK][PARTS][NX]
 var<workgroup> from_row: array<Row, BM>;
 var<workgroup> squares: array<f32, BM * BK4>; // [BM][BK4], each element written by one invocation only
 
+// Four depths of a vec4 of columns, a depth in each column of the matrix; the first is in b_tile[at].
+fn four_depths(at: u32) -> mat4x4<f32> {
+  return mat4x4(b_tile[at], b_tile[at + WIDTH], b_tile[at + 2u * WIDTH], b_tile[at + 3u * WIDTH]);
+}
+
+// The sums of four rows, a row in each column, and the products of these depths with theirs; those of the first row are in a_tile[at].
+fn add_rows(at: u32, b: mat4x4<f32>, sums: mat4x4<f32>) -> mat4x4<f32> {
+  return mat4x4(
+    add_products(a_tile[at], b, sums[0]),
+    add_products(a_tile[at + PITCH], b, sums[1]),
+    add_products(a_tile[at + 2u * PITCH], b, sums[2]),
+    add_products(a_tile[at + 3u * PITCH], b, sums[3]),
+  );
+}
+
 @compute @workgroup_size(NX, NY)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
   let thread = local.y * NX + local.x;
   let top = group.y * BM;
   for (var m = thread; m < BM; m += THREADS) { from_row[m] = row_of(top + m); }
-  var g0 = vec4<f32>();
-  var g1 = vec4<f32>();
-  var g2 = vec4<f32>();
-  var g3 = vec4<f32>();
-  var g4 = vec4<f32>();
-  var g5 = vec4<f32>();
-  var g6 = vec4<f32>();
-  var g7 = vec4<f32>();
-  var u0 = vec4<f32>();
-  var u1 = vec4<f32>();
-  var u2 = vec4<f32>();
-  var u3 = vec4<f32>();
-  var u4 = vec4<f32>();
-  var u5 = vec4<f32>();
-  var u6 = vec4<f32>();
-  var u7 = vec4<f32>();
+  // Sums of rows 0 to 3, and with TM of 8 of rows 4 to 7.
+  var gate = mat4x4<f32>();
+  var gate_below = mat4x4<f32>();
+  var up = mat4x4<f32>();
+  var up_below = mat4x4<f32>();
   let quads = row_quads();
   let left = group.x * NX;
   let a0 = local.y * TM * PITCH;
@@ -62,30 +66,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
     workgroupBarrier();
     for (var k = 0u; k < BK4; k++) {
+      let above = a0 + k;
+      let below = above + 4u * PITCH;
       let at = 4u * k * WIDTH + local.x;
-      var b = mat4x4(b_tile[at], b_tile[at + WIDTH], b_tile[at + 2u * WIDTH], b_tile[at + 3u * WIDTH]);
-      g0 = add_products(a_tile[a0 + k], b, g0);
-      g1 = add_products(a_tile[a0 + PITCH + k], b, g1);
-      g2 = add_products(a_tile[a0 + 2u * PITCH + k], b, g2);
-      g3 = add_products(a_tile[a0 + 3u * PITCH + k], b, g3);
-      if (TM == 8u) {
-        g4 = add_products(a_tile[a0 + 4u * PITCH + k], b, g4);
-        g5 = add_products(a_tile[a0 + 5u * PITCH + k], b, g5);
-        g6 = add_products(a_tile[a0 + 6u * PITCH + k], b, g6);
-        g7 = add_products(a_tile[a0 + 7u * PITCH + k], b, g7);
-      }
+      var b = four_depths(at);
+      gate = add_rows(above, b, gate);
+      if (TM == 8u) { gate_below = add_rows(below, b, gate_below); }
       if (PARTS == 2u) {
-        b = mat4x4(b_tile[at + NX], b_tile[at + WIDTH + NX], b_tile[at + 2u * WIDTH + NX], b_tile[at + 3u * WIDTH + NX]);
-        u0 = add_products(a_tile[a0 + k], b, u0);
-        u1 = add_products(a_tile[a0 + PITCH + k], b, u1);
-        u2 = add_products(a_tile[a0 + 2u * PITCH + k], b, u2);
-        u3 = add_products(a_tile[a0 + 3u * PITCH + k], b, u3);
-        if (TM == 8u) {
-          u4 = add_products(a_tile[a0 + 4u * PITCH + k], b, u4);
-          u5 = add_products(a_tile[a0 + 5u * PITCH + k], b, u5);
-          u6 = add_products(a_tile[a0 + 6u * PITCH + k], b, u6);
-          u7 = add_products(a_tile[a0 + 7u * PITCH + k], b, u7);
-        }
+        b = four_depths(at + NX);
+        up = add_rows(above, b, up);
+        if (TM == 8u) { up_below = add_rows(below, b, up_below); }
       }
     }
   }
@@ -94,17 +84,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   if (columns == 0u) { return; }
   // Loops with bounds unknown to the compiler: unrolled, they would repeat `finish` 4 TM times and compile for seconds.
   for (var r = 0u; r < TM && top + local.y * TM + r < p.R; r++) {
-    var first = g0;
-    var second = u0;
-    switch r {
-      case 1u: { first = g1; second = u1; }
-      case 2u: { first = g2; second = u2; }
-      case 3u: { first = g3; second = u3; }
-      case 4u: { first = g4; second = u4; }
-      case 5u: { first = g5; second = u5; }
-      case 6u: { first = g6; second = u6; }
-      case 7u: { first = g7; second = u7; }
-      default: {}
+    var first = row_of_four(gate, r % 4u);
+    var second = row_of_four(up, r % 4u);
+    if (TM == 8u && r >= 4u) {
+      first = row_of_four(gate_below, r % 4u);
+      second = row_of_four(up_below, r % 4u);
     }
     let m = local.y * TM + r;
     if (p.rms != 0u) {

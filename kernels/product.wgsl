@@ -10,3 +10,13 @@ fn row_blocks() -> u32 { return (p.K + 31u) / 32u; }
 
 // vec4 of columns of the slice, those of both parts, with its padding.
 fn slice_quads() -> u32 { return (p.count + 63u) / 64u * 16u * PARTS; }
+
+// Row m of the sums of four rows, which are the columns of the matrix. As a switch: one indexed by a variable would leave the registers.
+fn row_of_four(sums: mat4x4<f32>, m: u32) -> vec4<f32> {
+  switch m {
+    case 1u: { return sums[1]; }
+    case 2u: { return sums[2]; }
+    case 3u: { return sums[3]; }
+    default: { return sums[0]; }
+  }
+}

@@ -22,7 +22,6 @@ declare module '*/gathered-ffn.wgsl' { const kernel: import('../src/backend/webg
 declare module '*/int8.tile.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<never>; export default kernel }
 declare module '*/int8.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<never>; export default kernel }
 declare module '*/linear.integers.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<'R' | 'K' | 'N' | 'first' | 'count' | 'start' | 'firstRow' | 'activation' | 'hasRows' | 'hasBias' | 'hasOutRows' | 'hasRowGate' | 'accumulate' | 'rms' | 'eps'>; export default kernel }
-declare module '*/linear.pad.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<'R' | 'K' | 'hasRows'>; export default kernel }
 declare module '*/linear.quantize.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<'R' | 'D' | 'start' | 'hasRows' | 'hasNorm' | 'hasNormBias' | 'layer' | 'eps'>; export default kernel }
 declare module '*/linear.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<'R' | 'K' | 'N' | 'first' | 'count' | 'start' | 'firstRow' | 'activation' | 'hasRows' | 'hasBias' | 'hasOutRows' | 'hasRowGate' | 'accumulate' | 'rms' | 'eps'>; export default kernel }
 declare module '*/merge.assign.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<'N' | 'M' | 'C'>; export default kernel }
@@ -30,7 +29,7 @@ declare module '*/merge.rank.wgsl' { const kernel: import('../src/backend/webgpu
 declare module '*/merge.redundancy.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<'N' | 'C'>; export default kernel }
 declare module '*/merge.total.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<'N' | 'C'>; export default kernel }
 declare module '*/merge.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<'N' | 'M' | 'C'>; export default kernel }
-declare module '*/move-rows.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<'rows' | 'width' | 'firstFrom' | 'firstTo' | 'hasList'>; export default kernel }
+declare module '*/move-rows.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<'rows' | 'width' | 'pitch' | 'firstFrom' | 'firstTo' | 'hasList'>; export default kernel }
 declare module '*/norm.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<'T' | 'D' | 'layer' | 'hasWeight' | 'hasBias' | 'eps'>; export default kernel }
 declare module '*/order.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<never>; export default kernel }
 declare module '*/patch-embedding.wgsl' { const kernel: import('../src/backend/webgpu/kernel.ts').GpuKernel<'P' | 'D' | 'first' | 'channels' | 'height' | 'width' | 'patchSize' | 'hasBias' | 'hasPositions'>; export default kernel }

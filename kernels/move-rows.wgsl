@@ -4,6 +4,7 @@
 struct Params {
   rows: u32,
   width: u32, // words of a row
+  pitch: u32, // words of a row of `to`: those past `width` become 0
   firstFrom: u32, // word of row 0
   firstTo: u32,
   hasList: u32,
@@ -11,11 +12,14 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> from_rows: array<u32>; // [T, width]
 @group(0) @binding(2) var<storage, read> list: array<u32>; // [rows]
-@group(0) @binding(3) var<storage, read_write> to_rows: array<u32>; // [U, width]
+@group(0) @binding(3) var<storage, read_write> to_rows: array<u32>; // [U, pitch]
 
 fn element(word: u32) {
-  if (word >= p.rows * p.width) { return; }
-  var source = word;
-  if (p.hasList != 0u) { source = list[word / p.width] * p.width + word % p.width; }
-  to_rows[p.firstTo + word] = from_rows[p.firstFrom + source];
+  if (word >= p.rows * p.pitch) { return; }
+  var row = word / p.pitch;
+  let column = word % p.pitch;
+  if (p.hasList != 0u) { row = list[row]; }
+  var value = 0u;
+  if (column < p.width) { value = from_rows[p.firstFrom + row * p.width + column]; }
+  to_rows[p.firstTo + word] = value;
 }

@@ -134,9 +134,9 @@ const wasm: WasmBinding<typeof definition> = (wasm, io, { T, R = T, D, M }, { ac
 
 const webgpu: GpuBinding<typeof definition> = (gpu, io, { T, R = T, D, M }, { activation, norm = 'none', eps = 0 }) => {
   const { x, rows, up, gateBias, upBias, down, downBias, rowGate } = io;
-  const source = wholeQuads(gpu, x, rows, R, D);
-  const normWeight = io.normWeight && wholeQuads(gpu, io.normWeight, undefined, 1, D).x;
-  const normBias = io.normBias && wholeQuads(gpu, io.normBias, undefined, 1, D).x;
+  const source = wholeQuads(gpu, x, R, D, rows);
+  const normWeight = io.normWeight && wholeQuads(gpu, io.normWeight, 1, D).x;
+  const normBias = io.normBias && wholeQuads(gpu, io.normBias, 1, D).x;
   // As int8 the rows are normalised when they are quantized: three dispatches in all.
   const integers = takesIntegers(gpu, up, R) && takesIntegers(gpu, down, R);
   let stats: GpuOperand | undefined;

@@ -83,8 +83,8 @@ const wasm: WasmBinding<typeof definition> = (wasm, io, { T, R = T, K, N }, { ac
 };
 
 const webgpu: GpuBinding<typeof definition> = (gpu, io, { T, R = T, K, N }, { activation = 'none', accumulate, eps }) => {
-  const whole = wholeQuads(gpu, io.x, io.rows, R, K);
-  const normWeight = io.normWeight && wholeQuads(gpu, io.normWeight, undefined, 1, K).x;
+  const whole = wholeQuads(gpu, io.x, R, K, io.rows);
+  const normWeight = io.normWeight && wholeQuads(gpu, io.normWeight, 1, K).x;
   const { weight, bias, outRows, y } = io;
   const options = { normWeight, eps, bias, outRows, accumulate, activation: ACTIVATIONS.indexOf(activation) };
   gpuProduct(gpu, { ...whole, count: R, K, weight, N, y, ...options });

@@ -3,7 +3,6 @@ import gatheredFfn from '../../../kernels/gathered-ffn.wgsl';
 import gatheredFfnIntegers from '../../../kernels/gathered-ffn.integers.wgsl';
 import linear from '../../../kernels/linear.wgsl';
 import linearIntegers from '../../../kernels/linear.integers.wgsl';
-import pad from '../../../kernels/linear.pad.wgsl';
 import quantize from '../../../kernels/linear.quantize.wgsl';
 import fewRows from '../../../kernels/product.few-rows.wgsl';
 import tiles from '../../../kernels/product.tiles.wgsl';
@@ -15,8 +14,8 @@ import { BLOCK, blocksOf } from '../../backend/quantize.ts';
 import { WEIGHT_DTYPES, type WeightDType } from '../../backend/weight.ts';
 import type { Constants, GpuContext, GpuOperand, GpuWeight } from '../../backend/webgpu/binding.ts';
 import { type GpuKernel, prefixed } from '../../backend/webgpu/kernel.ts';
+import { moveRows } from '../../backend/webgpu/move-rows.ts';
 import { roundUp } from '../../backend/webgpu/pack.ts';
-import { elementGroups } from '../../backend/webgpu/threads.ts';
 
 /** One kernel for each dtype of the weight. */
 type Kernels<P extends string> = Readonly<Record<WeightDType, GpuKernel<P>>>;
@@ -82,18 +81,12 @@ export function quadsOf(elements: number): number {
 }
 
 /** Rows of x as whole vec4: x itself, or a padded copy of the listed rows where their length is no multiple of 4. */
-export function wholeQuads(
-  gpu: GpuContext,
-  x: GpuOperand,
-  rows: GpuOperand | undefined,
-  count: number,
-  K: number,
-): { x: GpuOperand; rows: GpuOperand | undefined } {
+export function wholeQuads(gpu: GpuContext, x: GpuOperand, count: number, K: number, rows?: GpuOperand): Pick<Rows, 'x' | 'rows'> {
   if (K % 4 === 0) return { x, rows };
-  const quads = quadsOf(K);
-  const copy = gpu.scratch(count * quads * 16);
-  gpu.dispatch(pad, [x, rows, copy], { R: count, K, hasRows: !!rows }, elementGroups(count * quads));
-  return { x: copy, rows: undefined };
+  const pitch = roundUp(K, 4);
+  const copy = gpu.scratch(count * pitch * 4);
+  moveRows(gpu, { from: x, to: copy, rows: count, width: K, pitch, list: rows });
+  return { x: copy };
 }
 
 /** Rows as int8, K padded to blocks of 32 by zeros. */

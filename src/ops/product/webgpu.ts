@@ -21,11 +21,7 @@ import { roundUp } from '../../backend/webgpu/pack.ts';
 type Kernels<P extends string> = Readonly<Record<WeightDType, GpuKernel<P>>>;
 
 /** The kernels of a product: by tiles, for few rows, and by tiles of int8 rows. */
-interface Family<P extends string> {
-  tiles: Kernels<P>;
-  few: Kernels<P>;
-  integers: Kernels<P>;
-}
+type Family<P extends string> = Readonly<Record<'tiles' | 'few' | 'integers', Kernels<P>>>;
 
 /** `end` says what becomes of the sums. */
 function familyOf<P extends string>(end: GpuKernel<P>, integers: GpuKernel<P>): Family<P> {
@@ -58,13 +54,8 @@ const TILES: readonly Tile[] = [
  * gated FFN. A start, by what is published about such adapters and not measured here: `tune` measures.
  */
 const WIDE_TILES: readonly Tile[] = [{ TM: 8, NX: 16, NY: 8 }, ...TILES.slice(1)];
-const TILES_BY_VENDOR: Readonly<Record<string, readonly Tile[]>> = {
-  nvidia: WIDE_TILES,
-  amd: WIDE_TILES,
-  // wgpu tells the PCI ids.
-  4318: WIDE_TILES,
-  4098: WIDE_TILES,
-};
+/** NVIDIA and AMD, of which wgpu tells the PCI ids. */
+const WIDE_VENDORS = ['nvidia', 'amd', '4318', '4098'];
 /**
  * Constants of the few-rows kernels, of which the first that fits is taken: ROWS accumulators, each number a pipeline of its own, so that not
  * every one is worth having; QUADS vec4 of columns to a workgroup, the most that leave an adapter busy.
@@ -281,7 +272,7 @@ function choose<P extends string>(
     return { kernel: family.few[dtype], workgroups: [Math.ceil(quads / constants.QUADS)], constants: withZeros(constants) };
   }
   const groups = ({ TM, NX, NY }: Tile) => [Math.ceil(quads / NX), Math.ceil(count / (NY * TM))] as const;
-  const tiles = (!integers && TILES_BY_VENDOR[gpu.vendor]) || TILES;
+  const tiles = !integers && WIDE_VENDORS.includes(gpu.vendor) ? WIDE_TILES : TILES;
   const usual = tiles.find((tile) => groups(tile)[0] * groups(tile)[1] >= BUSY) ?? tiles.at(-1)!;
   if (integers) return { kernel: family.integers[dtype], workgroups: groups(usual), constants: withZeros({ NX: usual.NX, NY: usual.NY }) };
   const tuned = gpu.shapes[count <= SOME_ROWS ? 'some' : 'many'];

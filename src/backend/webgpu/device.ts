@@ -91,20 +91,34 @@ const WANTED_LIMITS = [
 const WANTED_FEATURES = ['shader-f16', 'subgroups', 'timestamp-query'] as const;
 
 export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
+  const { device: given, integerDot = true } = options;
   const gpu = (options.gpu ?? (globalThis as { navigator?: { gpu?: GpuLike } }).navigator?.gpu) as GPU | undefined;
-  if (options.device) {
-    const device = options.device as unknown as GPUDevice;
-    const info = (device as { adapterInfo?: GPUAdapterInfo }).adapterInfo;
-    return describe(device, info, false, [device, options.gpu], hasIntegerDot(gpu, options));
-  }
+  const adapter = given ? undefined : await requestAdapter(gpu, options.powerPreference);
+  const device = adapter ? await requestDevice(adapter) : (given as unknown as GPUDevice);
+  const info: Partial<GPUAdapterInfo> | undefined = adapter ? adapter.info : device.adapterInfo;
+  const description = [info?.vendor, info?.architecture, info?.description].filter(Boolean).join(' ') || 'unknown adapter';
+  const features = new Set<Feature>(WANTED_FEATURES.filter((name) => device.features.has(name)));
+  if (integerDot && gpu?.wgslLanguageFeatures?.has('packed_4x8_integer_dot_product')) features.add('integer-dot-product');
+  if (info?.isFallbackAdapter || /swiftshader|llvmpipe|lavapipe/i.test(description)) features.add('software-adapter');
+  const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
+  const limits = { maxBufferBytes: Math.floor(Math.min(maxBufferSize, maxStorageBufferBindingSize) / 256) * 256 };
+  const vendor = info?.vendor?.toLowerCase() ?? '';
+  return { device, owned: !given, description, vendor, features, limits, keepAlive: [gpu, adapter, device] };
+}
+
+async function requestAdapter(gpu: GPU | undefined, powerPreference: GPUPowerPreference | undefined): Promise<GPUAdapter> {
   if (!gpu) throw unavailable('this runtime has no navigator.gpu; pass `gpu` (npm "webgpu") or `device`');
   let adapter: GPUAdapter | null;
   try {
-    adapter = await gpu.requestAdapter(options.powerPreference ? { powerPreference: options.powerPreference } : undefined);
+    adapter = await gpu.requestAdapter(powerPreference ? { powerPreference } : undefined);
   } catch (cause) {
     throw unavailable(`the adapter request failed: ${String(cause)}`, cause);
   }
   if (!adapter) throw unavailable('no GPU adapter was found');
+  return adapter;
+}
+
+async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
   const requiredLimits: Record<string, number> = {};
   for (const name of WANTED_LIMITS) {
     const value = adapter.limits[name];
@@ -112,32 +126,10 @@ export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
   }
   const requiredFeatures = WANTED_FEATURES.filter((name) => adapter.features.has(name));
   try {
-    const device = await adapter.requestDevice({ requiredLimits, requiredFeatures });
-    return describe(device, adapter.info, true, [gpu, adapter, device], hasIntegerDot(gpu, options));
+    return await adapter.requestDevice({ requiredLimits, requiredFeatures });
   } catch (cause) {
     throw unavailable(`the adapter gave no device: ${String(cause)}`, cause);
   }
-}
-
-function hasIntegerDot(gpu: GPU | undefined, { integerDot = true }: DeviceOptions): boolean {
-  return integerDot && gpu?.wgslLanguageFeatures?.has('packed_4x8_integer_dot_product') === true;
-}
-
-function describe(
-  device: GPUDevice,
-  info: GPUAdapterInfo | undefined,
-  owned: boolean,
-  keepAlive: readonly unknown[],
-  integerDot: boolean,
-): OpenDevice {
-  const description = [info?.vendor, info?.architecture, info?.description].filter(Boolean).join(' ') || 'unknown adapter';
-  const features = new Set<Feature>(WANTED_FEATURES.filter((name) => device.features.has(name)));
-  if (integerDot) features.add('integer-dot-product');
-  const isFallback = (info as { isFallbackAdapter?: boolean } | undefined)?.isFallbackAdapter === true;
-  if (isFallback || /swiftshader|llvmpipe|lavapipe/i.test(description)) features.add('software-adapter');
-  const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
-  const limits = { maxBufferBytes: Math.floor(Math.min(maxBufferSize, maxStorageBufferBindingSize) / 256) * 256 };
-  return { device, owned, description, vendor: info?.vendor?.toLowerCase() ?? '', features, limits, keepAlive };
 }
 
 function unavailable(reason: string, cause?: unknown): SkipVisionError {

@@ -32,9 +32,7 @@ class WebGpuDriver implements Driver {
   readonly dtypes = WEIGHT_DTYPES;
   readonly limits: Limits;
   readonly lost: Promise<LossInfo>;
-  readonly keepAlive: readonly unknown[];
-  readonly #device: GPUDevice;
-  readonly #ownsDevice: boolean;
+  readonly #opened: OpenDevice; // with what must stay referenced
   readonly #faults: Faults;
   readonly #pool: BufferPool;
   readonly #staging: BufferPool;
@@ -45,13 +43,12 @@ class WebGpuDriver implements Driver {
   #settleLost!: (info: LossInfo) => void;
   #lossError: SkipVisionError | undefined;
 
-  constructor({ device, owned, description, vendor, features, limits, keepAlive }: OpenDevice) {
-    this.#device = device;
-    this.#ownsDevice = owned;
-    this.description = description;
+  constructor(opened: OpenDevice) {
+    const { device, features, limits } = opened;
+    this.#opened = opened;
+    this.description = opened.description;
     this.features = features;
     this.limits = limits;
-    this.keepAlive = keepAlive;
     this.lost = new Promise((resolve) => {
       this.#settleLost = resolve;
     });
@@ -64,7 +61,7 @@ class WebGpuDriver implements Driver {
     };
     this.#pool = new BufferPool(device, STORAGE | COPY_SRC | COPY_DST, limits.maxBufferBytes, guard);
     this.#staging = new BufferPool(device, MAP_READ | COPY_DST, limits.maxBufferBytes, guard);
-    this.#recorder = new Recorder(device, this.#faults, this.#pool, { features, vendor, mostBytes: limits.maxBufferBytes });
+    this.#recorder = new Recorder(opened, this.#faults, this.#pool);
   }
 
   allocate(bytes: number): GpuMemory {
@@ -221,7 +218,7 @@ class WebGpuDriver implements Driver {
     this.#recorder.dispose();
     this.#pool.dispose();
     this.#staging.dispose();
-    if (this.#ownsDevice) this.#device.destroy();
+    if (this.#opened.owned) this.#opened.device.destroy();
     this.#lose({ reason: 'destroyed', message: 'the backend was disposed' });
   }
 

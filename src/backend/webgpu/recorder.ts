@@ -1,10 +1,10 @@
 /** Records the dispatches of ops, and hands them to the device many at a time. */
-import type { Feature } from '../features.ts';
 import { SkipVisionError } from '../errors.ts';
 import type { TypedArray } from '../tensor.ts';
 import type { Constants, GpuContext, GpuOperand, GpuParams, Shapes } from './binding.ts';
 import { type BufferPool, COPY_DST, type GpuMemory, type GpuRange, memoryOf, UNIFORM } from './buffers.ts';
 import { ARENA_BYTES, ARENA_SLOTS, CommandList, type ReadCopy } from './commands.ts';
+import type { OpenDevice } from './device.ts';
 import type { Faults, Outcome } from './faults.ts';
 import { type GpuKernel, refusal } from './kernel.ts';
 import { type Pipeline, PipelineCache } from './pipelines.ts';
@@ -42,16 +42,11 @@ export class Recorder {
   /** Stand-ins for absent operands: one that is read, and one for each operand index that is written. */
   #dummies = new Map<number, GpuMemory>();
 
-  constructor(
-    device: GPUDevice,
-    faults: Faults,
-    pool: BufferPool,
-    { features, vendor, mostBytes }: { features: ReadonlySet<Feature>; vendor: string; mostBytes: number },
-  ) {
+  constructor({ device, features, vendor, limits }: OpenDevice, faults: Faults, pool: BufferPool) {
     this.#device = device;
     this.#faults = faults;
     this.#pool = pool;
-    this.#mostBytes = mostBytes;
+    this.#mostBytes = limits.maxBufferBytes;
     this.#mostWorkgroups = device.limits.maxComputeWorkgroupsPerDimension;
     this.#compilesInTurn = features.has('software-adapter');
     this.pipelines = new PipelineCache(device);

@@ -10,18 +10,19 @@ import { bytesOf, type Tensor, type TensorDesc, type TypedArray } from '../tenso
 import { WEIGHT_DTYPES, type Weight, type WeightDType } from '../weight.ts';
 import type { MatrixReader } from '../quantize.ts';
 import { yieldToOthers } from '../yield.ts';
-import type { GpuBench } from './bench.ts';
-import type { GpuIo, GpuWeight, Shapes } from './binding.ts';
+import type { Constants, GpuContext, GpuIo, GpuWeight, Shapes } from './binding.ts';
 import { BufferPool, borrowBuffer, COPY_DST, COPY_SRC, type GpuMemory, MAP_READ, STORAGE } from './buffers.ts';
 import { ARENA_BYTES } from './commands.ts';
 import { openDevice, type OpenDevice, WEBGPU_BACKEND_FIELDS, type WebGpuBackendOptions } from './device.ts';
 import { Faults } from './faults.ts';
+import type { GpuKernel } from './kernel.ts';
 import { moveRows } from './move-rows.ts';
 import { bindOperands } from './operands.ts';
 import { packSlice, planSlices } from './pack.ts';
 import { Recorder } from './recorder.ts';
 import type { OnTime } from './timestamps.ts';
 
+export type { WebGpuDriver };
 export type { DeviceOptions, GpuDeviceLike, GpuLike, WebGpuBackendOptions } from './device.ts';
 export type { Shapes } from './binding.ts';
 
@@ -89,7 +90,7 @@ class WebGpuDriver implements Driver {
         const operand = this.#pool.create(slice.bytes);
         made.push({ operand, first: slice.first, count: slice.count });
         await packSlice(matrices, shape, slice, (offset, chunk) => this.#recorder.write(operand, chunk, offset), pause);
-        await this.#orLost(this.#faults.settle());
+        await this.orLost(this.#faults.settle());
         if (operand.failure) this.#faults.check();
         if (operand.failure) throw operand.failure;
       }
@@ -136,8 +137,8 @@ class WebGpuDriver implements Driver {
       (error: unknown) => error,
     );
     try {
-      const refusal = await this.#orLost(Promise.resolve(mapped));
-      await this.#orLost(this.#faults.settle());
+      const refusal = await this.orLost(Promise.resolve(mapped));
+      await this.orLost(this.#faults.settle());
       this.#trust(source);
       if (submitted?.failure) throw submitted.failure; // also where somebody else was told of it
       this.#recorder.idle ||= batch === this.#faults.batch;
@@ -156,39 +157,25 @@ class WebGpuDriver implements Driver {
     }
   }
 
-  bench(): GpuBench {
-    const { context, pipelines } = this.#recorder;
-    const faults = this.#faults;
-    return {
-      vendor: context.vendor,
-      prepare(kernel, constants) {
-        const make = () =>
-          faults.watch(
-            'tune',
-            () => pipelines.make(kernel, constants),
-            () => {},
-          );
-        return pipelines.prepare(pipelines.find(kernel, constants) ?? make());
-      },
-      allocate: (bytes) => this.allocate(bytes),
-      free: (operand) => this.free(operand),
-      write: (operand, data) => this.write(operand, data),
-      run: (shapes, work) => {
-        faults.check();
-        const { shapes: kept } = context;
-        context.shapes = shapes;
-        try {
-          this.#recorder.record('tune', undefined, () => work(context));
-        } finally {
-          context.shapes = kept;
-        }
-      },
-      read: (operand, bytes) => this.read(operand, 0, bytes),
-      orLost: (work) => this.#orLost(work),
-      keep: (shapes) => this.keepShapes(shapes),
-    };
+  /** For tuning: see GpuContext. */
+  get vendor(): string {
+    return this.#opened.vendor;
   }
 
+  /** For tuning: compiles beside other work. Rejects where the device refuses the kernel; no later call reports that. */
+  async compile(kernel: GpuKernel, constants: Constants): Promise<void> {
+    const { pipelines } = this.#recorder;
+    const make = () => pipelines.make(kernel, constants);
+    await pipelines.prepare(pipelines.find(kernel, constants) ?? this.#faults.watch('tune', make, () => {}));
+  }
+
+  /** For tuning: records what `work` dispatches under these shapes. */
+  runWith(shapes: Shapes, work: (gpu: GpuContext) => void): void {
+    this.#faults.check();
+    this.#recorder.record('tune', undefined, () => work({ ...this.#recorder.context, shapes }));
+  }
+
+  /** From now on ops take these. */
   keepShapes(shapes: Shapes): void {
     this.#recorder.context.shapes = shapes;
     const chosen = Object.entries(shapes).map(([name, constants]) => `${name} rows ${JSON.stringify(constants)}`);
@@ -199,7 +186,7 @@ class WebGpuDriver implements Driver {
     const missing = this.#recorder.missing();
     if (!missing.length) return;
     // A kernel that the device refuses is reported by the submit, which tries it again: only that knows which results it spoils.
-    await this.#orLost(Promise.allSettled(missing.map((pipeline) => this.#recorder.pipelines.prepare(pipeline))));
+    await this.orLost(Promise.allSettled(missing.map((pipeline) => this.#recorder.pipelines.prepare(pipeline))));
   }
 
   async flush(): Promise<void> {
@@ -229,7 +216,7 @@ class WebGpuDriver implements Driver {
   }
 
   /** Rejects when the device is lost first. Not a race with `lost`, which would hold every read's closures for ever. */
-  #orLost<T>(work: Promise<T>): Promise<T> {
+  orLost<T>(work: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       if (this.#lossError) reject(this.#lossError);
       this.#waiting.add(reject);
@@ -260,7 +247,7 @@ export async function createWebGpuBackend(options: WebGpuBackendOptions = {}): P
   return backend;
 }
 
-/** What tuning needs of a backend; none where that is no WebGPU. */
-export function benchOf(backend: Backend): GpuBench | undefined {
-  return drivers.get(backend)?.bench();
+/** What tuning works on; none where the backend is no WebGPU. */
+export function webGpuDriverOf(backend: Backend): WebGpuDriver | undefined {
+  return drivers.get(backend);
 }

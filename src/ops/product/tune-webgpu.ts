@@ -2,11 +2,9 @@
 import { BACKEND, type Backend } from '../../backend/backend.ts';
 import { SkipVisionError } from '../../backend/errors.ts';
 import * as field from '../../backend/fields.ts';
-import type { GpuBench } from '../../backend/webgpu/bench.ts';
-import type { Constants, GpuOperand, GpuWeight, Shapes } from '../../backend/webgpu/binding.ts';
-import { benchOf } from '../../backend/webgpu/driver.ts';
-import type { GpuKernel } from '../../backend/webgpu/kernel.ts';
-import { product, productChoice, productKernels } from './webgpu.ts';
+import type { Constants, GpuWeight, Shapes } from '../../backend/webgpu/binding.ts';
+import { type WebGpuDriver, webGpuDriverOf } from '../../backend/webgpu/driver.ts';
+import { product, productChoice } from './webgpu.ts';
 
 /** Work per timing: shorter ones say more about the clock. */
 const LEAST_MS = 2;
@@ -53,118 +51,95 @@ export const TUNE_WEBGPU_FIELDS = {
  */
 export async function tuneWebGpu(backend: Backend, options: { budgetMs?: number } = {}): Promise<Tuning> {
   field.checkFields('tuneWebGpu', { backend, options }, TUNE_WEBGPU_FIELDS);
-  const bench = benchOf(backend);
-  if (!bench) {
+  const driver = webGpuDriverOf(backend);
+  if (!driver) {
     const details = { argument: 'backend', got: backend.name, expected: 'webgpu' };
     throw new SkipVisionError('wrong-backend', `tuneWebGpu: this is a ${backend.name} backend`, details);
   }
   await backend.flush();
-  const tuning = await bench.orLost(tune(bench, options.budgetMs ?? 150));
-  bench.keep(tuning.shapes);
+  const tuning = await driver.orLost(tune(driver, options.budgetMs ?? 150));
+  driver.keepShapes(tuning.shapes);
   return tuning;
 }
 
 /** Takes no longer than the budget, whatever the device does. */
-async function tune(bench: GpuBench, budgetMs: number): Promise<Tuning> {
+async function tune(driver: WebGpuDriver, budgetMs: number): Promise<Tuning> {
   const shapes: Record<string, Constants> = {};
   const reasons: string[] = [];
-  using trial = new Trial(bench, budgetMs);
+  using trial = startTrial(driver, budgetMs);
   for (const [name, count] of CLASSES) {
-    const { kernel, constants } = productChoice({ vendor: bench.vendor, shapes: {} }, count, SIZE);
-    const base = await trial.time(name, count, undefined, kernel, constants);
+    const base = await trial.time(count, {});
     if (typeof base === 'string') {
       reasons.push(`${name} rows: ${base}`);
       continue;
     }
-    const isFew = name === 'few';
-    const candidates = isFew ? FEW_SHAPES : TILE_SHAPES;
-    const compile = (shape: Constants) =>
-      [isFew ? productKernels().few : productKernels().tiled, isFew ? { ROWS: count, ...shape } : shape] as const;
-    for (const shape of candidates) bench.prepare(...compile(shape)).catch(() => {}); // all at once; `time` waits for its own
+    const candidates = name === 'few' ? FEW_SHAPES : TILE_SHAPES;
+    for (const shape of candidates) trial.compile(count, { [name]: shape }).catch(() => {}); // all at once; `time` waits for its own
     let best = base.ms * WORTH;
     for (const shape of candidates) {
-      const found = await trial.time(name, count, shape, ...compile(shape));
-      let reason = found;
-      if (typeof found !== 'string') {
-        const agrees = agree(found.result, base.result);
-        reason = agrees ? `${(found.ms / base.ms).toFixed(2)} of the time without tuning` : 'gives other results';
-        if (agrees && found.ms < best) {
-          best = found.ms;
-          shapes[name] = shape;
-        }
+      const found = await trial.time(count, { [name]: shape });
+      const agrees = typeof found !== 'string' && agree(found.result, base.result);
+      const share = agrees && `${(found.ms / base.ms).toFixed(2)} of the time without tuning`;
+      reasons.push(`${name} rows, ${JSON.stringify(shape)}: ${typeof found === 'string' ? found : share || 'gives other results'}`);
+      if (agrees && found.ms < best) {
+        best = found.ms;
+        shapes[name] = shape;
       }
-      reasons.push(`${name} rows, ${JSON.stringify(shape)}: ${reason as string}`);
     }
   }
   return { shapes, reasons };
 }
 
-/** Products of SIZE inputs and outputs that are timed until the budget is used up. */
-class Trial implements Disposable {
-  readonly #bench: GpuBench;
-  readonly #late: Promise<'no time left'>;
-  readonly #timer: ReturnType<typeof setTimeout>;
-  readonly #x: GpuOperand;
-  readonly #y: GpuOperand;
-  readonly #weights: GpuOperand;
-  #over = false;
-
-  constructor(bench: GpuBench, budgetMs: number) {
-    this.#bench = bench;
-    let end!: (value: 'no time left') => void;
-    this.#late = new Promise((resolve) => {
-      end = resolve;
-    });
-    this.#timer = setTimeout(() => {
-      this.#over = true;
-      end('no time left');
+/** Products of SIZE inputs and outputs under shapes to choose from, which are timed until the budget is used up. */
+function startTrial(driver: WebGpuDriver, budgetMs: number) {
+  let over = false;
+  let timer: ReturnType<typeof setTimeout>;
+  const late = new Promise<'no time left'>((resolve) => {
+    timer = setTimeout(() => {
+      over = true;
+      resolve('no time left');
     }, budgetMs);
-    const rows = CLASSES[2][1];
-    this.#weights = bench.allocate(SIZE * ROW_BYTES);
-    this.#x = bench.allocate(rows * ROW_BYTES);
-    this.#y = bench.allocate(rows * ROW_BYTES);
-    bench.write(this.#weights, numbers(SIZE * SIZE));
-    bench.write(this.#x, numbers(rows * SIZE));
-  }
+  });
+  const rows = CLASSES[2][1];
+  const operand = driver.allocate(SIZE * ROW_BYTES);
+  const x = driver.allocate(rows * ROW_BYTES);
+  const y = driver.allocate(rows * ROW_BYTES);
+  driver.write(operand, numbers(SIZE * SIZE));
+  driver.write(x, numbers(rows * SIZE));
+  const weight: GpuWeight = { slices: [{ operand, first: 0, count: SIZE }], parts: 1, dtype: 'f32', zeros: false };
 
-  /** Milliseconds of a product and its result, or why there are none. */
-  async time(
-    name: string,
-    count: number,
-    shape: Constants | undefined,
-    kernel: GpuKernel,
-    constants: Constants,
-  ): Promise<{ ms: number; result: Float32Array } | string> {
-    const work = async () => {
-      try {
-        await this.#bench.prepare(kernel, constants);
-      } catch {
-        return 'does not compile';
-      }
-      const shapes = shape ? { [name]: shape } : {};
-      const { result } = await this.#calls(shapes, count, 1, count * ROW_BYTES); // warms up
-      const calls = Math.max(1, Math.ceil(LEAST_MS / (await this.#calls(shapes, count, 1, 4)).ms));
-      const [first, second] = [await this.#calls(shapes, count, calls, 4), await this.#calls(shapes, count, calls, 4)];
-      return { ms: Math.min(first.ms, second.ms), result };
-    };
-    return this.#over ? this.#late : Promise.race([work(), this.#late]);
-  }
-
-  async #calls(shapes: Shapes, count: number, calls: number, bytes: number): Promise<{ ms: number; result: Float32Array }> {
-    if (this.#over) throw new Error('no time left'); // nobody listens, and the buffers are gone
+  const compile = (count: number, shapes: Shapes) => {
+    const { kernel, constants } = productChoice({ vendor: driver.vendor, shapes }, count, SIZE);
+    return driver.compile(kernel, constants);
+  };
+  const run = async (count: number, shapes: Shapes, calls: number, bytes: number) => {
+    if (over) throw new Error('no time left'); // nobody listens, and the buffers are gone
     const start = performance.now();
-    const weight: GpuWeight = { slices: [{ operand: this.#weights, first: 0, count: SIZE }], parts: 1, dtype: 'f32', zeros: false };
-    const call = { x: this.#x, count, K: SIZE, weight, N: SIZE, y: this.#y };
-    for (let i = 0; i < calls; i++) this.#bench.run(shapes, (gpu) => product(gpu, call));
-    const result = new Float32Array(await this.#bench.read(this.#y, bytes));
+    for (let i = 0; i < calls; i++) driver.runWith(shapes, (gpu) => product(gpu, { x, count, K: SIZE, weight, N: SIZE, y }));
+    const result = new Float32Array(await driver.read(y, 0, bytes));
     return { ms: (performance.now() - start) / calls, result };
-  }
-
-  [Symbol.dispose](): void {
-    this.#over = true;
-    clearTimeout(this.#timer);
-    for (const operand of [this.#weights, this.#x, this.#y]) this.#bench.free(operand);
-  }
+  };
+  const measure = async (count: number, shapes: Shapes) => {
+    try {
+      await compile(count, shapes);
+    } catch {
+      return 'does not compile';
+    }
+    const { result } = await run(count, shapes, 1, count * ROW_BYTES); // warms up
+    const calls = Math.max(1, Math.ceil(LEAST_MS / (await run(count, shapes, 1, 4)).ms));
+    const [first, second] = [await run(count, shapes, calls, 4), await run(count, shapes, calls, 4)];
+    return { ms: Math.min(first.ms, second.ms), result };
+  };
+  return {
+    compile,
+    /** Milliseconds of a product and its result, or why there are none. */
+    time: (count: number, shapes: Shapes) => (over ? late : Promise.race([measure(count, shapes), late])),
+    [Symbol.dispose]() {
+      over = true;
+      clearTimeout(timer);
+      for (const each of [operand, x, y]) driver.free(each);
+    },
+  };
 }
 
 function numbers(count: number): Float32Array {

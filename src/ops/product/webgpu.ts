@@ -62,8 +62,6 @@ const WIDE_VENDORS = ['nvidia', 'amd', '4318', '4098'];
  */
 const FEW = /* @__PURE__ */ [1, 4, 8].flatMap((ROWS) => [16, 8, 4].map((QUADS) => ({ ROWS, QUADS })));
 
-/** What tuning tries other shapes of. */
-export const productKernels = () => ({ tiled: LINEAR.tiles.f32, few: LINEAR.few.f32 });
 /** Up to this many rows there are few tiles to spread over the device. */
 const SOME_ROWS = 64;
 

@@ -6,24 +6,23 @@ import { type Access, accessOf, codeOf, type GpuKernel, type ParamField, paramsO
 /** Bytes of one `Params` slot in the uniform arena: the largest alignment of dynamic offsets, so it fits everywhere. */
 export const PARAMS_BYTES = 256;
 
-export interface Pipeline {
+/** What is read off a kernel once. */
+interface Source {
   readonly kernel: string;
+  readonly module: GPUShaderModule;
+  readonly layout: GPUBindGroupLayout;
+  readonly access: readonly Access[];
+  readonly params: readonly ParamField[];
+}
+
+export interface Pipeline extends Source {
+  readonly constants: Constants;
   readonly descriptor: GPUComputePipelineDescriptor;
   /** Absent until it is needed, or was compiled beside other work. */
   compiled?: GPUComputePipeline;
   compiling?: Promise<void>;
-  readonly layout: GPUBindGroupLayout;
-  readonly access: readonly Access[];
-  readonly params: readonly ParamField[];
   /** Bind groups by a hash of their operands' ids and offsets. */
   readonly groups: Map<number, BoundGroup>;
-}
-
-/** What is read off a kernel once. */
-interface Source {
-  module: GPUShaderModule;
-  access: readonly Access[];
-  params: readonly ParamField[];
 }
 
 interface BoundGroup {
@@ -40,7 +39,7 @@ export class PipelineCache {
   readonly #device: GPUDevice;
   readonly #sources = new Map<GpuKernel, Source>();
   /** Of each kernel, by its constants: a few, which are compared sooner than a key is made of them. */
-  readonly #pipelines = new Map<GpuKernel, { constants: Constants; pipeline: Pipeline }[]>();
+  readonly #pipelines = new Map<GpuKernel, Pipeline[]>();
   #bindGroups = 0;
 
   constructor(device: GPUDevice) {
@@ -50,17 +49,21 @@ export class PipelineCache {
   /** The pipeline of a kernel with these override constants, compiled or not, if it was made before. */
   find(kernel: GpuKernel, constants: Constants): Pipeline | undefined {
     const variants = this.#pipelines.get(kernel);
-    if (variants) for (const variant of variants) if (isEqual(variant.constants, constants)) return variant.pipeline;
+    if (variants) for (const pipeline of variants) if (isEqual(pipeline.constants, constants)) return pipeline;
     return undefined;
   }
 
   /** Makes its module and its layout; it is compiled when it is needed. */
-  make(kernel: GpuKernel, constants: Constants): Pipeline {
-    const pipeline = this.#describe(kernel, constants);
-    const variant = { constants: { ...constants }, pipeline };
-    const variants = this.#pipelines.get(kernel);
-    if (variants) variants.push(variant);
-    else this.#pipelines.set(kernel, [variant]);
+  make(kernel: GpuKernel, given: Constants): Pipeline {
+    const source = this.#sources.get(kernel) ?? this.#read(kernel);
+    const constants = { ...given };
+    const descriptor: GPUComputePipelineDescriptor = {
+      label: kernel.name,
+      layout: this.#device.createPipelineLayout({ bindGroupLayouts: [source.layout] }),
+      compute: { module: source.module, entryPoint: 'main', constants },
+    };
+    const pipeline = { ...source, constants, descriptor, groups: new Map<number, BoundGroup>() };
+    this.#pipelines.set(kernel, [...(this.#pipelines.get(kernel) ?? []), pipeline]);
     return pipeline;
   }
 
@@ -97,13 +100,17 @@ export class PipelineCache {
 
   /** Forgets all bind groups: they keep destroyed buffers from being collected. */
   forgetBindGroups(): void {
-    for (const variants of this.#pipelines.values()) for (const { pipeline } of variants) pipeline.groups.clear();
+    for (const variants of this.#pipelines.values()) for (const { groups } of variants) groups.clear();
     this.#bindGroups = 0;
   }
 
-  #describe(kernel: GpuKernel, constants: Constants): Pipeline {
+  #read(kernel: GpuKernel): Source {
     const { name } = kernel;
-    const { module, access, params } = this.#source(kernel);
+    const code = codeOf(kernel);
+    const params = paramsOf(name, code);
+    if (params.length * 4 > PARAMS_BYTES) throw refusal(name, `${params.length} params do not fit ${PARAMS_BYTES} bytes`);
+    const module = this.#device.createShaderModule({ label: name, code });
+    const access = accessOf(name, code);
     const entries: GPUBindGroupLayoutEntry[] = access.map((mode, i) => ({
       binding: 1 + i,
       visibility: 4, // GPUShaderStage.COMPUTE
@@ -111,24 +118,8 @@ export class PipelineCache {
     }));
     entries.push({ binding: 0, visibility: 4, buffer: { type: 'uniform', hasDynamicOffset: true } });
     const layout = this.#device.createBindGroupLayout({ label: name, entries });
-    const descriptor: GPUComputePipelineDescriptor = {
-      label: name,
-      layout: this.#device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-      compute: { module, entryPoint: 'main', constants: { ...constants } },
-    };
-    return { kernel: name, descriptor, layout, access, params, groups: new Map() };
-  }
-
-  #source(kernel: GpuKernel): Source {
-    let source = this.#sources.get(kernel);
-    if (!source) {
-      const { name } = kernel;
-      const code = codeOf(kernel);
-      const params = paramsOf(name, code);
-      if (params.length * 4 > PARAMS_BYTES) throw refusal(name, `${params.length} params do not fit ${PARAMS_BYTES} bytes`);
-      source = { module: this.#device.createShaderModule({ label: name, code }), access: accessOf(name, code), params };
-      this.#sources.set(kernel, source);
-    }
+    const source = { kernel: name, module, layout, access, params };
+    this.#sources.set(kernel, source);
     return source;
   }
 }

@@ -16,7 +16,6 @@ export interface GpuRange extends GpuOperand {
 
 /** A buffer and what the driver must know about it. */
 export interface GpuMemory extends GpuRange {
-  readonly owned: boolean;
   /** Number of the last batch that uses it. */
   usedBy: number;
   /** True once its creation is known to have succeeded. */
@@ -95,7 +94,7 @@ export class BufferPool {
     const size = Math.max(16, Math.ceil(bytes / 16) * 16);
     const memory = this.#guard(() => {
       const buffer = this.#device.createBuffer({ size, usage: this.#usage });
-      return { buffer, offset: 0, bytes: size, id: ++lastId, owned: true, usedBy: -1, proven: false, failure: undefined };
+      return { buffer, offset: 0, bytes: size, id: ++lastId, usedBy: -1, proven: false, failure: undefined };
     });
     this.#all.add(memory);
     this.reserved += size;
@@ -160,5 +159,5 @@ export function borrowBuffer(handle: unknown, bytes: number, mostBytes: number):
   if (bound < least) fail(`a buffer of ${buffer.size} bytes`, `at least ${least} bytes, of which at most ${mostBytes} can be used`);
   const id = borrowedIds.get(buffer) ?? ++lastId;
   borrowedIds.set(buffer, id);
-  return { buffer, offset: 0, bytes: bound, id, owned: false, usedBy: -1, proven: false, failure: undefined };
+  return { buffer, offset: 0, bytes: bound, id, usedBy: -1, proven: false, failure: undefined };
 }

@@ -10,22 +10,17 @@ import { moveRows, type RowMove } from './move-rows.ts';
 const LEAST_BINDING = 16;
 const NONE: RowMove[] = [];
 
-interface BoundOperands {
-  io: Readonly<Record<string, unknown>>;
-  /** To be made after the op. */
-  back: readonly RowMove[];
-}
-
 /**
  * A view is bound where it starts if bindings may start there: at a multiple of `alignment` bytes. Otherwise a copy takes its place, which
- * is made before the op, of outputs too, as an op may write a part of them only, and is copied back if the op writes it.
+ * is made before the op, of outputs too, as an op may write a part of them only. Where the op writes it, one of the moves `back`, to be made
+ * after the op, copies it back.
  */
 export function bindOperands(
   gpu: GpuContext,
   signature: Signature,
   operands: Readonly<Record<string, Tensor | Weight | undefined>>,
   alignment: number,
-): BoundOperands {
+): { io: Readonly<Record<string, unknown>>; back: readonly RowMove[] } {
   const io: Record<string, unknown> = {};
   let back = NONE;
   for (const name in operands) {

@@ -3,8 +3,7 @@ import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/b
 import { toF16Bits } from '../backend/f16.ts';
 import * as field from '../backend/fields.ts';
 import { defineOp, inout, input, orF16 } from '../backend/op.ts';
-import { perWord } from '../backend/webgpu/binding.ts';
-import { elementGroups } from '../backend/webgpu/threads.ts';
+import { elementGroups, perWord } from '../backend/webgpu/binding.ts';
 
 export interface AppendKvAttrs {
   /** Cache row of the first new row. */

@@ -4,8 +4,7 @@ import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/b
 import { widened } from '../backend/f16.ts';
 import * as field from '../backend/fields.ts';
 import { defineOp, input, optional, orF16, output, positionList } from '../backend/op.ts';
-import { perWord } from '../backend/webgpu/binding.ts';
-import { elementGroups } from '../backend/webgpu/threads.ts';
+import { elementGroups, perWord } from '../backend/webgpu/binding.ts';
 import { dot } from './dot.ts';
 import { checkKeys, softmaxRow } from './softmax.ts';
 

@@ -6,8 +6,7 @@ import { widened } from '../backend/f16.ts';
 import * as field from '../backend/fields.ts';
 import { defineOp, input, optional, orF16, output, positionList } from '../backend/op.ts';
 import { hostList, type Tensor } from '../backend/tensor.ts';
-import { perWord } from '../backend/webgpu/binding.ts';
-import { elementGroups } from '../backend/webgpu/threads.ts';
+import { elementGroups, perWord } from '../backend/webgpu/binding.ts';
 import { dot } from './dot.ts';
 import { checkKeys, softmaxRow } from './softmax.ts';
 

@@ -3,7 +3,6 @@ import outOfPlace from '../../kernels/compact-kv.wgsl';
 import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/bound-op.ts';
 import { defineOp, inout, optional, orF16, output, rowList } from '../backend/op.ts';
 import { prefixed } from '../backend/webgpu/kernel.ts';
-import { elementGroups } from '../backend/webgpu/threads.ts';
 
 /** Rows of an invocation of compact-kv.wgsl. */
 const ROWS = 4;

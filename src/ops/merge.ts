@@ -6,7 +6,7 @@ import kernel from '../../kernels/merge.wgsl';
 import normKernel from '../../kernels/norm.wgsl';
 import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/bound-op.ts';
 import { defineOp, idList, input, output, written } from '../backend/op.ts';
-import { elementGroups } from '../backend/webgpu/threads.ts';
+import { elementGroups } from '../backend/webgpu/binding.ts';
 import { dot } from './dot.ts';
 
 const definition = /* @__PURE__ */ defineOp()({

@@ -3,7 +3,7 @@ import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/b
 import * as field from '../backend/fields.ts';
 import { defineOp, input, optional, output, weight } from '../backend/op.ts';
 import { isInteger, packedBytes, packRows, product, productScratch, rowBlocks } from './product/wasm.ts';
-import { elementGroups } from '../backend/webgpu/threads.ts';
+import { elementGroups } from '../backend/webgpu/binding.ts';
 import { product as gpuProduct, quadsOf } from './product/webgpu.ts';
 import { dot } from './dot.ts';
 

@@ -2,7 +2,7 @@ import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/b
 import kernel from '../../kernels/rope.wgsl';
 import * as field from '../backend/fields.ts';
 import { defineOp, inout, input, optional, rowList } from '../backend/op.ts';
-import { elementGroups } from '../backend/webgpu/threads.ts';
+import { elementGroups } from '../backend/webgpu/binding.ts';
 import { checkRope, pairsOf, type RopeAttrs, rotateHead } from './rope.ts';
 
 export interface RopeAppendAttrs extends RopeAttrs {

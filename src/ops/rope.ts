@@ -3,7 +3,7 @@ import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/b
 import { invalidArgument } from '../backend/errors.ts';
 import * as field from '../backend/fields.ts';
 import { defineOp, type Fail, inout, input } from '../backend/op.ts';
-import { elementGroups } from '../backend/webgpu/threads.ts';
+import { elementGroups } from '../backend/webgpu/binding.ts';
 
 export interface RopeAttrs {
   /** 'neox' rotates elements (c, c + dh/2) together (Hugging Face Llama), 'interleaved' (2c, 2c + 1). */

@@ -1,7 +1,7 @@
 import kernel from '../../kernels/scatter-rows.wgsl';
 import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/bound-op.ts';
 import { defineOp, inout, input, optional, rowList } from '../backend/op.ts';
-import { elementGroups } from '../backend/webgpu/threads.ts';
+import { elementGroups } from '../backend/webgpu/binding.ts';
 
 const definition = /* @__PURE__ */ defineOp()({
   name: 'scatter_rows',

@@ -3,7 +3,7 @@ import kernel from '../../kernels/summary.wgsl';
 import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/bound-op.ts';
 import * as field from '../backend/fields.ts';
 import { defineOp, input, optional, output } from '../backend/op.ts';
-import { elementGroups } from '../backend/webgpu/threads.ts';
+import { elementGroups } from '../backend/webgpu/binding.ts';
 import { dot } from './dot.ts';
 import { normalize } from './norm.ts';
 import { softmaxRow } from './softmax.ts';

@@ -32,6 +32,14 @@ export function perWord(E: number): { PER_WORD: number } {
   return { PER_WORD: 4 / E };
 }
 
+/** Invocations of a workgroup of the kernels whose invocations are independent: their `THREADS`. */
+const ELEMENT_THREADS = 64;
+
+/** Workgroups for one invocation per element. */
+export function elementGroups(elements: number): [number] {
+  return [Math.ceil(elements / ELEMENT_THREADS)];
+}
+
 /** Values of a kernel's `override` constants, by name. */
 export type Constants = Readonly<Record<string, number>>;
 

@@ -1,7 +1,6 @@
 /** Rows of 32-bit words from one buffer to another, bit for bit. */
 import kernel from '../../../kernels/move-rows.wgsl';
-import type { GpuContext, GpuOperand } from './binding.ts';
-import { elementGroups } from './threads.ts';
+import { elementGroups, type GpuContext, type GpuOperand } from './binding.ts';
 
 export interface RowMove {
   from: GpuOperand;

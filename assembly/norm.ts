@@ -1,4 +1,4 @@
-/** RMSNorm and LayerNorm of one row, for the ops of these names and for rows on their way into packed A. */
+/** RMSNorm and LayerNorm, for the ops of these names and for rows on their way into packed A. */
 import { madd, scatter_lanes, sum_lanes } from './simd';
 
 /** A mean of squares from here on has lost nothing to squares that are too small for f32. */
@@ -12,7 +12,7 @@ const LEAST: f32 = 7.8886090522101181e-31; // 2^-100
  */
 // @ts-ignore: decorator
 @inline
-export function normalize(
+function normalize(
   out: usize, step: usize, x: usize, n: i32, eps: f32, weight: usize, bias: usize, layer: bool, scattered: bool,
 ): void {
   const mean: f32 = layer ? row_mean(x, n) : 0, square = mean_square(x, n, mean, layer) + eps;
@@ -20,10 +20,18 @@ export function normalize(
   else normalize_extreme(out, step, x, n, layer, eps, weight, bias);
 }
 
-/** A row on its way into packed A. */
+/** One row, into every `step`-th byte of out: 4, or more on its way into packed A. */
 export function normalize_row(out: usize, step: usize, x: usize, n: i32, layer: i32, eps: f32, weight: usize, bias: usize): void {
-  if (layer) normalize(out, step, x, n, eps, weight, bias, true, true);
+  if (step == 4) {
+    if (layer) normalize(out, 4, x, n, eps, weight, bias, true, false);
+    else normalize(out, 4, x, n, eps, weight, 0, false, false);
+  } else if (layer) normalize(out, step, x, n, eps, weight, bias, true, true);
   else normalize(out, step, x, n, eps, weight, 0, false, true);
+}
+
+/** Row by row. x, y [T, D]; weight, bias (or 0) [D]. */
+export function normalize_rows(x: usize, y: usize, T: i32, D: i32, layer: i32, eps: f32, weight: usize, bias: usize): void {
+  for (let t = 0; t < T; t++, x += D << 2, y += D << 2) normalize_row(y, 4, x, D, layer, eps, weight, bias);
 }
 
 // @ts-ignore: decorator

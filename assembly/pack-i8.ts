@@ -1,29 +1,22 @@
 /** Packing for the integer tiles: rows of A are quantized to int8 on the way; codes of W come quantized. Layouts: weight-form.ts. */
 import { normalize_row } from './norm';
-import { packed_lane, packed_step, row_address, whole_groups } from './pack';
+import { packed_address, packed_step, row_address, whole_groups } from './pack';
 import { constant, scatter_lanes } from './simd';
-import { nibble_bytes, Q4_ZEROS, Q8, row_bytes, STEP, STEP_BYTES, zero_of } from './weight-form';
+import { blocks_of, nibble_bytes, Q4_ZEROS, Q8, row_bytes, STEP, STEP_BYTES, zero_of } from './weight-form';
 
 /** 1.5 * 2^23: adding it rounds to an integer, to nearest even, whose low bits are those of the sum. */
 // @ts-ignore: decorator
 @inline
 const ROUND: i32 = 0x4b400000;
 
-/** Columns of a row with its padding. */
-// @ts-ignore: decorator
-@inline
-function padded_columns(K: usize): usize {
-  return (K + 31) & ~31;
-}
-
 /** Bytes of scratch for pack_rows_i8: one row. */
 export function pack_rows_i8_scratch_bytes(K: usize): f64 {
-  return <f64>padded_columns(K) * 4;
+  return <f64>blocks_of(K) * 128;
 }
 
 /**
  * The `count` listed rows of x (`stride` bytes each), or the first ones without a list, in groups for weights of `form`.
- * norm: 0 none, 1 RMSNorm, 2 LayerNorm, as in pack_normed_rows_f32. row: scratch.
+ * norm: as in pack_rows_f32. row: scratch.
  * A scale is max|x| / 127 of its row (q8) or of 32 columns (q4), so a code is off by half of that at most. A NaN or an
  * infinity in a block makes its scale, and so the row's results, NaN or infinite.
  */
@@ -31,21 +24,21 @@ export function pack_rows_i8(
   out: usize, x: usize, stride: usize, rows: usize, count: i32, K: usize, group: i32, form: i32, row: usize,
   norm: i32, eps: f32, weight: usize, bias: usize,
 ): void {
-  const padded = padded_columns(K);
-  const groupBytes = row_bytes(form, K);
-  if (!groupBytes) return; // blocks of no columns: none
-  for (let i = 0; i < count; i++) {
+  const rowBytes = row_bytes(form, K);
+  if (!rowBytes) return; // blocks of no columns: none
+  const padded = blocks_of(K) << 5, block = form == Q8 ? padded : 32;
+  for (let i = 0, end = whole_groups(count, group); i < end; i++) {
+    const to = packed_address(out, i, group, rowBytes), step = packed_step(i, count, group);
+    if (i >= count) {
+      clear_scales(to, step, padded, block);
+      continue;
+    }
     let from = row_address(x, rows, i, count, stride);
     if (norm) normalize_row(row, 4, from, <i32>K, norm - 1, eps, weight, bias);
     else if (padded > K) memory.copy(row, from, K << 2);
     if (padded > K) memory.fill(row + (K << 2), 0, (padded - K) << 2);
     if (norm || padded > K) from = row;
-    const to = out + <usize>(i - (i % group)) * groupBytes + packed_lane(i, group);
-    quantize_row(to, packed_step(i, count, group), from, padded, form == Q8 ? padded : 32, zero_of(form));
-  }
-  for (let i = count, end = whole_groups(count, group); i < end; i++) {
-    const to = out + <usize>(i - (i % group)) * groupBytes + packed_lane(i, group);
-    clear_scales(to, packed_step(count - 1, count, group), padded, form == Q8 ? padded : 32);
+    quantize_row(to, step, from, padded, block, zero_of(form));
   }
 }
 

@@ -40,18 +40,11 @@ export function whole_groups(count: i32, group: i32): i32 {
   return last == 0 ? count : count - last + group_of(last);
 }
 
-/** Address of column 0 of packed row i. */
+/** Address of column 0 of packed row i; a row takes rowBytes bytes of its group. */
 // @ts-ignore: decorator
 @inline
-export function packed_address(out: usize, i: i32, group: i32, K: usize): usize {
-  return out + <usize>(i - (i % group)) * (K << 2) + packed_lane(i, group);
-}
-
-/** Bytes from a group's first row to row i. */
-// @ts-ignore: decorator
-@inline
-export function packed_lane(i: i32, group: i32): usize {
-  return <usize>((i % group) << 2);
+export function packed_address(out: usize, i: i32, group: i32, rowBytes: usize): usize {
+  return out + <usize>(i - (i % group)) * rowBytes + <usize>((i % group) << 2);
 }
 
 /** Bytes from one column of packed row i to the next. */
@@ -70,10 +63,17 @@ export function row_address(x: usize, rows: usize, i: i32, count: i32, stride: u
   return x + <usize>(rows ? load<u32>(rows + (at << 2)) : at) * stride;
 }
 
-/** The `count` rows of x [., K] that `rows` lists, or the first `count` without a list (rows = 0), in groups. */
-export function pack_rows_f32(out: usize, x: usize, rows: usize, count: i32, K: usize, group: i32): void {
+/**
+ * The `count` rows of x [., K] that `rows` lists, or the first `count` without a list (rows = 0), in groups.
+ * norm: 0 none, 1 RMSNorm, 2 LayerNorm, with eps, weight, bias (or 0) as in normalize.
+ */
+export function pack_rows_f32(
+  out: usize, x: usize, rows: usize, count: i32, K: usize, group: i32, norm: i32, eps: f32, weight: usize, bias: usize,
+): void {
   for (let i = 0, end = filled(count, group); i < end; i++) {
-    pack_row(packed_address(out, i, group, K), packed_step(i, count, group), row_address(x, rows, i, count, K << 2), K);
+    const to = packed_address(out, i, group, K << 2), step = packed_step(i, count, group), from = row_address(x, rows, i, count, K << 2);
+    if (norm) normalize_row(to, step, from, <i32>K, norm - 1, eps, weight, bias);
+    else pack_row(to, step, from, K);
   }
 }
 
@@ -82,14 +82,4 @@ function pack_row(out: usize, step: usize, x: usize, K: usize): void {
   const end = x + (K << 2);
   for (; x + 16 <= end; x += 16) out = scatter_lanes(out, step, v128.load(x));
   for (; x < end; x += 4, out += step) store<f32>(out, load<f32>(x));
-}
-
-/** Like pack_rows_f32, of normalised rows: see normalize_row. */
-export function pack_normed_rows_f32(
-  out: usize, x: usize, rows: usize, count: i32, K: usize, group: i32, layer: i32, eps: f32, weight: usize, bias: usize,
-): void {
-  for (let i = 0, end = filled(count, group); i < end; i++) {
-    const row = row_address(x, rows, i, count, K << 2);
-    normalize_row(packed_address(out, i, group, K), packed_step(i, count, group), row, <i32>K, layer, eps, weight, bias);
-  }
 }

@@ -13,7 +13,7 @@ export function pack_patches_f32(
   for (let i = 0, end = filled(count, group); i < end; i++) {
     const patch = first + min(i, count - 1);
     const step = packed_step(i, count, group);
-    let to = packed_address(out, i, group, channels * size * size);
+    let to = packed_address(out, i, group, (channels * size * size) << 2);
     const corner = pixels + <usize>((patch / across) * size) * line + <usize>(((patch % across) * size) << 2);
     for (let channel = 0; channel < channels; channel++) {
       let from = corner + <usize>(channel * height) * line;

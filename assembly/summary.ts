@@ -1,5 +1,5 @@
 import { BLOCK, softmax } from './attention-scores';
-import { layer_norm } from './layer-norm';
+import { normalize_row } from './norm';
 import { madd, sum_lanes, vector_bytes } from './simd';
 import { add_row, weigh_1 } from './weighted-sum';
 
@@ -17,7 +17,7 @@ export function summary(
 ): void {
   const bytes = D << 2, part = scratch + vector_bytes(n);
   for (let t = 0; t < n; t++) {
-    layer_norm(tokens + t * bytes, normWeight, normBias, part, 1, D, eps);
+    normalize_row(part, 4, tokens + t * bytes, D, 1, eps, normWeight, normBias);
     store<f32>(scratch + (t << 2), scoreBias + dot(part, scoreWeight, D));
   }
   softmax(scratch, n);

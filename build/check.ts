@@ -31,18 +31,18 @@ const HELPERS = {
     'pack-i8',
     'pack', // the matrix product behind linear, gathered-ffn and patch-embedding
     'weighted-sum', // the value side of attention and summary
-    'norm', // rows on their way into packed A are normalised too
+    'norm', // for rms-norm, layer-norm, summary and rows on their way into packed A
     'fill',
     'move-rows', // for embedding, copy-rows, gather-positions and compact-kv
   ],
   kernels: ['activation', 'element', 'f16', 'int8', 'move-rows', 'norm', 'order', 'product', 'range', 'row-stats', 'weight', 'workgroup'],
 } as const;
 
-const MOVES = ['copy-rows', 'embedding', 'gather-positions'];
+const MOVES_AND_NORMS = ['copy-rows', 'embedding', 'gather-positions', 'layer-norm', 'rms-norm'];
 /** Ops without a kernel of their own name: those that only move rows, the two norms, and what is rope with more. */
 const KERNEL_OF_OTHERS: Readonly<Record<'assembly' | 'kernels', readonly string[]>> = {
-  assembly: MOVES,
-  kernels: [...MOVES, 'layer-norm', 'rms-norm', 'rope-append'],
+  assembly: MOVES_AND_NORMS,
+  kernels: [...MOVES_AND_NORMS, 'rope-append'],
 };
 
 /** Stems of a folder's files without the helpers; `name.part.wgsl` belongs to `name`. */

@@ -16,7 +16,7 @@ const reference: ReferenceBinding<typeof definition> = ({ x, weight, bias, y }, 
 };
 
 const wasm: WasmBinding<typeof definition> = ({ kernels }, { x, weight, bias, y }, { T, D }, { eps }) => {
-  kernels.layer_norm(x, weight, bias, y, T, D, eps);
+  kernels.normalize_rows(x, y, T, D, 1, eps, weight, bias);
 };
 
 const webgpu: GpuBinding<typeof definition> = (gpu, { x, weight, bias, y }, { T, D }, { eps }) => {

@@ -16,7 +16,7 @@ const reference: ReferenceBinding<typeof definition> = ({ x, weight, y }, { T, D
 };
 
 const wasm: WasmBinding<typeof definition> = ({ kernels }, { x, weight, y }, { T, D }, { eps }) => {
-  kernels.rms_norm(x, weight, y, T, D, eps);
+  kernels.normalize_rows(x, y, T, D, 0, eps, weight, 0);
 };
 
 const webgpu: GpuBinding<typeof definition> = (gpu, { x, weight, y }, { T, D }, { eps }) => {

@@ -53,7 +53,7 @@ function floatProduct(kernels: WasmKernels, linear: LinearMemory, pointer: numbe
   w.forEach((value, i) => {
     panel[(i % K) * LANES + Math.floor(i / K)] = value;
   });
-  kernels.pack_rows_f32(a, from, 0, ROWS, K, group);
+  kernels.pack_rows_f32(a, from, 0, ROWS, K, group, 0, 0, 0, 0);
   return multiply(kernels, linear, FORM.f32, pointer, a, b, product);
 }
 

@@ -97,24 +97,17 @@ export interface RowsOfA extends ProductScratch {
   norm?: { kind: 'rms' | 'layer'; eps: number; weight: number; bias: number };
 }
 
-export function packRows(wasm: WasmContext, rows: RowsOfA): void {
-  const { kernels, group } = wasm;
-  const { a, x, row, list, count, K, norm } = rows;
-  if (row) {
-    packIntegerRows(wasm, rows, row);
-  } else if (norm) {
-    kernels.pack_normed_rows_f32(a, x, list, count, K, group, Number(norm.kind === 'layer'), norm.eps, norm.weight, norm.bias);
-  } else {
-    kernels.pack_rows_f32(a, x, list, count, K, group);
-  }
-}
-
-/** Beside products of integers this is work enough to be shared. */
-function packIntegerRows({ kernels, group, threads, share }: WasmContext, rows: RowsOfA, row: ThreadScratch): void {
-  const { weight, a, x, list, count, K, norm, stride = K * 4 } = rows;
+export function packRows({ kernels, group, threads, share }: WasmContext, rows: RowsOfA): void {
+  const { weight, a, x, row, list, count, K, norm, stride = K * 4 } = rows;
   const kind = norm ? 1 + Number(norm.kind === 'layer') : 0;
+  const normArguments = [kind, norm?.eps ?? 0, norm?.weight ?? 0, norm?.bias ?? 0] as const;
+  if (!row) {
+    kernels.pack_rows_f32(a, x, list, count, K, group, ...normArguments);
+    return;
+  }
   const rowBytes = kernels.row_bytes(weight.form, K);
   const step = threads === 1 ? count : Math.ceil(count / (threads * PACKS_PER_THREAD) / group) * group;
+  // Beside products of integers this is work enough to be shared.
   share({
     kernel: 'pack_rows_i8',
     calls: count && Math.ceil(count / step),
@@ -123,8 +116,7 @@ function packIntegerRows({ kernels, group, threads, share }: WasmContext, rows: 
     args(call) {
       const first = call * step;
       const from = list ? ([x, stride, list + first * 4] as const) : ([x + first * stride, stride, 0] as const);
-      const rest = [kind, norm?.eps ?? 0, norm?.weight ?? 0, norm?.bias ?? 0] as const;
-      return [a + first * rowBytes, ...from, Math.min(step, count - first), K, group, weight.form, row.pointer, ...rest];
+      return [a + first * rowBytes, ...from, Math.min(step, count - first), K, group, weight.form, row.pointer, ...normArguments];
     },
   });
 }

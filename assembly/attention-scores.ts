@@ -6,25 +6,12 @@ import { add_row } from './weighted-sum';
 export const BLOCK: i32 = 128;
 
 /**
- * out0[0..4) = a0 . b0, ..., a0 . b3 and out1 the same for a1, over n elements. Every dot is summed in the same order
+ * out0[0..4) = a0 . b0, ..., a0 . b3 and, for `both`, out1 the same for a1, over n elements. Every dot is summed in the same order
  * (four lanes, then (l0 + l2) + (l1 + l3), then the tail) whatever else is in the tile.
  */
 // @ts-ignore: decorator
 @inline
-export function dots_2x4(a0: usize, a1: usize, b0: usize, b1: usize, b2: usize, b3: usize, n: i32, out0: usize, out1: usize): void {
-  dots(a0, a1, b0, b1, b2, b3, n, out0, out1, true);
-}
-
-/** dots_2x4 for one row, to the bit. */
-// @ts-ignore: decorator
-@inline
-export function dots_1x4(a: usize, b0: usize, b1: usize, b2: usize, b3: usize, n: i32, out: usize): void {
-  dots(a, 0, b0, b1, b2, b3, n, out, 0, false);
-}
-
-// @ts-ignore: decorator
-@inline
-function dots(
+export function dots(
   a0: usize, a1: usize, b0: usize, b1: usize, b2: usize, b3: usize, n: i32, out0: usize, out1: usize, both: bool,
 ): void {
   let c00 = f32x4.splat(0), c01 = c00, c02 = c00, c03 = c00, c10 = c00, c11 = c00, c12 = c00, c13 = c00;
@@ -142,21 +129,17 @@ export function hidden_until(s: u32, position: u32, ranges: usize, count: i32): 
   return 0;
 }
 
-/** Whether the softmax of a row is NaN, in all of its entries. */
-// @ts-ignore: decorator
-@inline
-export function is_nan(row: usize): bool {
-  return load<f32>(row) != load<f32>(row);
-}
-
 /**
- * The logits of a query again, in f64, less the largest of them: for rows whose softmax is NaN, as some logit left f32 on the way or
- * is no number. Those of hidden keys are -infinity. q [dh], not scaled yet; panel: a key's room, with `half`.
+ * Softmax of the logits of a query. Where it is NaN, in all of its entries, as some logit left f32 on the way or is no number, once
+ * more, of logits in f64 less the largest of them; those of hidden keys are -infinity. q [dh], not scaled yet; panel: a key's room,
+ * with `half`. Returns what `softmax` does.
  */
-export function far_logits(
+export function softmax_of_query(
   row: usize, n: i32, q: usize, k: usize, stride: i32, dh: i32, scale: f32, bias: usize, half: i32,
   position: u32, ranges: usize, count: i32, panel: usize,
-): void {
+): i32 {
+  const zeros = softmax(row, n);
+  if (load<f32>(row) == load<f32>(row)) return zeros;
   let peak: f64 = -Infinity;
   for (let pass = 0; pass < 2; pass++) {
     for (let s = 0; s < n; s++) {
@@ -171,6 +154,7 @@ export function far_logits(
       else if (!(logit <= peak)) peak = logit;
     }
   }
+  return softmax(row, n);
 }
 
 /** How many of the ascending positions [n] are below `limit`. */
@@ -209,24 +193,14 @@ export function attention_scores(
       const last = min(3, visible - 1 - s);
       let b0 = keys + s * stride;
       if (half) widen_f16(panel, b0, last + 1, stride, dh), b0 = panel;
-      dots_2x4(q0, q1, b0, b0 + min(1, last) * step, b0 + min(2, last) * step, b0 + last * step, dh, row0 + (s << 2), row1 + (s << 2));
+      const b1 = b0 + min(1, last) * step, b2 = b0 + min(2, last) * step, b3 = b0 + last * step;
+      dots(q0, q1, b0, b1, b2, b3, dh, row0 + (s << 2), row1 + (s << 2), true);
     }
-    add_softmax(scores, row0, visible, q + h * bytes, keys, stride, dh, scale, bias, half, panel);
-    if (paired) add_softmax(scores, row1, visible, q + (h + 1) * bytes, keys, stride, dh, scale, bias, half, panel);
-    h += paired ? 2 : 1;
+    for (let row = row0, end = h + (paired ? 2 : 1); h < end; h++, row += pitch) {
+      if (bias) add_row(row, bias, visible);
+      softmax_of_query(row, visible, q + h * bytes, keys, stride, dh, scale, bias, half, 0, 0, 0, panel);
+      add_row(scores, row, visible);
+    }
   }
   for (let s = 0; s < visible; s++) store<f32>(scores + (s << 2), load<f32>(scores + (s << 2)) / divisor);
-}
-
-/** scores += the softmax of a row of n logits, to which the bias is added here. The rest as in far_logits. */
-function add_softmax(
-  scores: usize, row: usize, n: i32, q: usize, k: usize, stride: i32, dh: i32, scale: f32, bias: usize, half: i32, panel: usize,
-): void {
-  if (bias) add_row(row, bias, n);
-  softmax(row, n);
-  if (is_nan(row)) {
-    far_logits(row, n, q, k, stride, dh, scale, bias, half, 0, 0, 0, panel);
-    softmax(row, n);
-  }
-  add_row(scores, row, n);
 }

@@ -1,4 +1,4 @@
-import { BLOCK, count_below, dots_1x4, dots_2x4, far_logits, hidden_until, is_nan, RANGE, scale_query, softmax } from './attention-scores';
+import { BLOCK, count_below, dots, hidden_until, RANGE, scale_query, softmax_of_query } from './attention-scores';
 import { dots_1x4_f16, weigh_1_f16, widen_f16 } from './f16-rows';
 import { vector_bytes } from './simd';
 import { add_row, weigh_1, weigh_2 } from './weighted-sum';
@@ -85,23 +85,20 @@ export function attention(
       }
       let a = query, out = row;
       for (const end = query + (rows - 1) * bytes; a < end; a += bytes << 1, out += pitch << 1) {
-        dots_2x4(a, a + bytes, k0, k1, k2, k3, dh, out, out + pitch);
+        dots(a, a + bytes, k0, k1, k2, k3, dh, out, out + pitch, true);
       }
-      if (rows & 1) dots_1x4(a, k0, k1, k2, k3, dh, out);
+      if (rows & 1) dots(a, 0, k0, k1, k2, k3, dh, out, 0, false);
     }
   }
   for (let r = 0; r < all; r++) {
-    const entry = table + r * ENTRY, row = scratch + r * pitch, prefix = load<i32>(entry);
+    const entry = table + r * ENTRY, row = scratch + r * pitch, prefix = load<i32>(entry), position = load<u32>(entry, 4);
     if (bias) add_row(row, bias, prefix);
-    const visible = hide(row, prefix, load<u32>(entry, 4), ranges, hiddenCount);
-    let zeros = visible ? softmax(row, prefix) : 0;
-    if (visible && is_nan(row)) {
+    const visible = hide(row, prefix, position, ranges, hiddenCount);
+    if (visible) {
       const query = q + load<i32>(entry, 12), keys = k + (r / rows) * width;
-      far_logits(row, prefix, query, keys, stride, dh, scale, bias, half, load<u32>(entry, 4), ranges, hiddenCount, panel);
-      zeros = softmax(row, prefix);
-    }
-    if (visible) store<i32>(entry, <i32>(zeros == ((prefix + 3) & ~3) - visible), 8);
-    else store<i32>(entry, 0);
+      const zeros = softmax_of_query(row, prefix, query, keys, stride, dh, scale, bias, half, position, ranges, hiddenCount, panel);
+      store<i32>(entry, <i32>(zeros == ((prefix + 3) & ~3) - visible), 8);
+    } else store<i32>(entry, 0);
   }
   for (let block = 0; block < reach; block += BLOCK) {
     const stop = min(block + BLOCK, reach);

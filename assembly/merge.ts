@@ -1,4 +1,4 @@
-import { dots_2x4 } from './attention-scores';
+import { dots } from './attention-scores';
 
 /** Four f32 as two pairs of f64. */
 // @ts-ignore: decorator
@@ -121,7 +121,7 @@ export function merge_assign(assignment: usize, N: i32, M: i32, C: i32, first: i
       const d0 = load<u32>(kept + (m << 2)), d1 = load<u32>(kept + (min(m + 1, M - 1) << 2));
       const d2 = load<u32>(kept + (min(m + 2, M - 1) << 2)), d3 = load<u32>(kept + (min(m + 3, M - 1) << 2));
       const u0 = units + d0 * bytes, u1 = units + d1 * bytes, u2 = units + d2 * bytes, u3 = units + d3 * bytes;
-      dots_2x4(units + a * bytes, units + b * bytes, u0, u1, u2, u3, C, tile, tile + 16);
+      dots(units + a * bytes, units + b * bytes, u0, u1, u2, u3, C, tile, tile + 16, true);
       for (let j = 0; j < 4 && m + j < M; j++) {
         const cosineA = load<f32>(tile + (j << 2)), cosineB = load<f32>(tile + (j << 2), 16);
         if (cosineA > bestA) bestA = cosineA, rowA = m + j;

@@ -7,9 +7,9 @@ import { blocks_of, F32, is_integer, panel_bytes, plain, WIDE } from './weight-f
 
 /**
  * act(a gate^T + gateBias) * (a up^T + upBias), or act(a up^T + upBias) without `gated`, for `rows` rows of packed A: as
- * packed A of the same groups, out[group][m][rows of the group], outStride bytes per group; or with `rowMajor` as rows of
- * outStride bytes. b: the panel of the first of N lanes, in `form`, whose first output is `first` of M. Rounds M up to 4
- * columns with filler. c: scratch as for matmul.
+ * packed A of the same groups, out[group][m][rows of the group], or with `rowMajor` as rows, of outStride bytes to a row. b: the
+ * panel of the first of N lanes, in `form`, whose first output is `first` of M. Rounds M up to 4 columns with filler. c: scratch as
+ * for matmul.
  */
 export function matmul_inner(
   form: i32, c: usize, a: usize, aStride: usize, rows: i32, group: i32, K: usize, b: usize, N: i32, first: i32, M: i32, gated: i32,
@@ -23,15 +23,10 @@ export function matmul_inner(
   const last = rows % group;
   const whole = rows - last;
   const shift = gated ? 1 : 0; // lanes to outputs
-  const groupStride = rowMajor ? outStride * group : outStride;
   if (!together) {
-    for (let n = 0; n < N; ) {
-      const m = first + (n >> shift);
-      const addGate = gateBias ? gateBias + (m << 2) : 0,
-        addUp = upBias ? upBias + (m << 2) : 0;
-      const width = last_tile(form, up, c, a, b + <usize>(n >> 3) * panel, K, rows, N - n);
-      inner_tile(c, width, rows, M - m, out, m, rowMajor ? outStride : 0, gated, addGate, addUp, activation);
-      n += width;
+    for (let n = 0, width = 0; n < N; n += width) {
+      width = last_tile(form, up, c, a, b + <usize>(n >> 3) * panel, K, rows, N - n);
+      inner_tile(c, width, 0, rows, first + (n >> shift), M, gated, out, outStride, rowMajor, gateBias, upBias, activation);
     }
     return;
   }
@@ -40,10 +35,7 @@ export function matmul_inner(
   if (form == F32 && touches(form)) fetch(c, b, <usize>tile_panels(wide, N) * panel);
   for (let n = 0, p = b, panels = 1; n < N; n += panels << 3, p += <usize>panels * panel) {
     panels = tile_panels(wide, N - n);
-    const m = first + (n >> shift);
-    const addGate = gateBias ? gateBias + (m << 2) : 0,
-      addUp = upBias ? upBias + (m << 2) : 0,
-      w = tile_panel(form, up, c, p, K);
+    const w = tile_panel(form, up, c, p, K);
     const size = <usize>panels * panel,
       ahead = touches(form) ? min(size, end - p - size) : 0,
       step = touch_step(ahead, steps, (rows + group - 1) / group),
@@ -51,30 +43,26 @@ export function matmul_inner(
       most = ahead - step * steps;
     fetch_pages(c, p + size + ahead, ahead);
     let at = a,
-      to = out,
       touched: usize = 0;
-    for (let r = 0; r < whole; r += group, at += aStride, to += groupStride, touched += step * steps) {
+    for (let r = 0; r < whole; r += group, at += aStride, touched += step * steps) {
       tile_rows(form, c, at, w, K, group, panels, next + min(touched, most), step);
-      inner_tile(c, panels << 3, group, M - m, to, m, rowMajor ? outStride : 0, gated, addGate, addUp, activation);
+      inner_tile(c, panels << 3, r, group, first + (n >> shift), M, gated, out, outStride, rowMajor, gateBias, upBias, activation);
     }
     for (let i = 0, left = last ? panels : 0; i < left; i++) {
-      const right = (i << 3) >> shift; // outputs of the panels before
-      const bytes: usize = right << 2;
+      const m = first + ((n + (i << 3)) >> shift);
       tile_rows(form, c, at, w + <usize>i * panel, K, group_of(last), 1, next + min(touched, most), step);
-      inner_tile(
-        c, 8, last, M - m - right, to, m + right, rowMajor ? outStride : 0, gated, addGate && addGate + bytes, addUp && addUp + bytes, activation,
-      );
+      inner_tile(c, 8, whole, last, m, M, gated, out, outStride, rowMajor, gateBias, upBias, activation);
     }
   }
 }
 
 /**
- * The tile in c, of which `rows` rows are real and whose first output is m: transposed into the group at `out`, where filler
- * rows repeat the last real one, or into the rows at `out` of rowStride bytes.
+ * The tile in c, of which the `rows` rows from r on are real and whose first output is m: transposed into their group of `out`, where
+ * filler rows repeat the last real one, or with `rowMajor` into rows of it.
  */
 function inner_tile(
-  c: usize, width: i32, rows: i32, columns: i32, out: usize, m: i32, rowStride: usize, gated: i32, gateBias: usize, upBias: usize,
-  activation: i32,
+  c: usize, width: i32, r: i32, rows: i32, m: i32, M: i32, gated: i32, out: usize, outStride: usize, rowMajor: i32, gateBias: usize,
+  upBias: usize, activation: i32,
 ): void {
   const last = rows - 1;
   const row = (<usize>width) << 2;
@@ -83,21 +71,13 @@ function inner_tile(
   const r3 = row * min(3, last);
   const step: usize = gated ? 32 : 16;
   const column: usize = group_of(rows) << 2;
-  out += <usize>m * (rowStride ? 4 : column);
-  for (const end = c + (width << 2); c < end && columns > 0; c += step, columns -= 4) {
-    let u = f32x4.splat(0);
-    let g = u;
-    if (upBias) {
-      u = load_part(upBias, columns);
-      upBias += 16;
-    }
-    if (gateBias) {
-      g = load_part(gateBias, columns);
-      gateBias += 16;
-    }
-    for (let r = 0, p = c; r < rows; r += 2, p += row << 1) activate_pair(p, r < last ? p + row : p, gated, g, u, activation);
-    if (rowStride) {
-      for (let r = 0, p = c, to = out; r < rows; r++, p += row, to += rowStride) v128.store(to, v128.load(p));
+  out += <usize>r * outStride + <usize>m * (rowMajor ? 4 : column);
+  for (const end = c + (width << 2); c < end && m < M; c += step, m += 4) {
+    const u = upBias ? load_part(upBias + (m << 2), M - m) : f32x4.splat(0);
+    const g = gateBias ? load_part(gateBias + (m << 2), M - m) : f32x4.splat(0);
+    for (let i = 0, p = c; i < rows; i += 2, p += row << 1) activate_pair(p, i < last ? p + row : p, gated, g, u, activation);
+    if (rowMajor) {
+      for (let i = 0, p = c, to = out; i < rows; i++, p += row, to += outStride) v128.store(to, v128.load(p));
       out += 16;
       continue;
     }

@@ -21,11 +21,9 @@ export function matmul(
   const last = rows % group;
   const whole = rows - last;
   if (!together) {
-    for (let n = 0; n < N; ) {
-      const add = bias ? bias + (n << 2) : 0;
-      const width = last_tile(form, up, c, a, b + <usize>(n >> 3) * panel, K, rows, N - n);
-      store_tile(c, width, 0, rows, N - n, y + (n << 2), yStride, outRows, add, activation, accumulate, rowGate);
-      n += width;
+    for (let n = 0, width = 0; n < N; n += width) {
+      width = last_tile(form, up, c, a, b + <usize>(n >> 3) * panel, K, rows, N - n);
+      store_tile(c, width, 0, rows, n, N, y, yStride, outRows, bias, activation, accumulate, rowGate);
     }
     return;
   }
@@ -34,9 +32,7 @@ export function matmul(
   if (form == F32 && touches(form)) fetch(c, b, <usize>tile_panels(wide, N) * panel);
   for (let n = 0, p = b, panels = 1; n < N; n += panels << 3, p += <usize>panels * panel) {
     panels = tile_panels(wide, N - n);
-    const to = y + (n << 2),
-      add = bias ? bias + (n << 2) : 0,
-      w = tile_panel(form, up, c, p, K);
+    const w = tile_panel(form, up, c, p, K);
     const size = <usize>panels * panel,
       ahead = touches(form) ? min(size, end - p - size) : 0,
       step = touch_step(ahead, steps, (rows + group - 1) / group),
@@ -47,24 +43,26 @@ export function matmul(
       touched: usize = 0;
     for (let r = 0; r < whole; r += group, at += aStride, touched += step * steps) {
       tile_rows(form, c, at, w, K, group, panels, next + min(touched, most), step);
-      store_tile(c, panels << 3, r, group, N - n, to, yStride, outRows, add, activation, accumulate, rowGate);
+      store_tile(c, panels << 3, r, group, n, N, y, yStride, outRows, bias, activation, accumulate, rowGate);
     }
     for (let i = 0, left = last ? panels : 0; i < left; i++) {
-      const right: usize = i << 5; // bytes of the panels before
       tile_rows(form, c, at, w + <usize>i * panel, K, group_of(last), 1, next + min(touched, most), step);
-      store_tile(c, 8, whole, last, N - n - (i << 3), to + right, yStride, outRows, add && add + right, activation, accumulate, rowGate);
+      store_tile(c, 8, whole, last, n + (i << 3), N, y, yStride, outRows, bias, activation, accumulate, rowGate);
     }
   }
 }
 
-/** The tile in c into rows r .. r + count of the list; y and bias are those of its first column, `columns` are left there. */
+/** The tile in c into rows r .. r + count of the list, and there into columns n .. min(n + width, N). */
 function store_tile(
-  c: usize, width: i32, r: i32, count: i32, columns: i32, y: usize, yStride: usize, outRows: usize, bias: usize, activation: i32,
+  c: usize, width: i32, r: i32, count: i32, n: i32, N: i32, y: usize, yStride: usize, outRows: usize, bias: usize, activation: i32,
   accumulate: i32, rowGate: usize,
 ): void {
+  const columns = N - n;
+  y += n << 2;
+  if (bias) bias += n << 2;
   if (columns >= width && !activation && !rowGate) {
-    for (let n = 0; n < width; n += 8, c += 32, y += 32) {
-      store_plain(c, width << 2, r, r + count, y, yStride, outRows, bias && bias + (n << 2), accumulate);
+    for (let i = 0; i < width; i += 8, c += 32, y += 32) {
+      store_plain(c, width << 2, r, r + count, y, yStride, outRows, bias && bias + (i << 2), accumulate);
     }
     return;
   }

@@ -59,21 +59,20 @@ function fold8(c: usize, s0: v128, s1: v128, x: v128, w0: v128, w1: v128, small:
   fold(c + 16, s1, f32x4.mul(x, w1), small);
 }
 
-/** c[0..32) = 0. (memory.fill is a call out of the module.) */
+/** Zeros in `rows` rows of 8 floats. (memory.fill is a call out of the module.) */
 // @ts-ignore: decorator
 @inline
-export function clear32(c: usize): void {
+export function clear_rows(c: usize, rows: i32): void {
   const zero = f32x4.splat(0);
-  for (const end = c + 128; c < end; c += 16) v128.store(c, zero);
+  for (const end = c + (rows << 5); c < end; c += 32) {
+    v128.store(c, zero);
+    v128.store(c, zero, 16);
+  }
 }
 
 /** One panel of 8 lanes, q8 or unpacked, for a group of 4 or 6 rows. `small`: the sums of a block are below 2^22, or its scale is infinite. */
 export function tile_rows_i8(c: usize, a: usize, b: usize, blocks: usize, steps: usize, group: i32, small: bool, next: usize, step: usize): void {
-  const zero = f32x4.splat(0);
-  for (let p = c, end = c + (group << 5); p < end; p += 32) {
-    v128.store(p, zero);
-    v128.store(p, zero, 16);
-  }
+  clear_rows(c, group);
   const bytes = steps * STEP_BYTES;
   if (small) {
     if (group == 6) tile_6x8_small(c, a, b, blocks, bytes, next, step);
@@ -159,7 +158,7 @@ function tile_8(c: usize, a: usize, b: usize, blocks: usize, bytes: usize, small
 
 /** One row by four q8 panels. */
 export function tile_1x32_q8(c: usize, a: usize, b: usize, panel: usize): void {
-  clear32(c);
+  clear_rows(c, 4);
   const x0 = v128.load32_splat(a);
   let c0 = v128.load32_splat(a, 16);
   let c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0, c6 = c0, c7 = c0;

@@ -1,7 +1,7 @@
 /** 4-bit weights: a row by four panels of nibbles, limited by memory; and panels unpacked for tiles of several rows. */
 import { F16_INFINITY, F16_LIMIT, F16_MASK, f16x4, finite_f16x4 } from './f16';
 import { constant, madd } from './simd';
-import { clear32, dot } from './tiles-i8';
+import { clear_rows, dot } from './tiles-i8';
 import { nibble_bytes, Q4, STEP } from './weight-form';
 
 /** The codes of one step of 8 lanes, still two to a byte. */
@@ -46,7 +46,7 @@ function fold8(c: usize, s0: v128, s1: v128, x: v128, w: usize, mask: v128, up: 
 export function tile_1x32_q4(c: usize, a: usize, b: usize, panel: usize, blocks: usize, form: i32, up: i32): void {
   const mask = constant(c, ASC_FEATURE_RELAXED_SIMD ? 0x0f0f0f0f : 0x000f000f);
   const scaleMask = constant(c, F16_MASK), scaleUp = constant(c, up);
-  clear32(c);
+  clear_rows(c, 4);
   const block = nibble_bytes(form), codes = block - 128;
   for (; blocks; blocks--, b += block) {
     const x0 = v128.load32_splat(a), sum = v128.load32_splat(a, 16);

@@ -10,7 +10,7 @@ import { F16_MASK, finite_f16x4, unpack_f16 } from './f16';
 import { constant, madd, store4 } from './simd';
 import { tile_1x32_q8, tile_rows_i8 } from './tiles-i8';
 import { tile_1x32_q4, unpack_q4 } from './tiles-q4';
-import { blocks_of, F16, F32, is_compressed, is_integer, panel_bytes, Q8, STEP, UNPACKED, unpacks } from './weight-form';
+import { blocks_of, F16, F32, is_compressed, is_integer, panel_bytes, plain, Q8, SPECIAL, STEP, UNPACKED } from './weight-form';
 
 /** K steps of the wide tile between two touches of the next panels. */
 const TOUCH: usize = 16;
@@ -248,11 +248,11 @@ export function tile_panels(wide: i32, columns: i32): i32 {
 }
 
 /**
- * Whether the rows of a product go over the panels together, the last ones that fill no group in a tile of their own. Else they
- * are so few that last_tile, which takes several panels at a time, does them all.
+ * Whether the rows of a product go over the panels together, which are unpacked once for all of them, the last ones that fill no group
+ * in a tile of their own. Else they are so few that last_tile, which takes several panels at a time, does them all.
  */
 export function shares_panels(form: i32, rows: i32, group: i32): bool {
-  return rows >= group || unpacks(form, rows);
+  return rows >= group || (is_compressed(plain(form)) && (rows > 1 || (form & SPECIAL) != 0));
 }
 
 /** The panels as tile_rows takes them: themselves, or one unpacked behind c. */

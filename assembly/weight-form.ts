@@ -73,16 +73,6 @@ export function blocks_of(K: usize): usize {
   return (K + 31) >> 5;
 }
 
-/**
- * Whether the rows of a product share unpacked panels. Else whole groups run on the panels as they are, and what is left
- * over has tiles of its own.
- */
-// @ts-ignore: decorator
-@inline
-export function unpacks(form: i32, rows: i32): bool {
-  return is_compressed(plain(form)) && (rows > 1 || (form & SPECIAL) != 0);
-}
-
 /** Bytes of a block of 32 columns of 8 lanes as nibbles: f16 scales, zeros if there are any, codes. */
 // @ts-ignore: decorator
 @inline

@@ -86,7 +86,7 @@ async function computesSame(wide: WasmKernels, plain: WasmKernels, linear: Linea
   const run = (kernels: WasmKernels, form: number) => {
     linear.u32(y, results).fill(0);
     kernels.matmul(form, pointer, a, K * group * 4, rows, group, K, b, lanes - 3, y, lanes * 4, 0, 0, 0, 0, 0);
-    kernels.matmul_inner(form, pointer, a, K * group * 4, rows, group, K, b, lanes, 0, lanes / 2, 1, inner, lanes * group * 2, 0, 0, 0, 1);
+    kernels.matmul_inner(form, pointer, a, K * group * 4, rows, group, K, b, lanes, 0, lanes / 2, 1, inner, lanes * 2, 0, 0, 0, 1);
     return linear.u32(y, results).slice();
   };
   try {

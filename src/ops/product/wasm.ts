@@ -160,7 +160,7 @@ export interface InnerProduct extends Operands {
 
 export function innerProduct(wasm: WasmContext, p: InnerProduct): void {
   const { parts } = p.weight;
-  const outStride = innerColumns(p.M) * 4 * (p.rowMajor ? 1 : wasm.group);
+  const outStride = innerColumns(p.M) * 4;
   shareColumns<'matmul_inner'>(wasm, 'matmul_inner', p, p.K, Math.ceil((p.M * parts) / 8) * 8, (n) => {
     return [n / parts, p.M, parts - 1, p.out, outStride, Number(p.rowMajor), p.gateBias, p.upBias, p.activation];
   });

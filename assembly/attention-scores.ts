@@ -61,7 +61,7 @@ const EXP_DOWN: usize = memory.data<f32>([
 
 /**
  * exp of a number that is not positive, relative error < 2e-7 + 6e-8 |x|; 0 below -87 and for -infinity, NaN for NaN. Two
- * thirds of the cost of exp4: what large |x| lose by the short reduction is lost in the sum of a softmax anyway.
+ * thirds of the cost of exp4 in simd.ts: what large |x| lose by the short reduction is lost in the sum of a softmax anyway.
  */
 // @ts-ignore: decorator
 @inline

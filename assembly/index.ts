@@ -15,7 +15,7 @@ export { compact_kv } from './compact-kv';
 export { merge_assign, merge_mean, merge_order, merge_scratch_bytes, merge_units } from './merge';
 export { move_rows } from './move-rows';
 export { normalize_rows } from './norm';
-export { rope_interleaved, rope_neox } from './rope';
+export { rope } from './rope';
 export { copy_runs } from './rope-append';
 export { scatter_rows } from './scatter-rows';
 export { summary, summary_scratch_bytes } from './summary';

@@ -22,7 +22,7 @@ export function constant(scratch: usize, value: i32): v128 {
   return v128.load32_splat(scratch);
 }
 
-/** For exp4_floored, four lanes each, in the order of their use: range, rounding, log2 e, ln 2 in two parts, polynomial, 1. */
+/** For exp4, four lanes each, in the order of their use: range, rounding, log2 e, ln 2 in two parts, polynomial, 1. */
 const EXP: usize = memory.data<f32>([
   -87, -87, -87, -87, 89, 89, 89, 89, 12582912, 12582912, 12582912, 12582912, 1.44269504, 1.44269504, 1.44269504, 1.44269504,
   -0.693359375, -0.693359375, -0.693359375, -0.693359375, 2.12194440e-4, 2.12194440e-4, 2.12194440e-4, 2.12194440e-4,
@@ -81,22 +81,12 @@ export function scatter_lanes(out: usize, step: usize, x: v128): usize {
 }
 
 /**
- * exp, relative error < 2e-7 on [-87, 88]. Below -87 (result < 1.7e-38) exactly 0, so subnormals are flushed; above
- * 88.37 infinity (the true limit is 88.72). exp(-infinity) = 0, NaN stays NaN.
- */
-// @ts-ignore: decorator
-@inline
-export function exp4(x: v128): v128 {
-  return v128.andnot(exp4_floored(x), f32x4.lt(x, f32x4.splat(-87)));
-}
-
-/**
- * Like exp4, but exp(-87) = 1.6e-38 for all below -87.
+ * exp, relative error < 2e-7 on [-87, 88]; exp(-87) = 1.6e-38 for all below, infinity above 88.37 (the true limit is 88.72), NaN for NaN.
  * x = n ln 2 + r with |r| <= 0.35; ln 2 in two parts, so that n * high is exact; Cephes' polynomial for exp(r).
  */
 // @ts-ignore: decorator
 @inline
-export function exp4_floored(x: v128): v128 {
+function exp4(x: v128): v128 {
   // pmin and pmax return their first operand when it is NaN.
   const clamped = f32x4.pmin(f32x4.pmax(x, v128.load(EXP, 0)), v128.load(EXP, 16));
   // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits.
@@ -118,17 +108,18 @@ export function exp4_floored(x: v128): v128 {
 /** x sigmoid(-t) = x / (1 + exp(t)): relative error < 4e-7 beside that of exp's argument; -0 where exp overflows. */
 // @ts-ignore: decorator
 @inline
-export function times_sigmoid4(x: v128, t: v128): v128 {
-  return f32x4.div(x, f32x4.add(v128.load(EXP, 192), exp4_floored(t)));
+function times_sigmoid4(x: v128, t: v128): v128 {
+  return f32x4.div(x, f32x4.add(v128.load(EXP, 192), exp4(t)));
 }
 
 /**
  * erfc of a non-negative number: t exp(-a^2 + P(t)), t = 1 / (1 + a / 2) (Numerical Recipes, erfcc). Absolute error
- * < 4e-7, relative error < 2e-6 up to a = 4 (the square's rounding grows with a^2).
+ * < 4e-7, relative error < 2e-6 up to a = 4 (the square's rounding grows with a^2). Where exp is below 1.7e-38 exactly 0, so that
+ * subnormals are flushed.
  */
 // @ts-ignore: decorator
 @inline
-export function erfc4(a: v128): v128 {
+function erfc4(a: v128): v128 {
   const one = f32x4.splat(1);
   const t = f32x4.div(one, madd(a, f32x4.splat(0.5), one));
   let p = madd(f32x4.splat(0.17087277), t, f32x4.splat(-0.82215223));
@@ -140,7 +131,8 @@ export function erfc4(a: v128): v128 {
   p = madd(p, t, f32x4.splat(0.37409196));
   p = madd(p, t, f32x4.splat(1.00002368));
   p = madd(p, t, f32x4.splat(-1.26551223));
-  return f32x4.mul(t, exp4(f32x4.sub(p, f32x4.mul(a, a))));
+  const exponent = f32x4.sub(p, f32x4.mul(a, a));
+  return f32x4.mul(t, v128.andnot(exp4(exponent), f32x4.lt(exponent, f32x4.splat(-87))));
 }
 
 // The activations of src/ops/activation.ts. At -infinity silu, gelu and their kin give NaN (0 * infinity), like the reference.
@@ -154,7 +146,7 @@ export function silu4(x: v128): v128 {
 /** x / 2 * erfc(-x / sqrt 2), so that the negative tail keeps its relative accuracy. */
 // @ts-ignore: decorator
 @inline
-export function gelu4(x: v128): v128 {
+function gelu4(x: v128): v128 {
   const tail = erfc4(f32x4.mul(f32x4.abs(x), f32x4.splat(0.70710678)));
   const both = v128.bitselect(tail, f32x4.sub(f32x4.splat(2), tail), f32x4.lt(x, f32x4.splat(0)));
   return f32x4.mul(f32x4.mul(x, f32x4.splat(0.5)), both);
@@ -163,22 +155,9 @@ export function gelu4(x: v128): v128 {
 /** (1 + tanh u) / 2 is sigmoid(2u). */
 // @ts-ignore: decorator
 @inline
-export function gelu_tanh4(x: v128): v128 {
+function gelu_tanh4(x: v128): v128 {
   const cubic = madd(f32x4.mul(f32x4.mul(x, x), x), f32x4.splat(0.044715), x);
   return times_sigmoid4(x, f32x4.mul(cubic, f32x4.splat(-1.5957691216)));
-}
-
-// @ts-ignore: decorator
-@inline
-export function quick_gelu4(x: v128): v128 {
-  return times_sigmoid4(x, f32x4.mul(x, f32x4.splat(-1.702)));
-}
-
-/** 0 where x <= 0; NaN passes through. */
-// @ts-ignore: decorator
-@inline
-export function relu4(x: v128): v128 {
-  return v128.andnot(x, f32x4.le(x, f32x4.splat(0)));
 }
 
 /** The activation whose index in ACTIVATIONS is `code`; 0 is the identity. Not inlined: at every use it would be most of the binary. */
@@ -187,6 +166,6 @@ export function activate4(code: i32, x: v128): v128 {
   if (code == 1) return silu4(x);
   if (code == 2) return gelu4(x);
   if (code == 3) return gelu_tanh4(x);
-  if (code == 4) return quick_gelu4(x);
-  return relu4(x);
+  if (code == 4) return times_sigmoid4(x, f32x4.mul(x, f32x4.splat(-1.702))); // quick_gelu
+  return v128.andnot(x, f32x4.le(x, f32x4.splat(0))); // relu: 0 where x <= 0; NaN passes through
 }

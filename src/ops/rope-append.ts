@@ -56,12 +56,12 @@ const reference: ReferenceBinding<typeof definition> = (
 };
 
 const wasm: WasmBinding<typeof definition> = ({ kernels }, { q, kv, cos, sin, rows, k, v }, { n, Q, H, Hkv, dh }, { layout, at }) => {
-  const rotate = kernels[`rope_${layout}`];
+  const interleaved = Number(layout === 'interleaved');
   const bytes = 4 * Hkv * dh;
-  if (q) rotate(q, cos, sin, rows, Q, H, dh);
+  if (q) kernels.rope(q, cos, sin, rows, Q, H, dh, interleaved);
   kernels.copy_runs(kv, 2 * bytes, k + at * bytes, bytes, bytes, n);
   kernels.copy_runs(kv + bytes, 2 * bytes, v + at * bytes, bytes, bytes, n);
-  rotate(k + at * bytes, cos, sin, 0, n, Hkv, dh);
+  kernels.rope(k + at * bytes, cos, sin, 0, n, Hkv, dh, interleaved);
 };
 
 const webgpu: GpuBinding<typeof definition> = (gpu, { q, kv, cos, sin, rows, k, v }, { n, Q = 0, H = 0, Hkv, half }, { layout, at }) => {

@@ -23,7 +23,7 @@ const reference: ReferenceBinding<typeof definition> = ({ x, cos, sin }, { T, H,
 };
 
 const wasm: WasmBinding<typeof definition> = ({ kernels }, { x, cos, sin }, { T, H, dh }, { layout }) => {
-  kernels[`rope_${layout}`](x, cos, sin, 0, T, H, dh);
+  kernels.rope(x, cos, sin, 0, T, H, dh, Number(layout === 'interleaved'));
 };
 
 const webgpu: GpuBinding<typeof definition> = (gpu, { x, cos, sin }, { T, H, half }, { layout }) => {

@@ -2,9 +2,10 @@
 const COPY_BYTES: u32 = 512;
 
 /**
- * Row list[i] of `from` becomes row i of `to`; without a list (0) row i does. Bits are moved as they are. Rows that follow one another
- * move as one run if there are enough of them for memory.copy. Shorter runs are not looked for: in a scattered list that branch is
- * mispredicted at every other row, which costs as much as to copy 128 bytes.
+ * Row list[i] of `from` becomes row i of `to`; without a list (0) row i does. Bits are moved as they are. `from` and `to` may be the
+ * same memory if the list ascends: list[i] >= i, so a row is read before it is overwritten. Rows that follow one another move as one
+ * run if there are enough of them for memory.copy. Shorter runs are not looked for: in a scattered list that branch is mispredicted at
+ * every other row, which costs as much as to copy 128 bytes.
  */
 export function move_rows(from: usize, to: usize, list: usize, n: i32, rowBytes: u32): void {
   if (!list) {

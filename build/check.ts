@@ -38,11 +38,11 @@ const HELPERS = {
   kernels: ['activation', 'element', 'f16', 'int8', 'move-rows', 'norm', 'order', 'product', 'range', 'row-stats', 'weight', 'workgroup'],
 } as const;
 
-const MOVES_AND_NORMS = ['copy-rows', 'embedding', 'gather-positions', 'layer-norm', 'rms-norm'];
+const OTHERS = ['copy-rows', 'embedding', 'gather-positions', 'layer-norm', 'rms-norm', 'rope-append'];
 /** Ops without a kernel of their own name: those that only move rows, the two norms, and what is rope with more. */
 const KERNEL_OF_OTHERS: Readonly<Record<'assembly' | 'kernels', readonly string[]>> = {
-  assembly: MOVES_AND_NORMS,
-  kernels: [...MOVES_AND_NORMS, 'rope-append'],
+  assembly: [...OTHERS, 'compact-kv'],
+  kernels: OTHERS,
 };
 
 /** Stems of a folder's files without the helpers; `name.part.wgsl` belongs to `name`. */

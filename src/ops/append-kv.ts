@@ -36,9 +36,9 @@ const reference: ReferenceBinding<typeof definition> = ({ kNew, vNew, k, v }, { 
 };
 
 const wasm: WasmBinding<typeof definition> = ({ kernels }, { kNew, vNew, k, v }, { A, n, C, W, E }, { at }) => {
-  const half = Number(E === 2);
-  kernels.append_kv(kNew, k, A, n, C, W, at, half);
-  kernels.append_kv(vNew, v, A, n, C, W, at, half);
+  const planes = [4 * n * W, C * W * E, n * W, A, Number(E === 2)] as const;
+  kernels.copy_runs(kNew, k + at * W * E, ...planes);
+  kernels.copy_runs(vNew, v + at * W * E, ...planes);
 };
 
 const webgpu: GpuBinding<typeof definition> = (gpu, { kNew, vNew, k, v }, { A, n, W, C, E }, { at }) => {

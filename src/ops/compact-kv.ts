@@ -45,11 +45,12 @@ const reference: ReferenceBinding<typeof definition> = ({ k, v, keep, kOut = k, 
   }
 };
 
-// The kernels move 32-bit words: a number each, or two.
 const wasm: WasmBinding<typeof definition> = ({ kernels }, { k, v, keep, kOut, vOut }, { A, S, W, R, U = S, E }) => {
-  const width = (W * E) / 4;
-  kernels.compact_kv(k, kOut || k, keep, A, S, U, width, R);
-  kernels.compact_kv(v, vOut || v, keep, A, S, U, width, R);
+  const bytes = W * E;
+  for (let a = 0; a < A; a++) {
+    kernels.move_rows(k + a * S * bytes, (kOut || k) + a * U * bytes, keep, R, bytes);
+    kernels.move_rows(v + a * S * bytes, (vOut || v) + a * U * bytes, keep, R, bytes);
+  }
 };
 
 const webgpu: GpuBinding<typeof definition> = (gpu, { k, v, keep, kOut, vOut }, { A, S, W, R, U, E }) => {

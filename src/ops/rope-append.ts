@@ -59,8 +59,8 @@ const wasm: WasmBinding<typeof definition> = ({ kernels }, { q, kv, cos, sin, ro
   const interleaved = Number(layout === 'interleaved');
   const bytes = 4 * Hkv * dh;
   if (q) kernels.rope(q, cos, sin, rows, Q, H, dh, interleaved);
-  kernels.copy_runs(kv, 2 * bytes, k + at * bytes, bytes, bytes, n);
-  kernels.copy_runs(kv + bytes, 2 * bytes, v + at * bytes, bytes, bytes, n);
+  kernels.copy_runs(kv, k + at * bytes, 2 * bytes, bytes, Hkv * dh, n, 0);
+  kernels.copy_runs(kv + bytes, v + at * bytes, 2 * bytes, bytes, Hkv * dh, n, 0);
   kernels.rope(k + at * bytes, cos, sin, 0, n, Hkv, dh, interleaved);
 };
 

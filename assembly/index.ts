@@ -11,7 +11,7 @@ export { attention, attention_scratch_bytes } from './attention';
 export { attention_scores, attention_scores_scratch_bytes } from './attention-scores';
 export { copy_runs } from './append-kv';
 export { argmax } from './argmax';
-export { merge_assign, merge_mean, merge_order, merge_scratch_bytes, merge_units } from './merge';
+export { merge_assign, merge_mean, merge_order, merge_units } from './merge';
 export { move_rows } from './move-rows';
 export { normalize_rows } from './norm';
 export { rope } from './rope';

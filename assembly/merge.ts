@@ -12,34 +12,12 @@ function high(x: v128): v128 {
   return f64x2.promote_low_f32x4(v128.shuffle<f32>(x, x, 2, 3, 0, 1));
 }
 
-// The scratch that the steps of a merge hand on: units [N, C]; total [C] and redundancy [N] in f64; order [N + 1]; other [N]; a tile.
-function total_in<T>(scratch: T, N: i32, C: i32): T {
-  return scratch + <T>N * <T>C * 4;
-}
-function redundancy_in<T>(scratch: T, N: i32, C: i32): T {
-  return total_in(scratch, N, C) + <T>C * 8;
-}
-function order_in<T>(scratch: T, N: i32, C: i32): T {
-  return redundancy_in(scratch, N, C) + <T>N * 8;
-}
-function other_in<T>(scratch: T, N: i32, C: i32): T {
-  return order_in(scratch, N, C) + <T>(N + 1) * 4;
-}
-function tile_in<T>(scratch: T, N: i32, C: i32): T {
-  return other_in(scratch, N, C) + <T>N * 4;
-}
-/** Bytes of scratch for the steps of a merge. */
-export function merge_scratch_bytes(N: i32, C: i32): f64 {
-  return tile_in<f64>(0, N, C) + 32;
-}
-
 /**
  * units = x / |x| row by row and total = their sum, both by way of f64: lengths cannot overflow, and a quotient that is
- * exact (vectors on an axis) stays exact. x [N, C].
+ * exact (vectors on an axis) stays exact. x, units [N, C]; total [C] in f64.
  */
-export function merge_units(x: usize, N: i32, C: i32, scratch: usize): void {
-  const bytes = C << 2, total = total_in(scratch, N, C);
-  let units = scratch;
+export function merge_units(x: usize, units: usize, total: usize, N: i32, C: i32): void {
+  const bytes = C << 2;
   memory.fill(total, 0, C << 3);
   for (let i = 0; i < N; i++, x += bytes, units += bytes) {
     let s0 = f64x2.splat(0), s1 = s0, c = 0;
@@ -69,11 +47,11 @@ export function merge_units(x: usize, N: i32, C: i32, scratch: usize): void {
 /**
  * order = the tokens by descending redundancy units . total - 1, equal ones by lower index: a stable merge sort, which
  * never asks for more than "greater than". The last M of order are the destinations; each is assigned to itself.
- * assignment [N]; destinations [M].
+ * order, assignment [N]; destinations [M]. Scratch: redundancy [N] in f64, other [N].
  */
-export function merge_order(destinations: usize, assignment: usize, N: i32, M: i32, C: i32, scratch: usize): void {
-  const total = total_in(scratch, N, C), redundancy = redundancy_in(scratch, N, C), order = order_in(scratch, N, C);
-  let units = scratch;
+export function merge_order(
+  units: usize, total: usize, order: usize, destinations: usize, assignment: usize, N: i32, M: i32, C: i32, redundancy: usize, other: usize,
+): void {
   for (let i = 0; i < N; i++, units += C << 2) {
     let s0 = f64x2.splat(0), s1 = s0, c = 0;
     for (; c + 4 <= C; c += 4) {
@@ -86,7 +64,7 @@ export function merge_order(destinations: usize, assignment: usize, N: i32, M: i
     store<f64>(redundancy + (i << 3), sum - 1);
     store<u32>(order + (i << 2), i);
   }
-  let from = order, to = other_in(scratch, N, C);
+  let from = order, to = other;
   for (let width = 1; width < N; width <<= 1) {
     for (let start = 0; start < N; start += width << 1) {
       const middle = min(start + width, N), end = min(middle + width, N);
@@ -109,10 +87,11 @@ export function merge_order(destinations: usize, assignment: usize, N: i32, M: i
 
 /**
  * assignment of the sources order[first..last): the destination (one of the last M of order) with the largest cosine, the
- * first on ties; 0 where every cosine is NaN.
+ * first on ties; 0 where every cosine is NaN. tile: scratch of 8 numbers.
  */
-export function merge_assign(assignment: usize, N: i32, M: i32, C: i32, first: i32, last: i32, scratch: usize): void {
-  const units = scratch, order = order_in(scratch, N, C), tile = tile_in(scratch, N, C);
+export function merge_assign(
+  units: usize, order: usize, assignment: usize, N: i32, M: i32, C: i32, first: i32, last: i32, tile: usize,
+): void {
   const bytes = C << 2, kept = order + ((N - M) << 2);
   for (let s = first; s < last; s += 2) {
     const a = load<u32>(order + (s << 2)), b = load<u32>(order + (min(s + 1, last - 1) << 2));
@@ -133,9 +112,9 @@ export function merge_assign(assignment: usize, N: i32, M: i32, C: i32, first: i
   }
 }
 
-/** y[j] = mean of the rows of x with assignment j, summed in f64. x [N, C], assignment [N], y [M, C]. */
-export function merge_mean(x: usize, assignment: usize, y: usize, N: i32, M: i32, C: i32, scratch: usize): void {
-  const bytes = C << 2, starts = order_in(scratch, N, C), list = other_in(scratch, N, C); // which have served
+/** y[j] = mean of the rows of x with assignment j, summed in f64. x [N, C], assignment [N], y [M, C]. Scratch: starts [M + 1], list [N]. */
+export function merge_mean(x: usize, assignment: usize, y: usize, N: i32, M: i32, C: i32, starts: usize, list: usize): void {
+  const bytes = C << 2;
   memory.fill(starts, 0, (M + 1) << 2);
   for (let i = 0; i < N; i++) {
     const count = starts + (load<u32>(assignment + (i << 2)) << 2);

@@ -52,11 +52,17 @@ const reference: ReferenceBinding<typeof definition> = ({ x, y, destinations, as
 };
 
 const wasm: WasmBinding<typeof definition> = ({ kernels, scratch }, { x, y, destinations, assignment }, { N, M, C }) => {
-  const space = scratch(kernels.merge_scratch_bytes(N, C));
-  kernels.merge_units(x, N, C, space);
-  kernels.merge_order(destinations, assignment, N, M, C, space);
-  for (let first = 0; first < N - M; first += 16) kernels.merge_assign(assignment, N, M, C, first, Math.min(first + 16, N - M), space);
-  kernels.merge_mean(x, assignment, y, N, M, C, space);
+  const units = scratch(4 * N * C);
+  const total = scratch(8 * C);
+  const redundancy = scratch(8 * N);
+  const order = scratch(4 * (N + 1));
+  const other = scratch(4 * N);
+  const tile = scratch(32);
+  kernels.merge_units(x, units, total, N, C);
+  kernels.merge_order(units, total, order, destinations, assignment, N, M, C, redundancy, other);
+  for (let first = 0; first < N - M; first += 16)
+    kernels.merge_assign(units, order, assignment, N, M, C, first, Math.min(first + 16, N - M), tile);
+  kernels.merge_mean(x, assignment, y, N, M, C, order, other); // the order has served
 };
 
 const webgpu: GpuBinding<typeof definition> = (gpu, { x, y, destinations, assignment }, { N, M, C }) => {

@@ -7,7 +7,7 @@ import { loadBinary } from '../../src/backend/wasm/binary.ts';
 import type { SharedCalls } from '../../src/backend/wasm/binding.ts';
 import { createWasmBackend, type WasmBackendOptions } from '../../src/backend/wasm/driver.ts';
 import { LinearMemory } from '../../src/backend/wasm/memory.ts';
-import { Pool } from '../../src/backend/wasm/pool.ts';
+import { startPool } from '../../src/backend/wasm/pool.ts';
 import { callStarts } from '../../src/ops/product/wasm.ts';
 import { linear } from '../../src/ops/linear.ts';
 import { Random } from '../random.ts';
@@ -89,7 +89,7 @@ describe('threads of a wasm backend', () => {
   test('a worker that dies in the middle of a call is an error, not a hang', async () => {
     const memory = new LinearMemory(undefined, true);
     const binary = await loadBinary(memory);
-    const pool = await Pool.start({ linear: memory, binary, threads: 2, workerUrl: dyingWorker, shareFrom: 0, patience: 1 });
+    const pool = await startPool({ linear: memory, binary, threads: 2, workerUrl: dyingWorker, shareFrom: 0, patience: 1 });
     const pointer = memory.allocate(4096);
     const fill: FillCalls = { kernel: 'fill_f32', calls: 1000, work: 1, args: () => [pointer, 8, 1], own: noScratch };
     const runUntilLost = () => {
@@ -104,7 +104,7 @@ describe('threads of a wasm backend', () => {
     const { backend, run } = await withProduct({ threads: 2 });
     const memory = new LinearMemory(undefined, true);
     const binary = await loadBinary(memory);
-    const pool = await Pool.start({ linear: memory, binary, threads: 2, shareFrom: 0 });
+    const pool = await startPool({ linear: memory, binary, threads: 2, shareFrom: 0 });
     const pointer = memory.allocate(4096);
     const fill = (bad: number): FillCalls => ({
       kernel: 'fill_f32',
@@ -125,7 +125,7 @@ describe('threads of a wasm backend', () => {
   test('more calls than the table holds run in batches, each once', async () => {
     const memory = new LinearMemory(undefined, true);
     const binary = await loadBinary(memory);
-    const pool = await Pool.start({ linear: memory, binary, threads: 2, shareFrom: 0 });
+    const pool = await startPool({ linear: memory, binary, threads: 2, shareFrom: 0 });
     const calls = 5000;
     const pointer = memory.allocate(calls * 4);
     memory.f32(pointer, calls).fill(-1);

@@ -8,7 +8,7 @@ export type { WasmKernels };
 export const FORM = { f32: 0, f16: 1, q8: 2, q4: 3, q4Zeros: 4 } as const;
 /** Added to the form of a weight that has infinities or NaN among its f16: kernels then take the slower path that knows them. */
 export const SPECIAL = 8;
-/** From this bit of the form on stands the exponent of the power of two that the weight's f16 were multiplied by. */
+/** From this bit of the form on stands the exponent of the power of two that the weight's f16 were multiplied by, above the subnormal ones. */
 export const RAISED = 8;
 /** Added to FORM.f32 for a product on 256-bit vectors. */
 export const WIDE = 16;
@@ -22,10 +22,8 @@ export interface WasmWeight {
   readonly pointer: number;
   readonly parts: 1 | 2;
   readonly form: Form;
-  /** Some of its f16 are infinite or NaN. */
-  readonly special: boolean;
-  /** Powers of two that its f16 were multiplied by, to keep them above the subnormal ones. */
-  readonly raised: number;
+  /** `form` with what its f16 add to it for products: SPECIAL, or the powers of two at RAISED. */
+  readonly productForm: number;
 }
 
 /**

@@ -10,24 +10,16 @@ import { byteOffsetOf, bytesOf, storageOf, Tensor, type TensorDesc, type TypedAr
 import { WEIGHT_DTYPES, type Weight, type WeightDType } from '../weight.ts';
 import type { MatrixReader } from '../quantize.ts';
 import { yieldToOthers } from '../yield.ts';
-import { type Binary, type BinaryOptions, loadBinary, requireWebAssembly, type TileRows } from './binary.ts';
-import type { SharedCalls, WasmContext, WasmIo, WasmKernels, WasmWeight } from './binding.ts';
+import { type Binary, requireWebAssembly, type TileRows } from './binary.ts';
+import type { WasmContext, WasmIo, WasmWeight } from './binding.ts';
 import type { Kernel } from './control.ts';
-import { LinearMemory, PAGE, RESERVED } from './memory.ts';
+import { type LinearMemory, PAGE, RESERVED } from './memory.ts';
 import { packWeight } from './pack.ts';
 import type { Pool } from './pool.ts';
 import { WASM_BACKEND_FIELDS, WASM_MEMORY_OF_FIELDS, type WasmBackendOptions } from './options.ts';
-import { startThreads } from './threads.ts';
+import { makeParts, type Parts } from './threads.ts';
 
 export type { WasmBackendOptions } from './options.ts';
-
-interface Parts {
-  memory: LinearMemory;
-  binary: Binary;
-  pool?: Pool;
-  /** Why there is one thread, if more were asked for. */
-  noThreads?: string;
-}
 
 /** Two cache lines, which processors fetch together: so threads never write to the same pair. */
 const OWN_ALIGNMENT = 128;
@@ -43,7 +35,7 @@ class WasmDriver implements Driver {
   readonly lost = new Promise<LossInfo>((resolve) => {
     this.#settleLost = resolve;
   });
-  #binary: Binary;
+  binary: Readonly<Binary>;
   #memory: LinearMemory | undefined;
   readonly #pool: Pool | undefined;
   readonly #noThreads: string | undefined;
@@ -57,7 +49,7 @@ class WasmDriver implements Driver {
     this.limits = { maxBufferBytes: (memory.maximumPages - 1) * PAGE };
     this.#pool = pool;
     this.#noThreads = noThreads;
-    this.#binary = binary;
+    this.binary = binary;
     this.#context = this.#makeContext();
     const features: Feature[] = ['simd'];
     if (binary.variant === 'relaxed') features.push('relaxed-simd');
@@ -67,7 +59,7 @@ class WasmDriver implements Driver {
   }
 
   get description(): string {
-    const { variant, group, reason, wide, notWide } = this.#binary;
+    const { variant, group, reason, wide, notWide } = this.binary;
     const parts = [variant === 'relaxed' ? 'simd128 + relaxed SIMD' : `simd128${reason ? ` (${reason})` : ''}`];
     parts.push(wide ? '256-bit products' : `${group}x8 tiles`);
     if (notWide) parts.push(`128-bit products (${notWide})`);
@@ -76,18 +68,14 @@ class WasmDriver implements Driver {
     return parts.join(', ');
   }
 
-  get binary(): Readonly<Binary> {
-    return this.#binary;
-  }
-
   /** For products from now on: their bits do not depend on it. */
   takeTile(group: TileRows): void {
-    this.#binary = { ...this.#binary, group };
+    this.binary = { ...this.binary, group };
     this.#context.group = group;
   }
 
   allocate(bytes: number): number {
-    return this.#live().allocate(bytes);
+    return this.linearMemory().allocate(bytes);
   }
 
   free(handle: unknown): void {
@@ -96,14 +84,14 @@ class WasmDriver implements Driver {
 
   write(handle: unknown, data: TypedArray): void {
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    this.#live()
+    this.linearMemory()
       .bytes(handle as number, data.byteLength)
       .set(bytes);
   }
 
   adopt(handle: unknown, desc: TensorDesc): number {
     const { memory, pointer } = (handle ?? {}) as { memory?: unknown; pointer?: unknown };
-    const held = this.#live();
+    const held = this.linearMemory();
     const bytes = bytesOf(desc);
     if (memory !== held.memory) {
       const expected = 'a { memory, pointer } with the memory of wasmMemoryOf(backend)';
@@ -118,14 +106,7 @@ class WasmDriver implements Driver {
   }
 
   async pack(matrices: readonly MatrixReader[], dtype: WeightDType, pause: Pause): Promise<{ handle: WasmWeight; bytes: number }> {
-    return packWeight(
-      () => this.#live(),
-      (pointer) => this.free(pointer),
-      this.#binary.kernels,
-      matrices,
-      dtype,
-      pause,
-    );
+    return packWeight(() => this.linearMemory(), this.binary.kernels, matrices, dtype, pause);
   }
 
   freeWeight(handle: unknown): void {
@@ -138,7 +119,7 @@ class WasmDriver implements Driver {
     dims: Readonly<Record<string, number>>,
     attrs: object,
   ): void {
-    this.#live();
+    this.linearMemory();
     const io: Record<string, number | WasmWeight> = {};
     for (const { name } of listsOf(op.definition.io).operands) {
       const operand = operands[name];
@@ -165,43 +146,42 @@ class WasmDriver implements Driver {
   /** One for all runs, as they come one after the other. */
   #makeContext(): WasmContext & { group: TileRows } {
     const scratch = (bytes: number) => {
-      const pointer = this.#live().allocate(bytes);
+      const pointer = this.linearMemory().allocate(bytes);
       this.#arena.push(pointer);
       return pointer;
     };
-    const threads = this.#pool?.threads ?? 1;
-    const { kernels, group, wide } = this.#binary;
+    const pool = this.#pool;
+    const threads = pool?.threads ?? 1;
+    const { kernels, group, wide } = this.binary;
     return {
       kernels,
       group,
       wide,
       scratch,
       threads,
-      shareFrom: this.#pool?.shareFrom ?? 0,
+      shareFrom: pool?.shareFrom ?? 0,
       ownScratch(bytes) {
         const stride = Math.ceil((bytes + OWN_DISTANCE) / OWN_ALIGNMENT) * OWN_ALIGNMENT;
         return { pointer: scratch(stride * (threads - 1) + bytes), stride };
       },
-      share: (calls) => this.#share(calls),
+      share: (shared) => {
+        if (pool) {
+          pool.run(this.#running!.definition.name, shared);
+          return;
+        }
+        const kernel = kernels[shared.kernel] as Kernel;
+        for (let call = 0; call < shared.calls; call++) kernel(...shared.args(call));
+      },
       u32: (values) => {
         const pointer = scratch(values.length * 4);
-        this.#live().u32(pointer, values.length).set(values);
+        this.linearMemory().u32(pointer, values.length).set(values);
         return pointer;
       },
     };
   }
 
-  #share<Name extends keyof WasmKernels>(shared: SharedCalls<Name>): void {
-    if (this.#pool) {
-      this.#pool.run(this.#running!.definition.name, shared);
-      return;
-    }
-    const kernel = this.#binary.kernels[shared.kernel] as Kernel;
-    for (let call = 0; call < shared.calls; call++) kernel(...shared.args(call));
-  }
-
   async read(handle: unknown, byteOffset: number, bytes: number): Promise<ArrayBuffer> {
-    return this.#live()
+    return this.linearMemory()
       .bytes((handle as number) + byteOffset, bytes)
       .slice().buffer;
   }
@@ -214,17 +194,13 @@ class WasmDriver implements Driver {
     return this.#memory?.reserved ?? 0;
   }
 
-  linearMemory(): LinearMemory {
-    return this.#live();
-  }
-
   async dispose(): Promise<void> {
     this.#memory = undefined;
     this.#settleLost({ reason: 'destroyed', message: 'the backend was disposed' });
     await this.#pool?.dispose();
   }
 
-  #live(): LinearMemory {
+  linearMemory(): LinearMemory {
     if (!this.#memory) throw new SkipVisionError('disposed', 'this wasm backend was disposed');
     return this.#memory;
   }
@@ -239,9 +215,8 @@ const drivers = new WeakMap<Backend, WasmDriver>();
 export async function createWasmBackend(options: WasmBackendOptions = {}): Promise<Backend> {
   field.checkFields('createWasmBackend', options, WASM_BACKEND_FIELDS);
   requireWebAssembly();
-  const { threads = 1, onFallback, rejected } = options;
-  const threaded = threads > 1 ? await startThreads(threads, options) : undefined;
-  const parts: Parts = typeof threaded === 'object' ? threaded : await startAlone(options, threaded);
+  const { onFallback, rejected } = options;
+  const parts = await makeParts(options);
   const driver = new WasmDriver(parts);
   const backend = createBackend(driver, rejected);
   drivers.set(backend, driver);
@@ -252,11 +227,6 @@ export async function createWasmBackend(options: WasmBackendOptions = {}): Promi
     throw error;
   }
   return backend;
-}
-
-async function startAlone(options: BinaryOptions, noThreads: string | undefined): Promise<Parts> {
-  const memory = new LinearMemory();
-  return { memory, binary: await loadBinary(memory, options), noThreads };
 }
 
 /**

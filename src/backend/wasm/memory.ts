@@ -51,11 +51,6 @@ export class LinearMemory {
     return this.memory.buffer.byteLength;
   }
 
-  /** Number of separate free blocks: 1 when nothing is in use. */
-  get fragments(): number {
-    return this.#free.length;
-  }
-
   /** Address of `bytes` bytes, 64-byte aligned, contents undefined. Changes nothing when it throws. */
   allocate(bytes: number): number {
     const size = Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
@@ -120,21 +115,16 @@ export class LinearMemory {
   }
 
   #release(start: number, size: number): void {
-    let low = 0;
-    for (let high = this.#free.length; low < high; ) {
-      const middle = (low + high) >> 1;
-      if (this.#free[middle]!.start < start) low = middle + 1;
-      else high = middle;
-    }
-    const before = this.#free[low - 1];
-    const after = this.#free[low];
+    const at = this.#free.findLastIndex((block) => block.start < start) + 1;
+    const before = this.#free[at - 1];
+    const after = this.#free[at];
     const joinsBefore = before !== undefined && before.start + before.size === start;
     const joinsAfter = after !== undefined && start + size === after.start;
     const block = {
       start: joinsBefore ? before.start : start,
       size: size + (joinsBefore ? before.size : 0) + (joinsAfter ? after.size : 0),
     };
-    this.#free.splice(joinsBefore ? low - 1 : low, (joinsBefore ? 1 : 0) + (joinsAfter ? 1 : 0), block);
+    this.#free.splice(joinsBefore ? at - 1 : at, (joinsBefore ? 1 : 0) + (joinsAfter ? 1 : 0), block);
   }
 }
 

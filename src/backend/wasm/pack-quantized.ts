@@ -9,7 +9,7 @@ export interface Slot {
   lane: number;
 }
 
-/** What a slice is packed with. `memory` throws once the backend is disposed, and must be asked anew after every pause. */
+/** What a slice is packed with. */
 export interface Target {
   memory: LinearMemory;
   kernels: WasmKernels;

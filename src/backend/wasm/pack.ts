@@ -2,7 +2,7 @@
 import type { Pause } from '../backend.ts';
 import type { MatrixReader } from '../quantize.ts';
 import type { WeightDType } from '../weight.ts';
-import { FORM, type Form, type WasmKernels, type WasmWeight } from './binding.ts';
+import { FORM, type Form, RAISED, SPECIAL, type WasmKernels, type WasmWeight } from './binding.ts';
 import { type LinearMemory, staged } from './memory.ts';
 import type { Packer, Slot, Target } from './pack-quantized.ts';
 
@@ -14,9 +14,9 @@ const HALF = 4;
 /** Bits of the smallest f16 that is not finite. */
 const F16_INFINITY = 0x7c00;
 
+/** `linearMemory` throws if the backend was disposed while a packer was loaded; `pause` does after that. */
 export async function packWeight(
-  live: () => LinearMemory,
-  free: (pointer: number) => void,
+  linearMemory: () => LinearMemory,
   kernels: WasmKernels,
   matrices: readonly MatrixReader[],
   dtype: WeightDType,
@@ -27,9 +27,10 @@ export async function packWeight(
   const form: Form = dtype === 'q4' && matrices.some(({ hasZeros }) => hasZeros) ? FORM.q4Zeros : FORM[dtype];
   let largest = 0;
   const packRows = await packerOf(form);
+  const memory = linearMemory();
   const panelBytes = kernels.panel_bytes(form, K);
   const bytes = Math.ceil((N * parts) / LANES) * panelBytes;
-  const pointer = live().allocate(bytes);
+  const pointer = memory.allocate(bytes);
   const perPart = LANES / parts;
   const step = Math.max(LANES, Math.floor(SLICE_BYTES / (Math.max(K, 1) * 4) / LANES) * LANES);
   // The last panel starts as zeros, for its lanes without an output; all panels do when K is 0, as no row is packed then.
@@ -43,34 +44,23 @@ export async function packWeight(
       });
       for (let first = 0; first < N && K; first += step) {
         const count = Math.min(step, N - first);
-        largest = Math.max(largest, packRows({ memory: live(), kernels, form, panelBytes, slot }, matrix, first, count));
+        largest = Math.max(largest, packRows({ memory, kernels, form, panelBytes, slot }, matrix, first, count));
         if (first + count < N || part + 1 < parts) await pause(count);
       }
     }
     const special = largest >= F16_INFINITY;
     const raised = special || !largest ? 0 : 30 - (largest >> 10);
-    if (raised) await raiseF16(live, kernels, { form, pointer, bytes, panelBytes }, raised, pause);
-    return { handle: { pointer, parts, form, special, raised }, bytes };
+    // See RAISED in assembly/weight-form.ts. At the end, as all of a weight are raised by the same.
+    const [block, numbers] = form === FORM.f16 ? [panelBytes, panelBytes / 2] : [kernels.nibble_bytes(form), LANES];
+    const slice = Math.max(1, Math.floor(SLICE_BYTES / panelBytes)) * panelBytes;
+    for (let at = 0; raised && at < bytes; at += slice) {
+      if (at) await pause(0);
+      kernels.raise_f16(pointer + at, Math.min(slice, bytes - at) / block, block, numbers, raised);
+    }
+    return { handle: { pointer, parts, form, productForm: form + (special ? SPECIAL : 0) + (raised << RAISED) }, bytes };
   } catch (error) {
-    free(pointer);
+    memory.free(pointer);
     throw error;
-  }
-}
-
-/** See RAISED in assembly/weight-form.ts. Done at the end, as all of a weight are raised by the same. */
-async function raiseF16(
-  live: () => LinearMemory,
-  kernels: WasmKernels,
-  { form, pointer, bytes, panelBytes }: { form: Form; pointer: number; bytes: number; panelBytes: number },
-  by: number,
-  pause: Pause,
-): Promise<void> {
-  const block = form === FORM.f16 ? panelBytes : kernels.nibble_bytes(form);
-  const step = Math.max(1, Math.floor(SLICE_BYTES / panelBytes)) * panelBytes;
-  for (let at = 0; at < bytes; at += step) {
-    if (at) await pause(0);
-    live();
-    kernels.raise_f16(pointer + at, Math.min(step, bytes - at) / block, block, form === FORM.f16 ? panelBytes / 2 : LANES, by);
   }
 }
 

@@ -2,7 +2,7 @@
 import { SkipVisionError } from '../errors.ts';
 import type { Binary } from './binary.ts';
 import type { SharedCalls, WasmKernels } from './binding.ts';
-import { batchSize, CONTROL_BYTES, type Control, controlOf, dismiss, join, type Kernel, kernelsOf, publish, takeCalls } from './control.ts';
+import { batchSize, CONTROL_BYTES, type Control, controlOf, dismiss, join, kernelsOf, publish, takeCalls } from './control.ts';
 import type { LinearMemory } from './memory.ts';
 import type { Answer, Hire } from './worker.ts';
 
@@ -34,91 +34,78 @@ const PATIENCE = 10;
 /** Long, as the worker's file may come over a slow line; but not forever, as a worker that a policy blocks may never report it. */
 const START_MS = 15_000;
 
-export class Pool {
+export interface Pool {
   readonly threads: number;
   readonly shareFrom: number;
-  readonly #patience: number;
-  readonly #control: Control;
-  readonly #hands: readonly Hand[];
-  readonly #names: readonly string[];
-  readonly #kernels: readonly Kernel[];
-  readonly #mayWait: boolean;
-  #failure: SkipVisionError | undefined;
-  #disposed = false;
+  run<Name extends keyof WasmKernels>(op: string, calls: SharedCalls<Name>): void;
+  dispose(): Promise<void>;
+}
 
-  /** Resolves when all workers are ready; throws, with none left behind, when one is not to be had. */
-  static async start(options: PoolOptions): Promise<Pool> {
-    const { linear, binary, threads, workerUrl } = options;
-    const pointer = linear.allocate(CONTROL_BYTES);
-    linear.bytes(pointer, CONTROL_BYTES).fill(0);
-    const hands: Hand[] = [];
-    try {
-      for (let thread = 1; thread < threads; thread++) hands.push(newHand(workerUrl));
-      for (const [i, hand] of hands.entries()) hand.hire({ module: binary.module, memory: linear.memory, control: pointer, thread: i + 1 });
-      await withinTime(Promise.all(hands.map(({ ready }) => ready)));
-      for (const hand of hands) hand.unref();
-    } catch (error) {
-      dismiss(controlOf(linear.memory, pointer));
-      for (const hand of hands) hand.terminate();
-      throw error;
-    }
-    return new Pool(hands, controlOf(linear.memory, pointer), options);
+/** Resolves when all workers are ready; throws, with none left behind, when one is not to be had. */
+export async function startPool(options: PoolOptions): Promise<Pool> {
+  const { linear, binary, threads, workerUrl, shareFrom = SHARE_FROM, patience = PATIENCE } = options;
+  const pointer = linear.allocate(CONTROL_BYTES);
+  linear.bytes(pointer, CONTROL_BYTES).fill(0);
+  const control = controlOf(linear.memory, pointer);
+  const hands: Hand[] = [];
+  try {
+    for (let thread = 1; thread < threads; thread++) hands.push(newHand(workerUrl));
+    for (const [i, hand] of hands.entries()) hand.hire({ module: binary.module, memory: linear.memory, control: pointer, thread: i + 1 });
+    await withinTime(Promise.all(hands.map(({ ready }) => ready)));
+    for (const hand of hands) hand.unref();
+  } catch (error) {
+    dismiss(control);
+    for (const hand of hands) hand.terminate();
+    throw error;
   }
 
-  private constructor(hands: readonly Hand[], control: Control, { binary, shareFrom = SHARE_FROM, patience = PATIENCE }: PoolOptions) {
-    this.shareFrom = shareFrom;
-    this.#patience = patience;
-    this.threads = hands.length + 1;
-    this.#hands = hands;
-    this.#control = control;
-    [this.#names, this.#kernels] = kernelsOf(binary.kernels);
-    this.#mayWait = mayWait(control);
-    for (const hand of hands) hand.onEnd = (reason) => this.#fail(reason);
-  }
+  const [names, kernels] = kernelsOf(binary.kernels);
+  const sleeps = mayWait(control);
+  let failure: SkipVisionError | undefined;
+  let disposed = false;
+  const fail = (reason: string) => {
+    const message = `a thread of this wasm backend is lost (${reason}). Make a new backend and upload again.`;
+    if (!disposed) failure ??= new SkipVisionError('backend-failed', message);
+  };
+  for (const hand of hands) hand.onEnd = fail;
 
-  run<Name extends keyof WasmKernels>(op: string, { kernel, calls, work, args, own }: SharedCalls<Name>): void {
-    if (this.#failure) throw this.#failure;
-    const index = this.#names.indexOf(kernel);
-    if (calls < 2 || work < this.shareFrom) {
-      for (let call = 0; call < calls; call++) this.#kernels[index]!(...args(call));
-      return;
-    }
-    const { table } = this.#control;
-    for (let first = 0, next = 0; first < calls; first = next) {
-      const { length: width } = args(first);
-      next = Math.min(calls, first + batchSize(width));
-      for (let call = first; call < next; call++) table.set(args(call), (call - first) * width);
-      publish(this.#control, { kernel: index, calls: next - first, width, own: own.argument, stride: own.stride });
-      takeCalls(this.#control, this.#kernels, 0);
-      this.#join(op, kernel);
-    }
-  }
-
-  async dispose(): Promise<void> {
-    this.#disposed = true;
-    dismiss(this.#control);
-    await Promise.all(this.#hands.map((hand) => hand.terminate()));
-  }
-
-  #join(op: string, kernel: string): void {
+  const joinThreads = (op: string, kernel: string) => {
     let trapped: number;
     try {
-      trapped = join(this.#control, this.#mayWait, this.#patience);
+      trapped = join(control, sleeps, patience);
     } catch (error) {
       // The worker may still be running its call and write to memory that would be reused: this backend cannot go on.
-      this.#fail((error as Error).message);
-      throw this.#failure;
+      fail((error as Error).message);
+      throw failure;
     }
     if (trapped >= 0) throw new SkipVisionError('backend-failed', `${op}: the kernel ${kernel} trapped in thread ${trapped}`, { op });
-  }
+  };
 
-  #fail(reason: string): void {
-    if (this.#disposed) return;
-    this.#failure ??= new SkipVisionError(
-      'backend-failed',
-      `a thread of this wasm backend is lost (${reason}). Make a new backend and upload again.`,
-    );
-  }
+  return {
+    threads,
+    shareFrom,
+    run(op, { kernel, calls, work, args, own }) {
+      if (failure) throw failure;
+      const index = names.indexOf(kernel);
+      if (calls < 2 || work < shareFrom) {
+        for (let call = 0; call < calls; call++) kernels[index]!(...args(call));
+        return;
+      }
+      for (let first = 0, next = 0; first < calls; first = next) {
+        const { length: width } = args(first);
+        next = Math.min(calls, first + batchSize(width));
+        for (let call = first; call < next; call++) control.table.set(args(call), (call - first) * width);
+        publish(control, { kernel: index, calls: next - first, width, own: own.argument, stride: own.stride });
+        takeCalls(control, kernels, 0);
+        joinThreads(op, kernel);
+      }
+    },
+    async dispose() {
+      disposed = true;
+      dismiss(control);
+      await Promise.all(hands.map((hand) => hand.terminate()));
+    },
+  };
 }
 
 async function withinTime(work: Promise<unknown>): Promise<void> {

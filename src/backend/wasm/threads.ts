@@ -1,4 +1,4 @@
-/** Whether a wasm backend can have several threads here, and what it then consists of. */
+/** Makes the parts of a wasm backend, with several threads where it can have them. */
 import { type Binary, type BinaryOptions, loadBinary } from './binary.ts';
 import { LinearMemory, MAXIMUM_PAGES } from './memory.ts';
 import type { Pool } from './pool.ts';
@@ -16,30 +16,32 @@ export interface ThreadOptions {
   shareFrom?: number;
 }
 
-export interface Threaded {
+/** What a wasm backend consists of. */
+export interface Parts {
   memory: LinearMemory;
   binary: Binary;
-  pool: Pool;
+  pool?: Pool;
+  /** Why there is one thread, if more were asked for. */
+  noThreads?: string;
 }
 
-/** Engines reserve addresses for the maximum of a shared memory; where they refuse 4 GiB, 1 GiB may do. */
-const SHARED_MAXIMA = [MAXIMUM_PAGES, MAXIMUM_PAGES / 4];
-
-/** The parts of a backend with several threads, or the reason why there is none. */
-export async function startThreads(threads: number, options: BinaryOptions & ThreadOptions): Promise<Threaded | string> {
-  const { workerUrl, shareFrom } = options;
-  const noSharing = whyNoSharing();
-  if (noSharing) return `${threads} threads were asked for, but ${noSharing}`;
-  try {
-    const memory = sharedMemory();
-    const binary = await loadBinary(memory, options);
-    // Imported only here: it uses import.meta.url, which not every bundle has.
-    const { Pool } = await import('./pool.ts');
-    const pool = await Pool.start({ linear: memory, binary, threads, workerUrl, shareFrom });
-    return { memory, binary, pool };
-  } catch (error) {
-    return `${threads} threads were asked for, but could not be started: ${error instanceof Error ? error.message : String(error)}`;
+export async function makeParts(options: BinaryOptions & ThreadOptions): Promise<Parts> {
+  const { threads = 1, workerUrl, shareFrom } = options;
+  let reason = threads > 1 ? whyNoSharing() : undefined;
+  if (threads > 1 && !reason) {
+    try {
+      const memory = sharedMemory();
+      const binary = await loadBinary(memory, options);
+      // Imported only here: it uses import.meta.url, which not every bundle has.
+      const { startPool } = await import('./pool.ts');
+      return { memory, binary, pool: await startPool({ linear: memory, binary, threads, workerUrl, shareFrom }) };
+    } catch (error) {
+      reason = `could not be started: ${error instanceof Error ? error.message : String(error)}`;
+    }
   }
+  const memory = new LinearMemory();
+  const noThreads = reason && `${threads} threads were asked for, but ${reason}`;
+  return { memory, binary: await loadBinary(memory, options), noThreads };
 }
 
 function whyNoSharing(): string | undefined {
@@ -49,14 +51,11 @@ function whyNoSharing(): string | undefined {
   return typeof SharedArrayBuffer === 'function' ? undefined : 'this host has no SharedArrayBuffer';
 }
 
+/** Engines reserve addresses for the maximum of a shared memory; where they refuse 4 GiB, 1 GiB may do. */
 function sharedMemory(): LinearMemory {
-  let failure: unknown;
-  for (const pages of SHARED_MAXIMA) {
-    try {
-      return new LinearMemory(pages, true);
-    } catch (error) {
-      failure = error;
-    }
+  try {
+    return new LinearMemory(MAXIMUM_PAGES, true);
+  } catch {
+    return new LinearMemory(MAXIMUM_PAGES / 4, true);
   }
-  throw failure;
 }

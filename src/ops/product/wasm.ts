@@ -1,14 +1,5 @@
 /** Calls of the matrix product kernels: row blocks that bound the scratch memory, column chunks that bound a call. */
-import {
-  FORM,
-  RAISED,
-  SPECIAL,
-  type ThreadScratch,
-  WIDE,
-  type WasmContext,
-  type WasmKernels,
-  type WasmWeight,
-} from '../../backend/wasm/binding.ts';
+import { FORM, type ThreadScratch, WIDE, type WasmContext, type WasmKernels, type WasmWeight } from '../../backend/wasm/binding.ts';
 
 /** Packed A holds at most this many rows at a time; a multiple of both groups. More rows mean fewer passes over the weights. */
 const BLOCK_ROWS = 264;
@@ -181,10 +172,10 @@ function shareColumns<Kernel extends ProductKernel>(
   rest: (n: number) => Rest<Kernel>,
 ): void {
   const { kernels, group, wide } = wasm;
-  const { pointer, form, special, raised } = weight;
+  const { pointer, form, productForm } = weight;
   const aStride = kernels.row_bytes(form, aColumns) * group;
   const panel = kernels.panel_bytes(form, K);
-  const formArgument = wide && form === FORM.f32 ? form + WIDE : form + (special ? SPECIAL : 0) + (raised << RAISED);
+  const formArgument = wide && form === FORM.f32 ? form + WIDE : productForm;
   const starts = callStarts(wasm, rows, K, lanes);
   wasm.share({
     kernel,

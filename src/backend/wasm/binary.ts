@@ -4,6 +4,7 @@ import type { WasmKernels } from './binding.ts';
 import { kernelBytes } from './kernel-bytes.ts';
 import type { LinearMemory } from './memory.ts';
 import { computesRight, fusesMultiplyAdd } from './self-check.ts';
+import type { Instance } from './wide.ts';
 
 export type WasmVariant = 'simd128' | 'relaxed';
 /** Rows of the matrix tile. */
@@ -24,9 +25,7 @@ export interface BinaryOptions {
   wide?: boolean;
 }
 
-export interface Binary {
-  kernels: WasmKernels;
-  module: WebAssembly.Module;
+export interface Binary extends Instance {
   variant: WasmVariant;
   group: TileRows;
   /** Why relaxed SIMD is not used, if it was wanted. */
@@ -64,45 +63,39 @@ export function requireWebAssembly(): void {
   if (typeof WebAssembly !== 'object' || typeof WebAssembly.Memory !== 'function') throw unsupported('this host has no WebAssembly');
 }
 
-type Instantiated = Pick<Binary, 'kernels' | 'module'>;
 type Chosen = Omit<Binary, 'group' | 'wide' | 'notWide'>;
 
 async function chooseBinary(linear: LinearMemory, { variant = 'auto', wasmModule }: BinaryOptions): Promise<Chosen> {
   if (wasmModule) return precompiled(wasmModule, linear);
-  if (variant === 'simd128') return { ...(await loadSimd(linear)), variant };
-  const relaxed = await tryRelaxed(linear);
-  if (!('reason' in relaxed)) return { ...relaxed, variant: 'relaxed' };
-  if (variant === 'relaxed') throw unsupported(relaxed.reason);
-  return { ...(await loadSimd(linear)), variant: 'simd128', reason: relaxed.reason };
-}
-
-async function loadSimd(linear: LinearMemory): Promise<Instantiated> {
+  const relaxed = variant === 'simd128' ? undefined : await tryRelaxed(linear);
+  if (typeof relaxed === 'object') return { ...relaxed, variant: 'relaxed' };
+  if (relaxed && variant === 'relaxed') throw unsupported(relaxed);
   const bytes = await kernelBytes('simd128');
   if (!WebAssembly.validate(bytes)) throw unsupported('this WebAssembly has no 128-bit SIMD');
-  return instantiate(bytes, linear);
+  return { ...(await instantiate(bytes, linear)), variant: 'simd128', reason: relaxed };
 }
 
 async function tryWide(
   linear: LinearMemory,
   { kernels, variant }: Pick<Binary, 'kernels' | 'variant'>,
   options: BinaryOptions,
-): Promise<Instantiated | string> {
+): Promise<Instance | string> {
   if (options.wasmModule) return 'a wasmModule was given';
   if (variant !== 'relaxed') return 'it needs relaxed SIMD';
   const { widen } = await import('./wide.ts'); // few ask for it
   return widen(bytesFor(linear, await kernelBytes('relaxed')), importsOf(linear), linear, kernels);
 }
 
-async function tryRelaxed(linear: LinearMemory): Promise<Instantiated | { reason: string }> {
+async function tryRelaxed(linear: LinearMemory): Promise<Instance | string> {
   const bytes = await kernelBytes('relaxed');
-  let relaxed: Instantiated;
+  let relaxed: Instance;
   try {
     relaxed = await instantiate(bytes, linear);
   } catch (error) {
     if (WebAssembly.validate(bytes)) throw error;
-    return { reason: 'this WebAssembly has no relaxed SIMD' };
+    return 'this WebAssembly has no relaxed SIMD';
   }
-  return computesRight(relaxed.kernels, linear) ? relaxed : { reason: 'relaxed SIMD validates, but gives wrong results on this host' };
+  return computesRight(relaxed.kernels, linear) ? relaxed : 'relaxed SIMD validates, but gives wrong results on this host';
 }
 
 function precompiled(module: WebAssembly.Module, linear: LinearMemory): Chosen {
@@ -115,7 +108,7 @@ function precompiled(module: WebAssembly.Module, linear: LinearMemory): Chosen {
   return { kernels, module, variant: kernels.uses_relaxed_simd() ? 'relaxed' : 'simd128' };
 }
 
-async function instantiate(bytes: Uint8Array<ArrayBuffer>, linear: LinearMemory): Promise<Instantiated> {
+async function instantiate(bytes: Uint8Array<ArrayBuffer>, linear: LinearMemory): Promise<Instance> {
   try {
     const { instance, module } = await WebAssembly.instantiate(bytesFor(linear, bytes), importsOf(linear));
     return { kernels: instance.exports as unknown as WasmKernels, module };

@@ -8,6 +8,8 @@ import type { LinearMemory } from './memory.ts';
 const ROWS = 6;
 const LANES = 8;
 const BYTES = 16384;
+/** Where rows, a panel, packed rows and their product lie in that; the scratch of the kernels is in front. */
+const [X, PANEL, PACKED, Y] = [1024, 4096, 8192, 12288];
 
 /** Whether the float and the integer tiles of 4 and of 6 rows give what they must: on integers, which are exact fused or not. */
 export function computesRight(kernels: WasmKernels, linear: LinearMemory): boolean {
@@ -47,14 +49,13 @@ function floatsRight(kernels: WasmKernels, linear: LinearMemory, pointer: number
 
 function floatProduct(kernels: WasmKernels, linear: LinearMemory, pointer: number, product: Product): Float32Array {
   const { group, K, x, w } = product;
-  const [from, b, a] = [pointer + 4096, pointer + 5120, pointer + 8192];
-  linear.f32(from, x.length).set(x);
-  const panel = linear.f32(b, w.length);
+  linear.f32(pointer + X, x.length).set(x);
+  const panel = linear.f32(pointer + PANEL, w.length);
   w.forEach((value, i) => {
     panel[(i % K) * LANES + Math.floor(i / K)] = value;
   });
-  kernels.pack_rows_f32(a, from, 0, ROWS, K, group, 0, 0, 0, 0);
-  return multiply(kernels, linear, FORM.f32, pointer, a, b, product);
+  kernels.pack_rows_f32(pointer + PACKED, pointer + X, 0, ROWS, K, group, 0, 0, 0, 0);
+  return multiply(kernels, linear, pointer, FORM.f32, product);
 }
 
 /** Codes up to the ends of their ranges, and columns of padding. A scale of 1 makes a row's codes its values. */
@@ -63,30 +64,21 @@ function integersRight(kernels: WasmKernels, linear: LinearMemory, pointer: numb
   const columns = 64;
   const levels = kernels.q8_levels();
   const [x, w] = [integers(ROWS, K, 127), integers(LANES, K, levels)];
-  const [from, b, a] = [pointer + 1024, pointer + 4096, pointer + 8192];
   for (let lane = 0; lane < LANES; lane++) {
-    const codes = linear.bytes(from, columns).fill(0);
+    const codes = linear.bytes(pointer + X, columns).fill(0);
     const zero = levels === 63 ? 64 : 0;
     for (let k = 0; k < K; k++) codes[k] = zero + w[lane * K + k]!;
-    kernels.pack_lane_q8(b, lane, from, columns, 1);
+    kernels.pack_lane_q8(pointer + PANEL, lane, pointer + X, columns, 1);
   }
-  linear.f32(from, x.length).set(x);
-  kernels.pack_rows_i8(a, from, K * 4, 0, ROWS, K, group, FORM.q8, pointer + 512, 0, 0, 0, 0);
+  linear.f32(pointer + X, x.length).set(x);
+  kernels.pack_rows_i8(pointer + PACKED, pointer + X, K * 4, 0, ROWS, K, group, FORM.q8, pointer + 512, 0, 0, 0, 0);
   const product = { group, K, x, w };
-  return isRight(multiply(kernels, linear, FORM.q8, pointer, a, b, product), product);
+  return isRight(multiply(kernels, linear, pointer, FORM.q8, product), product);
 }
 
-/** The product of packed A at `a` and the panel at `b`. The tiles' scratch is at `pointer`. */
-function multiply(
-  kernels: WasmKernels,
-  linear: LinearMemory,
-  form: number,
-  pointer: number,
-  a: number,
-  b: number,
-  { group, K }: Product,
-): Float32Array {
-  const y = pointer + 12288;
+/** The product of the packed rows and the panel. */
+function multiply(kernels: WasmKernels, linear: LinearMemory, pointer: number, form: number, { group, K }: Product): Float32Array {
+  const [a, b, y] = [pointer + PACKED, pointer + PANEL, pointer + Y];
   kernels.fill_f32(y, ROWS * LANES, Number.NaN);
   const aStride = kernels.row_bytes(form, K) * group;
   kernels.matmul(form, pointer, a, aStride, ROWS, group, K, b, LANES, y, LANES * 4, 0, 0, 0, 0, 0);

@@ -26,7 +26,7 @@ interface Host {
   process?: { getBuiltinModule?(name: 'node:v8'): NodeV8; execArgv?: readonly string[] };
 }
 
-export interface Kernels {
+export interface Instance {
   kernels: WasmKernels;
   module: WebAssembly.Module;
 }
@@ -37,7 +37,7 @@ export async function widen(
   imports: WebAssembly.Imports,
   linear: LinearMemory,
   plain: WasmKernels,
-): Promise<Kernels | string> {
+): Promise<Instance | string> {
   const { Deno, Bun, process } = globalThis as Host;
   const v8 = Deno || Bun ? undefined : process?.getBuiltinModule?.('node:v8');
   if (!v8) return 'only Node can set the flag of V8 that it needs';

@@ -117,8 +117,6 @@ export function softmax(row: usize, n: i32): i32 {
 }
 
 /** Of a hidden range: start, end, from. */
-// @ts-ignore: decorator
-@inline
 export const RANGE: i32 = 12;
 
 /** End of a hidden range around key s for a query at `position`, 0 if there is none. ranges [count] of (start, end, from). */

@@ -4,8 +4,6 @@ import { vector_bytes } from './simd';
 import { add_row, weigh_1, weigh_2 } from './weighted-sum';
 
 /** Of a row of the table: visible prefix, position, whether all visible weights are positive, place in q and o. */
-// @ts-ignore: decorator
-@inline
 const ENTRY: i32 = 16;
 /** The next key in (s, stop] at which some range starts or ends. */
 function next_border(s: i32, stop: i32, ranges: usize, count: i32): i32 {

@@ -2,12 +2,8 @@
 import { constant } from './simd';
 import { RAISED } from './weight-form';
 
-// @ts-ignore: decorator
-@inline
 export const F16_MASK: i32 = 0x8fffe000;
 /** 2^112 */
-// @ts-ignore: decorator
-@inline
 export const F16_UP: i32 = 0x77800000;
 
 /** What f16 that were raised (see weight-form.ts) are multiplied by: 2^112 less so much. */
@@ -18,11 +14,7 @@ export function up_of(form: i32): i32 {
 }
 
 /** 2^16 */
-// @ts-ignore: decorator
-@inline
 export const F16_LIMIT: i32 = 0x47800000;
-// @ts-ignore: decorator
-@inline
 export const F16_INFINITY: i32 = 0x7f800000;
 
 /**

@@ -2,8 +2,6 @@
 import { madd, scatter_lanes, sum_lanes } from './simd';
 
 /** A mean of squares from here on has lost nothing to squares that are too small for f32. */
-// @ts-ignore: decorator
-@inline
 const LEAST: f32 = 7.8886090522101181e-31; // 2^-100
 
 /**

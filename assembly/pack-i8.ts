@@ -5,8 +5,6 @@ import { constant, scatter_lanes } from './simd';
 import { blocks_of, nibble_bytes, Q4_ZEROS, Q8, row_bytes, STEP, STEP_BYTES, zero_of } from './weight-form';
 
 /** 1.5 * 2^23: adding it rounds to an integer, to nearest even, whose low bits are those of the sum. */
-// @ts-ignore: decorator
-@inline
 const ROUND: i32 = 0x4b400000;
 
 /** Bytes of scratch for pack_rows_i8: one row. */

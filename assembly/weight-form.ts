@@ -33,25 +33,15 @@ export function plain(form: i32): i32 {
 }
 
 /** Columns that one step of an integer tile multiplies: 4 int8 by the relaxed dot product, 2 int16 without it. */
-// @ts-ignore: decorator
-@inline
 export const STEP: usize = ASC_FEATURE_RELAXED_SIMD ? 4 : 2;
 /** Bytes of a step of an integer panel. */
-// @ts-ignore: decorator
-@inline
 export const STEP_BYTES: usize = STEP << 3;
 
 /** Bytes of the sums of the largest tile, 6 rows of 16 floats. */
-// @ts-ignore: decorator
-@inline
 const TILE: usize = 384;
 /** Bytes behind c, and behind the sums of a tile of integers, at which it leaves what it touched. */
-// @ts-ignore: decorator
-@inline
 export const SEEN: usize = 192;
 /** Bytes behind c, and behind the sums of tiles of 8 columns, at which kernels unpack a panel. */
-// @ts-ignore: decorator
-@inline
 export const UNPACKED: usize = 256;
 
 // @ts-ignore: decorator

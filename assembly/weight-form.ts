@@ -107,3 +107,8 @@ export function matmul_scratch_bytes(form: i32, K: usize): f64 {
 export function q8_levels(): i32 {
   return ASC_FEATURE_RELAXED_SIMD ? 63 : 127;
 }
+
+/** 1 in the binary that uses relaxed SIMD, else 0. */
+export function uses_relaxed_simd(): i32 {
+  return ASC_FEATURE_RELAXED_SIMD ? 1 : 0;
+}

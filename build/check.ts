@@ -32,7 +32,6 @@ const HELPERS = {
     'pack', // the matrix product behind linear, gathered-ffn and patch-embedding
     'weighted-sum', // the value side of attention and summary
     'norm', // for rms-norm, layer-norm, summary and rows on their way into packed A
-    'fill',
     'move-rows', // for embedding, copy-rows, gather-positions and compact-kv
   ],
   kernels: ['activation', 'element', 'f16', 'int8', 'move-rows', 'norm', 'order', 'product', 'range', 'row-stats', 'weight', 'workgroup'],

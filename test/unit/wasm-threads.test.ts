@@ -16,7 +16,8 @@ const ROOT = path.resolve(import.meta.dirname, '../..');
 const dyingWorker = new URL('../fixtures/dying-worker.ts', import.meta.url);
 const lost = expect.objectContaining({ code: 'backend-failed' });
 
-type FillCalls = SharedCalls<'fill_f32'>;
+/** Of no columns: each call writes one number, the scale. */
+type StoreCalls = SharedCalls<'pack_lane_q8'>;
 /** The kernel has none; what stands for its address stays as it is. */
 const noScratch = { pointer: 0, stride: 0, argument: 0 };
 
@@ -91,12 +92,12 @@ describe('threads of a wasm backend', () => {
     const binary = await loadBinary(memory);
     const pool = await startPool({ linear: memory, binary, threads: 2, workerUrl: dyingWorker, shareFrom: 0, patience: 1 });
     const pointer = memory.allocate(4096);
-    const fill: FillCalls = { kernel: 'fill_f32', calls: 1000, work: 1, args: () => [pointer, 8, 1], own: noScratch };
+    const stores: StoreCalls = { kernel: 'pack_lane_q8', calls: 1000, work: 1, args: () => [pointer, 0, 0, 0, 1], own: noScratch };
     const runUntilLost = () => {
-      for (let round = 0; round < 100_000; round++) pool.run('fill', fill);
+      for (let round = 0; round < 100_000; round++) pool.run('store', stores);
     };
     expect(runUntilLost).toThrow(lost);
-    expect(() => pool.run('fill', fill)).toThrow(lost);
+    expect(() => pool.run('store', stores)).toThrow(lost);
     await pool.dispose();
   });
 
@@ -106,16 +107,16 @@ describe('threads of a wasm backend', () => {
     const binary = await loadBinary(memory);
     const pool = await startPool({ linear: memory, binary, threads: 2, shareFrom: 0 });
     const pointer = memory.allocate(4096);
-    const fill = (bad: number): FillCalls => ({
-      kernel: 'fill_f32',
+    const stores = (bad: number): StoreCalls => ({
+      kernel: 'pack_lane_q8',
       calls: 50,
       work: 1,
-      args: (call) => [call === bad ? 2 ** 32 - 64 : pointer, 8, 1],
+      args: (call) => [call === bad ? 2 ** 32 - 64 : pointer, 0, 0, 0, 1],
       own: noScratch,
     });
     for (const bad of [0, 7, 49]) {
-      expect(() => pool.run('fill', fill(bad))).toThrow(lost);
-      expect(() => pool.run('fill', fill(-1))).not.toThrow();
+      expect(() => pool.run('store', stores(bad))).toThrow(lost);
+      expect(() => pool.run('store', stores(-1))).not.toThrow();
     }
     run();
     await pool.dispose();
@@ -129,7 +130,8 @@ describe('threads of a wasm backend', () => {
     const calls = 5000;
     const pointer = memory.allocate(calls * 4);
     memory.f32(pointer, calls).fill(-1);
-    pool.run('fill', { kernel: 'fill_f32', calls, work: 1, args: (call) => [pointer + call * 4, 1, call], own: noScratch });
+    const args = (call: number): ReturnType<StoreCalls['args']> => [pointer + call * 4, 0, 0, 0, call];
+    pool.run('store', { kernel: 'pack_lane_q8', calls, work: 1, args, own: noScratch });
     expect([...memory.f32(pointer, calls)]).toEqual(Array.from({ length: calls }, (_, i) => i));
     await pool.dispose();
   });

@@ -48,7 +48,7 @@ export function packQ4({ memory, kernels, form, panelBytes, slot }: Target, matr
           const { panel, lane } = slot(first + row);
           const at = row * blocks;
           // Nibbles are put into their bytes one lane after the other.
-          if (lane === 0) kernels.fill_f32(panel, panelBytes / 4, 0);
+          if (lane === 0) memory.bytes(panel, panelBytes).fill(0);
           const scale = kernels.pack_lane_q4(panel, lane, staging + at * BLOCK, blocks * BLOCK, scaleAt + 2 * at, zeroAt + at, form);
           largest = Math.max(largest, scale);
         }

@@ -35,7 +35,7 @@ export async function packWeight(
   const step = Math.max(LANES, Math.floor(SLICE_BYTES / (Math.max(K, 1) * 4) / LANES) * LANES);
   // The last panel starts as zeros, for its lanes without an output; all panels do when K is 0, as no row is packed then.
   const empty = K ? Math.min(bytes, panelBytes) : bytes;
-  kernels.fill_f32(pointer + bytes - empty, empty / 4, 0);
+  memory.bytes(pointer + bytes - empty, empty).fill(0);
   try {
     for (const [part, matrix] of matrices.entries()) {
       const slot = (row: number): Slot => ({

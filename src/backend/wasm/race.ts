@@ -36,7 +36,7 @@ export async function race(
   try {
     for (let round = 0; round < rounds.least || (round < rounds.most && performance.now() < end && !decided(rates)); round++) {
       for (const [i, { kernels, group, form = FORM.f32 }] of runners.entries()) {
-        kernels.fill_f32(pointer, (y - pointer) / 4, 1);
+        linear.f32(pointer, (y - pointer) / 4).fill(1);
         const start = performance.now();
         let elapsed = 0;
         let calls = 0;

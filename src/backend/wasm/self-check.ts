@@ -79,10 +79,10 @@ function integersRight(kernels: WasmKernels, linear: LinearMemory, pointer: numb
 /** The product of the packed rows and the panel. */
 function multiply(kernels: WasmKernels, linear: LinearMemory, pointer: number, form: number, { group, K }: Product): Float32Array {
   const [a, b, y] = [pointer + PACKED, pointer + PANEL, pointer + Y];
-  kernels.fill_f32(y, ROWS * LANES, Number.NaN);
+  const result = linear.f32(y, ROWS * LANES).fill(Number.NaN);
   const aStride = kernels.row_bytes(form, K) * group;
   kernels.matmul(form, pointer, a, aStride, ROWS, group, K, b, LANES, y, LANES * 4, 0, 0, 0, 0, 0);
-  return linear.f32(y, ROWS * LANES);
+  return result;
 }
 
 function isRight(y: Float32Array, { K, x, w }: Product): boolean {

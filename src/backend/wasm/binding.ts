@@ -8,7 +8,7 @@ export type { WasmKernels };
 export const FORM = { f32: 0, f16: 1, q8: 2, q4: 3, q4Zeros: 4 } as const;
 /** Added to the form of a weight that has infinities or NaN among its f16: kernels then take the slower path that knows them. */
 export const SPECIAL = 8;
-/** From this bit of the form on stands the exponent of the power of two that the weight's f16 were multiplied by, above the subnormal ones. */
+/** From this bit of the form on stands how many powers of two the weight's f16 were raised by, above the subnormal ones. */
 export const RAISED = 8;
 /** Added to FORM.f32 for a product on 256-bit vectors. */
 export const WIDE = 16;

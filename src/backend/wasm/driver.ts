@@ -119,7 +119,6 @@ class WasmDriver implements Driver {
     dims: Readonly<Record<string, number>>,
     attrs: object,
   ): void {
-    this.linearMemory();
     const io: Record<string, number | WasmWeight> = {};
     for (const { name } of listsOf(op.definition.io).operands) {
       const operand = operands[name];

@@ -10,9 +10,6 @@ export interface Fault {
   text: string;
 }
 
-/** A fault that is known and stays for a while: it is no fault, but to have it here when it is gone is one. */
-export type Exception = Pick<Fault, 'kind' | 'file'> & { reason: string };
-
 const MODEL = ['families', 'files', 'image', 'stack', 'text'].map((room) => `src/model/${room}`);
 const GROUND = ['src/backend', 'src/ops'];
 
@@ -77,17 +74,6 @@ export function checkHouse(root: string): { faults: Fault[]; lines: number } {
 export function checkLengths(root: string, folders: readonly string[]): Fault[] {
   const files = folders.flatMap((folder) => filesIn(root, folder));
   return tooLong(new Map(files.map((file) => [file, readFileSync(path.join(root, file), 'utf8').split('\n').length - 1])));
-}
-
-/** A line for each fault without an exception, and for each exception without a fault. */
-export function judge(faults: readonly Fault[], exceptions: readonly Exception[]): string[] {
-  const stands = (fault: Fault, { kind, file }: Exception) => fault.kind === kind && fault.file === file;
-  return [
-    ...faults.filter((fault) => !exceptions.some((each) => stands(fault, each))).map(({ text }) => text),
-    ...exceptions
-      .filter((each) => !faults.some((fault) => stands(fault, each)))
-      .map(({ kind, file }) => `build/exceptions.ts: ${file} needs no exception (${kind}) any more`),
-  ];
 }
 
 function filesIn(root: string, folder: string): string[] {

@@ -2,6 +2,7 @@ import inPlace from '../../kernels/compact-kv.in-place.wgsl';
 import outOfPlace from '../../kernels/compact-kv.wgsl';
 import type { GpuBinding, Op, ReferenceBinding, WasmBinding } from '../backend/bound-op.ts';
 import { defineOp, inout, optional, orF16, output, rowList } from '../backend/op.ts';
+import { elementGroups } from '../backend/webgpu/binding.ts';
 import { prefixed } from '../backend/webgpu/kernel.ts';
 
 /** Rows of an invocation of compact-kv.wgsl. */

@@ -2,8 +2,8 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { checkHouse, checkLengths, type Fault, judge } from '../../build/check-house.ts';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { checkHouse, checkLengths, type Fault } from '../../build/check-house.ts';
 
 const CLEAN: Readonly<Record<string, string>> = {
   'assembly/index.ts': `export * from './rope';`,
@@ -90,20 +90,4 @@ test('too many lines in all, and a long test', () => {
   expect(checkHouse(root).faults).toMatchObject([{ kind: 'lines', file: 'src,assembly,kernels' }]);
   put('test/long.test.ts', '\n'.repeat(400));
   expect(checkLengths(root, ['test', 'examples'])).toMatchObject([{ kind: 'lines', file: 'test/long.test.ts' }]);
-});
-
-describe('exceptions', () => {
-  const fault: Fault = { kind: 'name', file: 'src/a.ts', text: 'src/a.ts:3 names FastV' };
-
-  test('keep a fault quiet, that kind in that file only', () => {
-    expect(judge([fault], [{ kind: 'name', file: 'src/a.ts', reason: '' }])).toEqual([]);
-    expect(judge([fault, { ...fault, file: 'src/b.ts', text: 'b' }], [{ kind: 'name', file: 'src/a.ts', reason: '' }])).toEqual(['b']);
-    expect(judge([fault, { ...fault, kind: 'gpu', text: 'g' }], [{ kind: 'name', file: 'src/a.ts', reason: '' }])).toEqual(['g']);
-  });
-
-  test('fail when they are not needed', () => {
-    expect(judge([], [{ kind: 'name', file: 'src/a.ts', reason: '' }])).toEqual([
-      expect.stringContaining('src/a.ts needs no exception (name)'),
-    ]);
-  });
 });

@@ -1,6 +1,7 @@
 /** KV compaction: half of the rows stay. Against memory.copy of the same bytes in the same linear memory. */
 import simdBytes from '../../../build/wasm/kernels-simd.wasm';
 import type { Backend } from '../../../src/backend/backend.ts';
+import type { WasmKernels } from '../../../src/backend/wasm/binding.ts';
 import { compactKv } from '../../../src/ops/compact-kv.ts';
 import { Random } from '../../random.ts';
 import { duel, noSlower } from '../against.ts';
@@ -51,20 +52,19 @@ export const compaction: Table = {
     const { memory } = linearMemory(context.backend);
     const probe = new Probe(memory);
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(simdBytes), { env: { memory } });
-    const compactRows = exports.compact_kv as Kernel;
+    const moveRows = exports.move_rows as Kernel;
     for (const count of context.quick ? ROWS.slice(0, 1) : ROWS) {
       for (const bytes of ROW_BYTES) {
         for (const run of [1, 16]) {
           context.progress(`${count} rows of ${bytes} bytes, runs of ${run}`);
-          yield await benchRows(context, { probe, compactRows }, { count, bytes, run });
+          yield await benchRows(context, { probe, moveRows }, { count, bytes, run });
         }
       }
     }
   },
 };
 
-/** compact_kv of assembly/compact-kv.ts */
-type Kernel = (from: number, to: number, keep: number, A: number, S: number, U: number, W: number, R: number) => void;
+type Kernel = WasmKernels['move_rows'];
 
 /** What makes a call of one build on memory of its own. */
 function calls(
@@ -89,7 +89,7 @@ function calls(
 
 async function benchRows(
   { backend, effort, before }: Context,
-  { probe, compactRows }: { probe: Probe; compactRows: Kernel },
+  { probe, moveRows }: { probe: Probe; moveRows: Kernel },
   { count, bytes, run }: { count: number; bytes: number; run: number },
 ): Promise<Row> {
   const { allocate, free, memory } = linearMemory(backend);
@@ -120,8 +120,8 @@ async function benchRows(
   const work = {
     outOfPlace: () => backend.run(compactKv, { k, v, keep, kOut, vOut }, {}),
     kernel: () => {
-      compactRows(fromK, toK, list, 1, count, kept.length, width, kept.length);
-      compactRows(fromV, toV, list, 1, count, kept.length, width, kept.length);
+      moveRows(fromK, toK, list, kept.length, bytes);
+      moveRows(fromV, toV, list, kept.length, bytes);
     },
     inPlace: () => backend.run(compactKv, { k, v, keep }, {}),
     copy: () => {

@@ -9,10 +9,9 @@ import { Weight } from './weight.ts';
 type Dims = Record<string, number>;
 
 /** Throws the first fault found; returns the extents of the signature's dims. Changes nothing. */
-export function checkOperands(backend: Backend, op: AnyDefinition, io: Operands, attrs: object): Dims {
+export function checkOperands(backend: Backend, op: AnyDefinition, lists: SignatureLists, io: Operands, attrs: object): Dims {
   checkNames(op, io);
   checkFields(op.name, attrs, op.attrs, 'attrs');
-  const lists = listsOf(op.io);
   const { operands, dims: dimNames } = lists;
   const extents = dimNames.map(() => -1);
   let elementBytes: number | undefined; // of operands that may be f32 or f16
@@ -147,8 +146,8 @@ function checkIndexList(op: AnyDefinition, name: string, operand: TensorOperand,
 }
 
 /** Before an op runs: what it writes is no longer what was known of it. */
-export function forgetWritten({ io: signature }: AnyDefinition, io: Operands): void {
-  for (const { name } of listsOf(signature).written) {
+export function forgetWritten({ written }: SignatureLists, io: Operands): void {
+  for (const { name } of written) {
     const value = io[name];
     if (!value) continue;
     const storage = storageOf(value as Tensor);
@@ -158,10 +157,10 @@ export function forgetWritten({ io: signature }: AnyDefinition, io: Operands): v
 }
 
 /** After it ran: what its signature promises of the lists it wrote. Not of borrowed memory, which the caller may write at any time. */
-export function keepPromises({ io: signature }: AnyDefinition, io: Operands, dims: Dims): void {
-  for (const { name, operand } of listsOf(signature).written) {
+export function keepPromises({ promised }: SignatureLists, io: Operands, dims: Dims): void {
+  for (const { name, operand } of promised) {
     const { index, below } = operand as TensorOperand;
-    const value = index && (io[name] as Tensor | undefined);
+    const value = io[name] as Tensor | undefined;
     if (!value || storageOf(value).source) continue;
     const start = offsetOf(value);
     const limit = below === undefined ? Number.POSITIVE_INFINITY : dims[below]!;
@@ -170,16 +169,19 @@ export function keepPromises({ io: signature }: AnyDefinition, io: Operands, dim
 }
 
 /** No output may share memory with another operand: GPU bindings forbid it, and results would depend on the backend. */
-function checkAliases(op: AnyDefinition, { operands, written }: SignatureLists, io: Operands): void {
-  for (const { name } of written) {
-    const output = io[name];
-    if (!output) continue;
-    const storage = storageOf(output as Tensor);
-    for (const { name: other } of operands) {
-      const value = io[other];
-      if (name === other || !(value instanceof Tensor)) continue;
-      if (storageOf(value) === storage || overlaps(storageOf(value), storage))
-        throw invalidArgument(op.name, name, `the same memory as ${other}`, 'memory of its own');
+function checkAliases(op: AnyDefinition, { operands }: SignatureLists, io: Operands): void {
+  const storages: (Storage | undefined)[] = [];
+  for (const { name, operand } of operands) {
+    const value = io[name];
+    storages.push(value && operand.kind === 'tensor' ? storageOf(value as Tensor) : undefined);
+  }
+  for (let i = 0; i < operands.length; i++) {
+    const storage = storages[i];
+    if (!storage || !operands[i]!.isWritten) continue;
+    for (let j = 0; j < operands.length; j++) {
+      const other = storages[j];
+      if (!other || i === j || (storage !== other && !(storage.source && overlaps(storage, other)))) continue;
+      throw invalidArgument(op.name, operands[i]!.name, `the same memory as ${operands[j]!.name}`, 'memory of its own');
     }
   }
 }

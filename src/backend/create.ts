@@ -6,7 +6,7 @@ import { checkHeld, checkOperands, forgetWritten, keepPromises } from './check.t
 import { invalidArgument, show, SkipVisionError } from './errors.ts';
 import type { BackendName } from './features.ts';
 import * as field from './fields.ts';
-import type { AttrsOf, Io, IoOf, Signature } from './op.ts';
+import { type AttrsOf, type Io, type IoOf, listsOf, type Signature } from './op.ts';
 import {
   type ArrayOf,
   ARRAYS,
@@ -107,7 +107,7 @@ class CheckedBackend implements Backend {
   borrow<D extends DType>(handle: unknown, desc: TensorDesc<D>): Tensor<D> {
     this.#alive();
     checkDesc('borrow', desc);
-    const storage: Storage = { handle: this.#driver.adopt(handle, desc), source: sourceOf(handle, bytesOf(desc)), disposed: false };
+    const storage = storageWith(this.#driver.adopt(handle, desc), sourceOf(handle, bytesOf(desc)));
     return new Tensor(this, desc, storage, 0, () => {}); // what we borrowed we never free
   }
 
@@ -147,11 +147,12 @@ class CheckedBackend implements Backend {
     if (!definition?.io) throw invalidArgument('run', 'op', show(op), 'an op of skip-vision/ops');
     if (!op[this.#driver.name]) throw noBinding(definition.name, this.#driver.name);
     const operands = io as Operands;
-    const dims = checkOperands(this, definition, operands, attrs);
-    forgetWritten(definition, operands);
+    const lists = listsOf(definition.io);
+    const dims = checkOperands(this, definition, lists, operands, attrs);
+    forgetWritten(lists, operands);
     if (this.#sinks.size === 0) this.#driver.run(op, operands, dims, attrs);
     else this.#runTraced(op, operands, dims, attrs);
-    keepPromises(definition, operands, dims);
+    keepPromises(lists, operands, dims);
     return dims;
   }
 
@@ -248,7 +249,7 @@ class CheckedBackend implements Backend {
     }
     const handle = this.#driver.allocate(bytes);
     this.#tensorBytes += bytes;
-    return new Tensor(this, desc, { handle, host, disposed: false }, 0, () => {
+    return new Tensor(this, desc, storageWith(handle, undefined, host), 0, () => {
       this.#tensorBytes -= bytes;
       this.#driver.free(handle);
     });
@@ -292,6 +293,11 @@ function checkDesc(op: string, desc: TensorDesc): void {
   if (typeof desc !== 'object' || desc === null) throw invalidArgument(op, 'desc', show(desc), 'an object { dtype, shape }');
   if (!DTYPES.includes(desc.dtype)) throw invalidArgument(op, 'dtype', show(desc.dtype), DTYPES.join(', '));
   checkedElementCount(desc, op);
+}
+
+/** With all properties in one order, whichever are there: engines take objects for one another then, and every op looks into some. */
+function storageWith(handle: unknown, source?: Storage['source'], host?: Uint32Array): Storage {
+  return { handle, source, host, known: undefined, disposed: false };
 }
 
 /** Where borrowed memory lies: in what backs a typed array, at an address of a linear memory, or in a GPUBuffer. */

@@ -159,8 +159,9 @@ function faultOf(where: string, given: unknown, fields: AnyFields, what: string)
     if (value !== undefined && fields[name]!.accepts(value)) right++;
     else if (value !== undefined || !fields[name]!.optional) return firstFault(where, values, fields);
   }
-  for (const _ in values) right--;
-  return right === 0 ? undefined : firstFault(where, values, fields); // every call of an op comes by here: no name was looked up twice
+  // Every call of an op comes by here: no name is looked up twice but those given as undefined.
+  for (const name in values) if (values[name] !== undefined || !(name in fields)) right--;
+  return right === 0 ? undefined : firstFault(where, values, fields);
 }
 
 /** The first fault there is: a name that nobody knows, as that explains what is missing, or a value. */

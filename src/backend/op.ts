@@ -85,6 +85,7 @@ interface NamedOperand {
   readonly name: string;
   readonly operand: Operand;
   readonly axes: readonly number[];
+  readonly isWritten: boolean;
 }
 
 /** A signature as lists, in order. */
@@ -92,6 +93,8 @@ export interface SignatureLists {
   readonly operands: readonly NamedOperand[];
   /** Those that the op writes. */
   readonly written: readonly NamedOperand[];
+  /** Lists of indices among them. */
+  readonly promised: readonly NamedOperand[];
   /** Lists of indices that it reads. */
   readonly indices: readonly NamedOperand[];
   readonly dims: readonly string[];
@@ -105,11 +108,13 @@ export function listsOf(signature: Signature): SignatureLists {
   if (!made) {
     const dims = [...new Set(Object.values(signature).flatMap((operand) => operand.dims))].filter((dim) => dim !== '...');
     const operands = Object.entries(signature).map(([name, operand]) => {
-      return { name, operand, axes: operand.dims.map((dim) => dims.indexOf(dim)) };
+      const isWritten = operand.kind === 'tensor' && operand.access !== 'in';
+      return { name, operand, axes: operand.dims.map((dim) => dims.indexOf(dim)), isWritten };
     });
-    const isWritten = ({ operand }: NamedOperand) => operand.kind === 'tensor' && operand.access !== 'in';
-    const isRead = ({ operand }: NamedOperand) => operand.kind === 'tensor' && operand.access === 'in' && operand.index !== undefined;
-    made = { operands, written: operands.filter(isWritten), indices: operands.filter(isRead), dims };
+    const written = operands.filter(({ isWritten }) => isWritten);
+    const isList = ({ operand }: NamedOperand) => operand.kind === 'tensor' && operand.index !== undefined;
+    const indices = operands.filter((each) => isList(each) && !each.isWritten);
+    made = { operands, written, promised: written.filter(isList), indices, dims };
     lists.set(signature, made);
   }
   return made;

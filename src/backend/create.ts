@@ -131,6 +131,7 @@ class CheckedBackend implements Backend {
       signal?.throwIfAborted();
       this.#alive();
       onProgress?.(done / (N * matrices.length));
+      this.#alive(); // it may dispose the backend
     };
     const { handle, bytes } = await this.#driver.pack(matrices, dtype, pause);
     this.#weightBytes += bytes;

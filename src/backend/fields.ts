@@ -160,7 +160,7 @@ function faultOf(where: string, given: unknown, fields: AnyFields, what: string)
     else if (value !== undefined || !fields[name]!.optional) return firstFault(where, values, fields);
   }
   // Every call of an op comes by here: no name is looked up twice but those given as undefined.
-  for (const name in values) if (values[name] !== undefined || !(name in fields)) right--;
+  for (const name in values) if (values[name] !== undefined || !Object.hasOwn(fields, name)) right--;
   return right === 0 ? undefined : firstFault(where, values, fields);
 }
 

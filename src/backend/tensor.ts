@@ -119,7 +119,8 @@ export class Tensor<D extends DType = DType> {
     if (!INDEX.accepts(end) || end < start || end > rows)
       throw invalidArgument('slice', 'end', show(end), `an integer from ${start} to ${rows}`);
     const part = shape.map((extent, axis) => (axis ? extent : end - start)); // `slice` and `with` of a frozen array take five times as long
-    return this.#part('slice', part, (start * this.size) / Math.max(1, rows));
+    if (this.dtype === 'f16') checkedElementCount({ dtype: 'f16', shape: part }, 'slice');
+    return this.#part('slice', part, start * (this.size / Math.max(1, rows)));
   }
 
   #part(op: string, shape: readonly number[], offset: number): Tensor<D> {

@@ -63,12 +63,13 @@ export function trainedSkipVision({ json, tower }: ModelFacts): Method | undefin
   if (!fields.boolean('enabled', true)) return undefined;
   const patches = patchesOf(tower);
   const retained = fields.integer('num_retained', { min: 1, max: patches });
+  const mask = fields.choice('attention_mask', ['causal', 'hidden'], 'causal');
   return skipVision({
     retained,
     skipped: fields.integer('num_skipped', { min: 0, max: patches - retained }),
     passLast: fields.boolean('pass_last', false),
     summaryNormEps: fields.number('summary_norm_eps', { min: 0, max: 1, default: 1e-5 }),
-    mask: fields.choice('attention_mask', ['causal', 'hidden'], 'causal'),
+    mask,
   });
 }
 

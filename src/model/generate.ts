@@ -14,6 +14,7 @@ export async function generate(model: Engine, options: GenerateOptions): Promise
   signal?.throwIfAborted();
   const ids = promptIds(model, options);
   const work = new Work(backend, signal);
+  const answer = startAnswer(model, work, options, ids);
   const lap = stopwatch(work);
 
   using pictures = await encodePictures(model, options);
@@ -28,7 +29,6 @@ export async function generate(model: Engine, options: GenerateOptions): Promise
   using cache = decoder.makeCache({ room: limit, dtype });
   const { hidden, layers } = await decoder.prefill(prompt, { cache, run, chunkSize, signal, work });
   const kvBytesAfter = cache.bytes;
-  const answer = startAnswer(model, work, options, ids);
   using _hidden = hidden;
   await answer.take(hidden);
   const prefill = lap();

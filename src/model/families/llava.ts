@@ -58,11 +58,12 @@ export function readLlava(root: Fields): VlmSpec {
   const vision = readVision(root.object('vision_config', ABSENT_VISION));
   const text = root.object('text_config');
   const layers = vision.blocks.length;
+  const blocks = vision.blocks.slice(0, parseFeatureLayer(root, layers));
   const decoder = readDecoder(text);
   if (!root.boolean('multimodal_projector_bias', true)) throw root.unsupported('multimodal_projector_bias', 'true');
   return {
     json: root.json,
-    tower: { ...vision, blocks: vision.blocks.slice(0, parseFeatureLayer(root, layers)) },
+    tower: { ...vision, blocks },
     keepsClassRow: root.choice('vision_feature_select_strategy', ['default', 'full'], 'default') === 'full',
     connector: {
       inputs: vision.width,

@@ -54,15 +54,16 @@ const CHUNK = 16 << 20;
  */
 export function openSource(source: ModelSource, options: LoadOptions = {}): OpenSource {
   field.checkFields('openSource', { source, options }, OPEN_SOURCE_FIELDS);
+  const { signal, onProgress } = options; // as they are now, and were checked
   const folder = openFolder(source);
   return {
     async read(name) {
       field.checkFields('read', { name }, NAME);
-      return guarded(name, options, (report) => folder.read(name, report, options.signal));
+      return guarded(name, { signal, onProgress }, (report) => folder.read(name, report, signal));
     },
     async has(name) {
       field.checkFields('has', { name }, NAME);
-      return guarded(name, options, () => folder.has(name, options.signal));
+      return guarded(name, { signal, onProgress }, () => folder.has(name, signal));
     },
   };
 }

@@ -25,7 +25,9 @@ export class Work {
   }
 
   /** A new tensor that `fill` writes, of f32 by default. When `fill` throws, the tensor is freed before the error goes on. */
-  produce<D extends DType = 'f32'>(shape: readonly number[], fill: (y: Tensor<D>) => void, dtype = 'f32' as D): Tensor<D> {
+  produce(shape: readonly number[], fill: (y: Tensor<'f32'>) => void): Tensor<'f32'>;
+  produce<D extends DType>(shape: readonly number[], fill: (y: Tensor<D>) => void, dtype: D): Tensor<D>;
+  produce<D extends DType>(shape: readonly number[], fill: (y: Tensor<D>) => void, dtype = 'f32' as D): Tensor<D> {
     const y = this.backend.empty({ dtype, shape });
     try {
       fill(y);

@@ -61,6 +61,12 @@ export interface TestResult {
   message?: string;
 }
 
+/** One backend for all tests of a suite: a new one compiles every kernel anew, which takes most of the time that tests take. */
+export function opener(create: () => Promise<Backend>): () => Promise<Backend> {
+  let opened: Promise<Backend> | undefined;
+  return () => (opened ??= create());
+}
+
 /** The tests that suites register on a platform, in order. */
 export function collect(suites: Readonly<Record<string, SuiteFunction>>, platform: Platform): TestCase[] {
   const cases: TestCase[] = [];

@@ -1,6 +1,6 @@
 /** The checks above the backends: an op's signature against the operands it was given. */
 import type { Backend, Operands } from './backend.ts';
-import { invalidArgument, show, SkipVisionError } from './errors.ts';
+import { invalidArgument, show } from './errors.ts';
 import { checkFields } from './fields.ts';
 import { type AnyDefinition, listsOf, type Io, type Operand, type Signature, type SignatureLists, type TensorOperand } from './op.ts';
 import { ARRAYS, offsetOf, type Storage, storageOf, Tensor } from './tensor.ts';
@@ -67,14 +67,10 @@ function checkValue(backend: Backend, op: AnyDefinition, name: string, operand: 
 
 /** Live memory of this backend. */
 export function checkHeld(backend: Backend, op: string, name: string, held: Tensor | Weight): void {
-  if (held.disposed) {
-    const details = { op, argument: name, got: 'disposed', expected: 'live memory' };
-    throw new SkipVisionError('disposed', `${op}: ${name} was disposed`, details);
-  }
+  if (held.disposed) throw invalidArgument(op, name, 'disposed', 'live memory', 'disposed');
   if (held.backend !== backend) {
     const [got, expected] = [`memory of a ${held.backend.name} backend`, `memory of this ${backend.name} backend`];
-    const message = `${op}: ${name} belongs to another backend (${held.backend.name})`;
-    throw new SkipVisionError('wrong-backend', message, { op, argument: name, got, expected });
+    throw invalidArgument(op, name, got, expected, 'wrong-backend');
   }
 }
 

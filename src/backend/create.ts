@@ -286,8 +286,7 @@ function disposedIfThrown<T extends Disposable>(made: T, finish: () => void): T 
 
 function noBinding(op: string, backend: BackendName): SkipVisionError {
   const entry = backend === 'reference' ? 'skip-vision/ops' : `skip-vision/ops or skip-vision/ops/${backend}`;
-  const message = `${op}: this op has no ${backend} binding, import it from ${entry}`;
-  return new SkipVisionError('unsupported', message, { op, argument: 'op', got: `no ${backend} binding`, expected: `the op of ${entry}` });
+  return invalidArgument(op, 'op', `without a ${backend} binding`, `the op of ${entry}`, 'unsupported');
 }
 
 function checkDesc(op: string, desc: TensorDesc): void {

@@ -64,9 +64,14 @@ export function show(value: unknown, depth = 0): string {
 }
 
 /** The error for a bad operand or attribute: `rms_norm: weight is f32 [5], expected f32 [D] with D = 4`. */
-export function invalidArgument(op: string, argument: string, got: string, expected: string): SkipVisionError {
-  const message = `${op}: ${argument} is ${got}, expected ${expected}`;
-  return new SkipVisionError('invalid-argument', message, { op, argument, got, expected });
+export function invalidArgument(
+  op: string,
+  argument: string,
+  got: string,
+  expected: string,
+  code: ErrorCode = 'invalid-argument',
+): SkipVisionError {
+  return new SkipVisionError(code, `${op}: ${argument} is ${got}, expected ${expected}`, { op, argument, got, expected });
 }
 
 /** The error for a name nobody knows; lists the known ones. */

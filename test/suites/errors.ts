@@ -10,7 +10,7 @@ import { createReferenceBackend } from '../../src/backend/reference/driver.ts';
 import { Tensor } from '../../src/backend/tensor.ts';
 import type { Weight } from '../../src/backend/weight.ts';
 import { BAD_CALLS, type BadCall } from '../table/bad-calls.ts';
-import { type BackendCase, deepEqual, equal, identical, ok, type Suite, throwsCode } from '../harness.ts';
+import { type BackendCase, deepEqual, equal, identical, ok, opener, type Suite, throwsCode } from '../harness.ts';
 import { disposeAll, f32, matrix, out, place, type Values } from '../operands.ts';
 import { Random } from '../random.ts';
 import { argumentTests } from './arguments.ts';
@@ -21,8 +21,7 @@ type Placed = Record<string, Tensor | Weight>;
 
 export function errorsSuite(t: Suite): void {
   for (const backendCase of t.platform.backends) {
-    let opened: Promise<Backend> | undefined;
-    const open = () => (opened ??= backendCase.create());
+    const open = opener(backendCase.create);
     const test = (name: string, run: (backend: Backend) => Promise<void>) =>
       t.test(`${name} [${backendCase.name}]`, async () => run(await open()));
     for (const call of BAD_CALLS) test(`${call.op.definition.name}: ${call.title}`, (backend) => refuse(backend, call));

@@ -3,7 +3,7 @@
  * the same arithmetic twice, within the tolerance where sums may be ordered differently.
  */
 import type { Backend } from '../../src/backend/backend.ts';
-import type { Suite } from '../harness.ts';
+import { opener, type Suite } from '../harness.ts';
 import { cacheLaws } from './laws/eviction.ts';
 import type { Law } from './laws/law.ts';
 import { memoryLaws } from './laws/memory.ts';
@@ -14,8 +14,7 @@ import { weightLaws } from './laws/weights.ts';
 
 export function lawsSuite(t: Suite): void {
   for (const backendCase of t.platform.backends) {
-    let opened: Promise<Backend> | undefined;
-    const open = () => (opened ??= backendCase.create());
+    const open = opener(backendCase.create);
     const law: Law = (name, run) => t.test(`${name} [${backendCase.name}]`, async () => run(await open()));
     rowListLaws(law);
     weightLaws(law);

@@ -13,7 +13,7 @@ import {
   merge,
   topKRows,
 } from '../../src/ops/index.ts';
-import { type BackendCase, equal, identical, type Suite, throwsCode } from '../harness.ts';
+import { type BackendCase, equal, identical, opener, type Suite, throwsCode } from '../harness.ts';
 import { Random } from '../random.ts';
 
 const [T, D] = [9, 6];
@@ -22,13 +22,12 @@ const emptyList = (backend: Backend, length: number) => backend.empty({ dtype: '
 
 export function listsSuite(t: Suite): void {
   for (const backendCase of t.platform.backends) {
+    const open = opener(backendCase.create);
     const test = (name: string, run: (backend: Backend) => Promise<void>) =>
-      t.test(`${name} [${backendCase.name}]`, async () => {
-        await using backend = await backendCase.create();
-        await run(backend);
-      });
+      t.test(`${name} [${backendCase.name}]`, async () => run(await open()));
     acceptTests(test);
     refuseTests(test);
+    test('the backend is given back', (backend) => backend[Symbol.asyncDispose]());
     if (backendCase.lend) borrowedTest(t, backendCase, backendCase.lend);
   }
 }

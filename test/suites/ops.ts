@@ -2,7 +2,7 @@
 import type { Backend } from '../../src/backend/backend.ts';
 import { createReferenceBackend } from '../../src/backend/reference/driver.ts';
 import * as ops from '../../src/ops/index.ts';
-import { close, deepEqual, equal, identical, ok, type BackendCase, type Suite } from '../harness.ts';
+import { close, deepEqual, equal, identical, ok, opener, type BackendCase, type Suite } from '../harness.ts';
 import { apply, packedAs, type Results } from '../operands.ts';
 import { Random } from '../random.ts';
 import type { OpCase, OpRow } from '../table/row.ts';
@@ -21,8 +21,7 @@ export function opsSuite(t: Suite): void {
 }
 
 function compareBackend(t: Suite, { name, create, createFloat }: BackendCase): void {
-  let opened: Promise<Backend> | undefined;
-  const open = () => (opened ??= create());
+  const open = opener(create);
   for (const row of OP_ROWS) {
     t.test(`${row.op.definition.name} [${name}]`, async () => {
       await using reference = createReferenceBackend();

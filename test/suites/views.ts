@@ -2,7 +2,7 @@
 import type { Backend } from '../../src/backend/backend.ts';
 import { ARRAYS, type Tensor, type TypedArray } from '../../src/backend/tensor.ts';
 import { copyRows, linear, rmsNorm, topKRows } from '../../src/ops/index.ts';
-import { deepEqual, equal, identical, ok, type Suite, throwsCode } from '../harness.ts';
+import { deepEqual, equal, identical, ok, opener, type Suite, throwsCode } from '../harness.ts';
 import { apply, disposeAll, packedAs, place, type Value, type Values } from '../operands.ts';
 import { Random } from '../random.ts';
 import type { OpCase, OpRow } from '../table/row.ts';
@@ -14,15 +14,18 @@ const BEHIND = 6;
 
 export function viewsSuite(t: Suite): void {
   for (const { name, create } of t.platform.backends) {
+    const open = opener(create);
     const test = (title: string, run: (backend: Backend) => Promise<void>) =>
       t.test(`${title} [${name}]`, async () => {
-        await using backend = await create();
+        const backend = await open();
+        const { tensors, weights } = backend.memory();
         await run(backend);
-        deepEqual([backend.memory().tensors, backend.memory().weights], [0, 0], 'bytes of tensors and weights');
+        deepEqual([backend.memory().tensors, backend.memory().weights], [tensors, weights], 'bytes of tensors and weights');
       });
     for (const row of OP_ROWS) test(`${row.op.definition.name} on views`, (backend) => runOnViews(backend, row));
     partTests(test);
     refusalTests(test);
+    t.test(`the backend is given back [${name}]`, async () => (await open())[Symbol.asyncDispose]());
   }
 }
 

@@ -2,7 +2,7 @@
  * Three throwaway methods, as a test of the interface: none of them is known to the stack, and each is compared with a plain
  * reference. One drops rows after a block, one runs blocks over rows chosen on the device, one merges rows inside a tower.
  */
-import { describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Backend } from '../../src/backend/backend.ts';
 import type { Tensor } from '../../src/backend/tensor.ts';
 import { clipBlocks, llamaDecoder } from '../../src/model/families/blocks.ts';
@@ -206,8 +206,13 @@ function expectClose(got: readonly (readonly number[])[], want: readonly (readon
 }
 
 describe.each(nodeBackends())('methods unknown to the stack, on $name', ({ create }) => {
+  let backend: Backend;
+  beforeAll(async () => {
+    backend = await create();
+  });
+  afterAll(() => backend[Symbol.asyncDispose]());
+
   test.each([undefined, 1, 5, 20, 64])('rows leave after a block by the attention of the last row; chunks of %s', async (chunkSize) => {
-    await using backend = await create();
     const [after, keep] = [1, 7];
     const stack = new PlainStack(SPEC.blocks, tensors);
     let rows = plainRows();
@@ -229,7 +234,6 @@ describe.each(nodeBackends())('methods unknown to the stack, on $name', ({ creat
   });
 
   test.each([undefined, 1, 5, 20, 64])('a gated block over rows chosen on the device; chunks of %s', async (chunkSize) => {
-    await using backend = await create();
     const count = 6;
     const stack = new PlainStack(SPEC.blocks, tensors);
     const rows = plainRows();
@@ -253,7 +257,6 @@ describe.each(nodeBackends())('methods unknown to the stack, on $name', ({ creat
   });
 
   test('rows merge in a tower, and sizes bias its attention', async () => {
-    await using backend = await create();
     const { tensors: before, weights } = backend.memory();
     const stack = new PlainStack(TOWER.blocks, tensors);
     const pixels = new Random(5).normal(3 * 12 * 12);

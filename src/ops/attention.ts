@@ -164,6 +164,7 @@ export function visiblePairs(
 ): number {
   const [queries, keys] = [hostList(qPositions), hostList(kPositions)];
   if (!queries || !keys || (!causal && hiddenKeys.length === 0)) return qPositions.size * kPositions.size;
+  if (hiddenKeys.length === 0) return queries.reduce((sum, query) => sum + lowerBound(keys, query + 1), 0);
   const starts = [0, ...new Set(hiddenKeys.map(([, , from]) => from))].sort((a, b) => a - b);
   let pairs = 0;
   let query = 0;
@@ -179,4 +180,15 @@ export function visiblePairs(
     }
   }
   return pairs;
+}
+
+/** How many numbers of an ascending list are below `bound`. */
+export function lowerBound(ascending: Uint32Array, bound: number): number {
+  let low = 0;
+  for (let high = ascending.length; low < high; ) {
+    const middle = (low + high) >> 1;
+    if (ascending[middle]! < bound) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

@@ -2,7 +2,6 @@
  * Laws that hold whatever the numbers are, on every backend. Their titles say how exactly: to the bit where one backend does
  * the same arithmetic twice, within the tolerance where sums may be ordered differently.
  */
-import type { Backend } from '../../src/backend/backend.ts';
 import { opener, type Suite } from '../harness.ts';
 import { cacheLaws } from './laws/eviction.ts';
 import type { Law } from './laws/law.ts';

@@ -27,7 +27,7 @@ export function listsSuite(t: Suite): void {
       t.test(`${name} [${backendCase.name}]`, async () => run(await open()));
     acceptTests(test);
     refuseTests(test);
-    test('the backend is given back', (backend) => backend[Symbol.asyncDispose]());
+    test('the backend is given back', async (backend) => backend[Symbol.asyncDispose]());
     if (backendCase.lend) borrowedTest(t, backendCase, backendCase.lend);
   }
 }

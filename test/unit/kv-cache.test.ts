@@ -5,7 +5,8 @@ import { createReferenceBackend } from '../../src/backend/reference/driver.ts';
 import type { FloatDType, Tensor } from '../../src/backend/tensor.ts';
 import { createWasmBackend } from '../../src/backend/wasm/driver.ts';
 import { KvCache } from '../../src/model/stack/kv-cache.ts';
-import { lowerBound, rowsOutside } from '../../src/model/stack/kv-layer.ts';
+import { rowsOutside } from '../../src/model/stack/kv-layer.ts';
+import { lowerBound } from '../../src/ops/attention.ts';
 import { range } from '../../src/model/stack/rows.ts';
 
 const [LAYERS, HEADS, HEAD_DIM, CAPACITY] = [2, 2, 4, 10];

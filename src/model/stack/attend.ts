@@ -1,6 +1,6 @@
 /** The attention half of a block: x += o(attention(norm1(x))). */
 import type { FloatDType, Tensor } from '../../backend/tensor.ts';
-import { attention, type HiddenKeys } from '../../ops/attention.ts';
+import { attention, type HiddenKeys, lowerBound } from '../../ops/attention.ts';
 import { attentionScores } from '../../ops/attention-scores.ts';
 import { layerNorm } from '../../ops/layer-norm.ts';
 import { linear } from '../../ops/linear.ts';
@@ -8,7 +8,6 @@ import { ropeAppend } from '../../ops/rope-append.ts';
 import type { Block } from './block.ts';
 import type { Plan, Seen } from './hooks.ts';
 import type { KvCache } from './kv-cache.ts';
-import { lowerBound } from './kv-layer.ts';
 import type { Ranks } from './ranks.ts';
 import type { Rotation } from './rotation.ts';
 import { otherRows } from './rows.ts';
@@ -60,10 +59,10 @@ export async function attendRows(work: Work, block: Block, run: Attending): Prom
     using listed = queries && work.backend.upload(queries.slice(start, end));
     using ranked = queries && work.backend.upload(queries.slice(start, end).map((row) => from + row));
     const qPositions = ranked ?? ranks.between(from + start, from + end);
-    const out = o.slice(start, end);
-    const io = { q: q.slice(start, end), k, v, qPositions, kPositions, keyBias, o: perHead(out) };
+    const out = rowsOfChunk(o, start, end);
+    const io = { q: rowsOfChunk(q, start, end), k, v, qPositions, kPositions, keyBias, o: perHead(out) };
     work.run(attention, io, { ...attrs, hiddenKeys });
-    work.run(linear, { x: out, ...block.o, outRows: listed, y: listed ? x : x.slice(start, end) }, { accumulate: true });
+    work.run(linear, { x: out, ...block.o, outRows: listed, y: listed ? x : rowsOfChunk(x, start, end) }, { accumulate: true });
     if (end < size) await work.rest(end - start);
   }
   const scores: Seen['scores'] = (row, reduce) => {
@@ -121,17 +120,17 @@ async function project(work: Work, block: Block, { x, rotation, queries, chunkSi
   // Queries that are listed are few: they run with the keys and values of all rows.
   for (const [start, end] of chunksOf(n, queries ? n : chunkSize)) {
     const count = end - start;
-    const part = x.slice(start, end);
+    const part = rowsOfChunk(x, start, end);
     using normed =
       spec.norm === 'layer' ? work.produce(part.shape, (y) => work.run(layerNorm, { x: part, ...norm1, y }, { eps })) : undefined;
     const from = normed ? { x: normed } : { x: part, normWeight: norm1.weight };
     const attrs = normed ? {} : { eps };
     const flat = (y: Tensor<'f32'>) => y.view([y.shape[0]!, y.shape[1]! * y.shape[2]!]);
-    const q = queries ? to.q : to.q.slice(start, end);
+    const q = queries ? to.q : rowsOfChunk(to.q, start, end);
     work.run(linear, { ...from, ...block.q, rows, y: flat(q) }, attrs);
     if (rotation) {
       using kv = work.produce([count, 2 * kvHeads * headDim], (y) => work.run(linear, { ...from, ...block.kv!, y }, attrs));
-      const [cos, sin] = [rotation.cos.slice(start, end), rotation.sin.slice(start, end)];
+      const [cos, sin] = [rowsOfChunk(rotation.cos, start, end), rowsOfChunk(rotation.sin, start, end)];
       const io = { q, kv: kv.view([count, 2 * kvHeads, headDim]), cos, sin, rows, k: to.k, v: to.v };
       work.run(ropeAppend, io, { layout: spec.rope!.layout, at: to.from + start });
     } else {
@@ -140,6 +139,11 @@ async function project(work: Work, block: Block, { x, rotation, queries, chunkSi
     }
     if (end < n) await work.rest(count);
   }
+}
+
+/** A row of decoding is all there is: it needs no view of its own, of which there would be seven in a layer. */
+function rowsOfChunk(rows: Tensor<'f32'>, start: number, end: number): Tensor<'f32'> {
+  return end - start === rows.shape[0] ? rows : rows.slice(start, end);
 }
 
 function chunksOf(count: number, size = count): (readonly [start: number, end: number])[] {

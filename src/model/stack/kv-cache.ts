@@ -3,9 +3,10 @@ import { invalidArgument, show, SkipVisionError } from '../../backend/errors.ts'
 import { checkFields } from '../../backend/fields.ts';
 import type { FloatDType, Tensor } from '../../backend/tensor.ts';
 import { appendKv } from '../../ops/append-kv.ts';
+import { lowerBound } from '../../ops/attention.ts';
 import { compactKv } from '../../ops/compact-kv.ts';
 import { type CacheMark, KV_CACHE_FIELDS, type KvCacheConfig, shapesOf } from './kv-config.ts';
-import { KvLayer as Layer, lowerBound, rowsOutside } from './kv-layer.ts';
+import { KvLayer as Layer, rowsOutside } from './kv-layer.ts';
 import { checkAscending, checkRows, range } from './rows.ts';
 import { Scope } from './work.ts';
 

@@ -55,14 +55,3 @@ export class KvLayer implements Disposable {
 export function rowsOutside(order: Uint32Array, ranges: readonly (readonly [start: number, end: number])[]): Uint32Array {
   return range(0, order.length).filter((row) => !ranges.some(([start, end]) => start <= order[row]! && order[row]! < end));
 }
-
-/** How many numbers of an ascending list are below `bound`. */
-export function lowerBound(ascending: Uint32Array, bound: number): number {
-  let low = 0;
-  for (let high = ascending.length; low < high; ) {
-    const middle = (low + high) >> 1;
-    if (ascending[middle]! < bound) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}

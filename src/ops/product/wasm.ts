@@ -184,8 +184,9 @@ function shareColumns<Kernel extends ProductKernel>(
     own: { ...tile, argument: 1 },
     args(call) {
       const n = starts[call]!;
-      const nine: Nine = [formArgument, tile.pointer, a, aStride, rows, group, K, pointer + (n / 8) * panel, starts[call + 1]! - n];
-      return [...nine, ...rest(n)] as unknown as Parameters<WasmKernels[Kernel]>;
+      const [b, N] = [pointer + (n / 8) * panel, starts[call + 1]! - n];
+      const all = [formArgument, tile.pointer, a, aStride, rows, group, K, b, N, ...rest(n)] satisfies [...Nine, ...unknown[]];
+      return all as unknown as Parameters<WasmKernels[Kernel]>;
     },
   });
 }

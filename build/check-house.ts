@@ -29,7 +29,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   'src/model/stack': GROUND,
   'src/model/families': [...GROUND, ...MODEL],
   'src/model': [...GROUND, ...MODEL, 'src/cost'],
-  'src/methods': [...GROUND, 'src/model/stack', 'src/model/files'],
+  'src/methods': [...GROUND, 'src/model/stack', 'src/model/files', 'src/cost'],
   'src/cost': [...GROUND, 'src/model/stack'],
 };
 

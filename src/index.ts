@@ -24,6 +24,7 @@ export type {
   WeightDType,
   WeightSource,
 } from './backend/weight.ts';
+export { type FastVRounding, type FastVRows, fastVKvBytes, keptImageRows, publishedFastVMacs } from './cost/fastv.ts';
 export {
   type DecoderSizes,
   flopsRatio,
@@ -33,7 +34,17 @@ export {
   publishedFlopsRatio,
   type SkipVisionRows,
 } from './cost/skip-vision.ts';
-export { METHOD_NAMES, type MethodName, methodByName, none, type SkipVisionOptions, skipVision, trainedMethod } from './methods/index.ts';
+export {
+  type FastVOptions,
+  fastV,
+  METHOD_NAMES,
+  type MethodName,
+  methodByName,
+  none,
+  type SkipVisionOptions,
+  skipVision,
+  trainedMethod,
+} from './methods/index.ts';
 export {
   type EncodedImage,
   type GenerateOptions,

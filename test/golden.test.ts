@@ -32,8 +32,7 @@ function expectAll(check: GoldenCheck): void {
     .filter(({ error, bound }) => !(error <= bound))
     .map(({ name, error, bound }) => `${name}: ${error} > ${bound}`);
   expect(failures).toEqual([]);
-  // FastV is not part of the package yet
-  expect(check.missed.filter((name) => !name.startsWith('fastv'))).toEqual([]);
+  expect(check.missed).toEqual([]);
 }
 
 for (const backendCase of nodeBackends()) {

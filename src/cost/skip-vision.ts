@@ -19,7 +19,7 @@ export interface SkipVisionRows {
 }
 
 const COUNT = field.integer({ min: 0 });
-const SIZES = field.record<DecoderSizes>({ hiddenSize: COUNT, intermediateSize: COUNT, kvWidth: COUNT, numLayers: COUNT });
+export const SIZES = field.record<DecoderSizes>({ hiddenSize: COUNT, intermediateSize: COUNT, kvWidth: COUNT, numLayers: COUNT });
 const ROWS = field.record<SkipVisionRows>({ retained: COUNT, skipped: COUNT });
 const RATIO_FIELDS = { sizes: SIZES, rows: ROWS, baseline: field.integer({ min: 1 }) };
 export const COST_FIELDS = {

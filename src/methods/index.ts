@@ -1,9 +1,11 @@
 import { unknownName } from '../backend/errors.ts';
 import * as field from '../backend/fields.ts';
 import { type Method, MODEL_FACTS, type ModelFacts } from '../model/stack/hooks.ts';
+import { fastV } from './fastv.ts';
 import { none } from './none.ts';
 import { publishedCounts, skipVision, trainedSkipVision } from './skip-vision.ts';
 
+export { type FastVOptions, fastV } from './fastv.ts';
 export { none } from './none.ts';
 export { type SkipVisionOptions, skipVision } from './skip-vision.ts';
 
@@ -17,6 +19,7 @@ interface MethodEntry {
 
 const METHODS = {
   none: { fitting: none },
+  fastv: { fitting: () => fastV() },
   'skip-vision': { trained: trainedSkipVision, fitting: (model) => skipVision(publishedCounts(model)) },
 } satisfies Record<string, MethodEntry>;
 

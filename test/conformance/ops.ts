@@ -16,6 +16,7 @@ import {
 } from '../../src/ops/index.ts';
 import type { Arrays } from './case.ts';
 import type { CaseInputs } from './inputs.ts';
+import { FASTV_CASES } from './fastv.ts';
 import { SKIP_VISION_CASES } from './skip-vision.ts';
 
 export type Attrs = Readonly<Record<string, unknown>>;
@@ -136,4 +137,4 @@ const CORE_CASES: Readonly<Record<string, CaseFunction>> = {
   },
 };
 
-export const CASES: Readonly<Record<string, CaseFunction>> = { ...CORE_CASES, ...SKIP_VISION_CASES };
+export const CASES: Readonly<Record<string, CaseFunction>> = { ...CORE_CASES, ...SKIP_VISION_CASES, ...FASTV_CASES };

@@ -92,17 +92,17 @@ export const SKIP_VISION_MODEL_CASES: Readonly<Record<string, CaseFunction>> = {
   },
 };
 
-function weightsOf(inputs: CaseInputs): TensorSource {
+export function weightsOf(inputs: CaseInputs): TensorSource {
   return { has: (name) => inputs.has(name), tensor: (name) => inputs.f32(name) };
 }
 
 type Block = readonly [start: number, end: number, from: number];
 
-function list(values: ArrayLike<number>): Array32 {
+export function list(values: ArrayLike<number>): Array32 {
   return { data: Uint32Array.from(values), shape: [values.length] };
 }
 
-function reals(values: readonly number[]): Array32 {
+export function reals(values: readonly number[]): Array32 {
   return { data: Float32Array.from(values), shape: [values.length] };
 }
 
@@ -182,7 +182,7 @@ export function llamaSizes(config: Attrs): LlamaSizes {
   };
 }
 
-async function decodeOneByOne(decoder: Decoder, cache: KvCache, inputs: CaseInputs, steps: number): Promise<Array32> {
+export async function decodeOneByOne(decoder: Decoder, cache: KvCache, inputs: CaseInputs, steps: number): Promise<Array32> {
   const embeds = inputs.tensor('decode_embeds');
   const width = embeds.shape[1]!;
   const outputs = new Float32Array(steps * width);

@@ -1,7 +1,7 @@
 /** The golden tensors of an answer: prompt, hidden states, caches, logits and ids. */
-import { methodByName, none, skipVision } from '../../src/methods/index.ts';
+import { fastV, methodByName, none, skipVision } from '../../src/methods/index.ts';
 import type { Image } from '../../src/model/image/decode.ts';
-import type { Method } from '../../src/model/stack/hooks.ts';
+import type { Hooks, Method } from '../../src/model/stack/hooks.ts';
 import { assemble, type Part, range, type Stream } from '../../src/model/stack/rows.ts';
 import { Work } from '../../src/model/stack/work.ts';
 import type { Vlm } from '../../src/model/vlm.ts';
@@ -19,12 +19,19 @@ export async function checkSkipAnswer(golden: Golden, model: Vlm, picture: Image
   return check;
 }
 
-/** Model B: plain LLaVA. The FastV variants of these files belong to a method that is not part of the package yet. */
+/** Model B: plain LLaVA, and FastV on it (K = 2; half and a quarter of the image rows stay). */
 export async function checkFullAnswer(golden: Golden, model: Vlm, picture: Image): Promise<GoldenCheck> {
   const check = new GoldenCheck(golden);
   checkPrompt(check, model, golden.metadata!.question!);
   await checkPrefill(check, model, picture, none(), golden.metadata!.question!);
   await checkAnswer(check, 'full', model, picture, none(), golden);
+  for (const [variant, r] of [
+    ['fastv50', 0.5],
+    ['fastv75', 0.75],
+  ] as const) {
+    await checkAnswer(check, variant, model, picture, fastV({ r }), golden);
+    await checkPruning(check, variant, model, picture, fastV({ r }));
+  }
   return check;
 }
 
@@ -113,6 +120,27 @@ async function checkAnswer(check: GoldenCheck, variant: string, model: Vlm, pict
   check.values(`${variant}.logits`, logits, BOUNDS.decoder);
   check.same(`${variant}_text`, text, golden.metadata![`${variant}_text`]);
   await checkEviction(check, variant, model, picture, method, stats.kvBytesAfter);
+}
+
+/** What the image rows are ranked by, and which rows stay. */
+async function checkPruning(check: GoldenCheck, variant: string, model: Vlm, picture: Image, method: Method): Promise<void> {
+  const { backend } = model;
+  using image = await model.encodeImage(picture, { method });
+  const work = new Work(backend);
+  using run = await method.start(model.room(work));
+  const prompt = compose(model, work, promptIds(model, check.golden.metadata!.question!), image.parts);
+  const { order, segments } = prompt.rows;
+  const { start, end } = segments.find(({ kind }) => kind === 'image')!;
+  const after: Hooks['after'] = async (layer, stream, seen) => {
+    if (layer === 1) {
+      using scores = seen.scores(order.length - 1, 'mean');
+      check.values(`${variant}.scores`, (await backend.read(scores)).subarray(start, end), BOUNDS.decoder);
+    }
+    return run.decoder!.after!(layer, stream, seen);
+  };
+  using cache = model.decoder.makeCache({ capacity: order.length });
+  (await model.decoder.prefill(prompt, { cache, run: { decoder: { after } } })).hidden.dispose();
+  check.list(`${variant}.keep`, cache.order(2));
 }
 
 /** What every layer holds when decoding starts, and where the next row stands. */

@@ -11,6 +11,7 @@ import { WEBGPU_BACKEND_FIELDS } from '../../src/backend/webgpu/device.ts';
 import { createWebGpuBackend } from '../../src/backend/webgpu/driver.ts';
 import { TUNE_WASM_FIELDS, tuneWasm } from '../../src/ops/product/tune-wasm.ts';
 import { TUNE_WEBGPU_FIELDS, tuneWebGpu } from '../../src/ops/product/tune-webgpu.ts';
+import { FASTV_COST_FIELDS, fastVKvBytes, keptImageRows, publishedFastVMacs } from '../../src/cost/fastv.ts';
 import { COST_FIELDS, flopsRatio, kvBytes, macsPerRow, prefillFlops, publishedFlopsRatio } from '../../src/cost/skip-vision.ts';
 import { parseConfig } from '../../src/model/families/index.ts';
 import { Checkpoint, CHECKPOINT_FIELDS, OPEN_CHECKPOINT_FIELDS, openCheckpoint } from '../../src/model/files/checkpoint.ts';
@@ -37,6 +38,7 @@ const parser = (call: DeclaredFunction['call'], file: string, ...before: unknown
 
 const sizes = { hiddenSize: 8, intermediateSize: 16, kvWidth: 4, numLayers: 2 };
 const rows = { retained: 3, skipped: 2 };
+const prompt = { rows: 20, imageRows: 12, k: 1, r: 0.5, rounding: 'floor' };
 const picture = { width: 2, height: 1, data: new Uint8Array(6) };
 const file = safetensorsFile({ x: { dtype: 'F32', shape: [1], bytes: f32(1) } });
 const source = openSource({ 'model.safetensors': file });
@@ -87,6 +89,9 @@ export const FUNCTIONS: Readonly<Record<string, DeclaredFunction>> = {
   prefillFlops: { call: prefillFlops, fields: COST_FIELDS.prefillFlops, good: [sizes, 5, 3] },
   flopsRatio: { call: flopsRatio, fields: COST_FIELDS.flopsRatio, good: [sizes, rows, 10] },
   publishedFlopsRatio: { call: publishedFlopsRatio, fields: COST_FIELDS.publishedFlopsRatio, good: [sizes, rows, 10] },
+  keptImageRows: { call: keptImageRows, fields: FASTV_COST_FIELDS.keptImageRows, good: [12, 0.5, 'floor'] },
+  publishedFastVMacs: { call: publishedFastVMacs, fields: FASTV_COST_FIELDS.publishedFastVMacs, good: [sizes, prompt] },
+  fastVKvBytes: { call: fastVKvBytes, fields: FASTV_COST_FIELDS.fastVKvBytes, good: [sizes, prompt, 2] },
   kvBytes: { call: kvBytes, fields: COST_FIELDS.kvBytes, good: [sizes, 5, 2] },
 
   ropeTables: {

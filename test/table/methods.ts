@@ -13,6 +13,8 @@ export interface MethodRow {
 
 export const METHOD_ROWS: readonly MethodRow[] = [
   { name: 'none', checkpoint: 'full', stored: 'full', rows: { attended: 144, ffn: 144, kept: 144 } },
+  // Two layers hold all rows, two the better half.
+  { name: 'fastv', checkpoint: 'full', stored: 'fastv', rows: { attended: 144, ffn: 144, kept: 108 } },
   // 25 retained, q1, 39 skipped, q2
   { name: 'skip-vision', checkpoint: 'skip', stored: 'skip_kv', rows: { attended: 66, ffn: 27, kept: 27 } },
 ];

@@ -1,6 +1,7 @@
 /** The functions and classes of `skip-vision/model` that run on a backend, and those of the methods. See `functions.ts`. */
 import { createReferenceBackend } from '../../src/backend/reference/driver.ts';
-import { METHOD_FIELDS, methodByName, none, skipVision, trainedMethod } from '../../src/methods/index.ts';
+import { FASTV_FIELDS } from '../../src/methods/fastv.ts';
+import { fastV, METHOD_FIELDS, methodByName, none, skipVision, trainedMethod } from '../../src/methods/index.ts';
 import { SKIP_VISION_FIELDS } from '../../src/methods/skip-vision.ts';
 import { GENERATE_FIELDS } from '../../src/model/generate-options.ts';
 import { LLAMA_FIELDS, llamaDecoder } from '../../src/model/families/blocks.ts';
@@ -193,6 +194,7 @@ export const MODEL_FUNCTIONS: Readonly<Record<string, DeclaredFunction>> = {
     fields: { options: { ...options(SKIP_VISION_FIELDS).options!, optional: false } },
     good: [{ retained: 2, skipped: 1 }],
   },
+  fastV: { call: fastV, fields: options(FASTV_FIELDS), good: [{ k: 3, r: 0.75, rounding: 'floor' }] },
   methodByName: { call: methodByName, fields: METHOD_FIELDS.methodByName, good: ['none', facts] },
   trainedMethod: { call: trainedMethod, fields: METHOD_FIELDS.trainedMethod, good: [facts] },
 };

@@ -4,7 +4,7 @@ import type { Tensor } from '../../../src/backend/tensor.ts';
 import { attention as attentionOp } from '../../../src/ops/attention.ts';
 import { linear } from '../../../src/ops/linear.ts';
 import { Random } from '../../random.ts';
-import { duel, noSlower } from '../against.ts';
+import { duel, FRESH, type Fresh, noSlower, onFresh } from '../against.ts';
 import { measureInTurn, ratio, scaled, type Work } from '../measure.ts';
 import { type AttentionSizes, attentionModel, fusedAttentionModel } from '../onnx.ts';
 import { linearMemory } from './ceiling.ts';
@@ -72,20 +72,13 @@ function own(backend: Backend, sizes: AttentionSizes, queries: number, data: Dat
 }
 
 /** Columns for the other build. */
-async function besideOther(
-  { backend, baseline, before, effort }: Context,
-  sizes: AttentionSizes,
-  queries: number,
-  data: Data,
-): Promise<Row> {
+async function besideOther({ before, effort }: Context, sizes: AttentionSizes, queries: number, data: Data): Promise<Row> {
   if (!before) return {};
   const shape = [sizes.tokens, sizes.kvHeads, sizes.headDim];
-  const make = (side: Backend, op: typeof attentionOp) => () => {
-    const k = side.upload(data.k, shape);
-    return attend(side, op, sizes, queries, data, k);
-  };
-  const beside = (ours: Backend, theirs: Backend) => duel(make(ours, attentionOp), make(theirs, before.ops.attention), effort);
-  return { 'new/old': await beside(backend, before.backend), 'simd new/old': await beside(baseline, before.baseline) };
+  const make = (op: typeof attentionOp) => (side: Backend) => attend(side, op, sizes, queries, data, side.upload(data.k, shape));
+  const beside = (kind: keyof Fresh) =>
+    duel(onFresh(FRESH[kind], make(attentionOp)), onFresh(before.fresh[kind], make(before.ops.attention)), effort);
+  return { 'new/old': await beside('best'), 'simd new/old': await beside('plain') };
 }
 
 /** The last `queries` of `tokens` rows against all of them. */

@@ -4,7 +4,7 @@ import type { Backend } from '../../../src/backend/backend.ts';
 import type { WasmKernels } from '../../../src/backend/wasm/binding.ts';
 import { compactKv } from '../../../src/ops/compact-kv.ts';
 import { Random } from '../../random.ts';
-import { duel, noSlower } from '../against.ts';
+import { duel, FRESH, noSlower, onFresh } from '../against.ts';
 import { measureInTurn, ratio } from '../measure.ts';
 import { linearMemory } from './ceiling.ts';
 import { giga, someRows, uniform } from '../data.ts';
@@ -66,24 +66,14 @@ export const compaction: Table = {
 
 type Kernel = WasmKernels['move_rows'];
 
-/** What makes a call of one build on memory of its own. */
-function calls(
-  backend: Backend,
-  op: typeof compactKv,
-  source: Float32Array,
-  shape: readonly number[],
-  kept: Uint32Array,
-  inPlace: boolean,
-) {
-  return () => {
+/** The call of one build on a backend. */
+function makeCall(op: typeof compactKv, source: Float32Array, shape: readonly number[], kept: Uint32Array, inPlace: boolean) {
+  return (backend: Backend) => {
     const [k, v] = [backend.upload(source, shape), backend.upload(source, shape)];
     const out = { dtype: 'f32', shape: [1, kept.length, shape[2]!] } as const;
     const [kOut, vOut, keep] = [backend.empty(out), backend.empty(out), backend.upload(kept)];
     const io = inPlace ? { k, v, keep } : { k, v, keep, kOut, vOut };
-    return {
-      call: () => backend.run(op, io, {}),
-      release: () => [k, v, kOut, vOut, keep].forEach((tensor) => void tensor.dispose()),
-    };
+    return { call: () => backend.run(op, io, {}), release() {} };
   };
 }
 
@@ -114,8 +104,8 @@ async function benchRows(
   const moved = new Float32Array(memory.buffer, toV, kept.length * width);
   const right = moved.every((value, i) => value === source[kept[Math.floor(i / width)]! * width + (i % width)]);
   const beside = (inPlace: boolean) => {
-    const make = (side: Backend, op: typeof compactKv) => calls(side, op, source, [1, count, width], kept, inPlace);
-    return before && duel(make(backend, compactKv), make(before.backend, before.ops.compactKv), effort);
+    const make = (op: typeof compactKv) => makeCall(op, source, [1, count, width], kept, inPlace);
+    return before && duel(onFresh(FRESH.best, make(compactKv)), onFresh(before.fresh.best, make(before.ops.compactKv)), effort);
   };
   const work = {
     outOfPlace: () => backend.run(compactKv, { k, v, keep, kOut, vOut }, {}),

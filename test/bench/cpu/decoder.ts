@@ -4,9 +4,8 @@ import { skipVision } from '../../../src/methods/skip-vision.ts';
 import { none } from '../../../src/methods/none.ts';
 import { type LlamaSizes, llamaDecoder } from '../../../src/model/families/blocks.ts';
 import { Decoder, type DecoderSpec } from '../../../src/model/stack/decoder.ts';
-import { createWasmBackend } from '../../../src/backend/wasm/driver.ts';
 import { Scope } from '../../../src/model/stack/work.ts';
-import { type Build, noSlower } from '../against.ts';
+import { type Build, FRESH, noSlower } from '../against.ts';
 import { median } from '../measure.ts';
 import { inTurns } from '../turns.ts';
 import { Meter, randomSource, Run } from '../decoder-run.ts';
@@ -129,14 +128,14 @@ async function benchPass(
   using made = new Scope();
   const backends: Backend[] = [];
   const ours = async () => {
-    const backend = await createWasmBackend();
+    const backend = await FRESH.best();
     backends.push(backend);
     const model = made.keep(await Decoder.load(backend, randomSource(), llamaDecoder(config), ''));
     const meter = made.keep(new Meter(backend));
     return [none(), skipVision(SKIP)].map((method) => ({ run: made.keep(new Run(model, method, TEXT, IMAGE)), meter }));
   };
-  const theirs = async ({ create, Decoder, llamaDecoder, methods, Run }: Build) => {
-    const backend = await create();
+  const theirs = async ({ fresh, Decoder, llamaDecoder, methods, Run }: Build) => {
+    const backend = await fresh.best();
     backends.push(backend);
     const model = made.keep(await Decoder.load(backend, randomSource(), (llamaDecoder?.(config) ?? config) as DecoderSpec, ''));
     const meter = made.keep(new Meter(backend));

@@ -52,7 +52,7 @@ export async function benchCpu({ quick, json, only, threads, against }: CpuOptio
     console.log(
       `wasm (${backend.description}), Node ${process.version}, V8 ${process.versions.v8}. Ratios are what counts; rates depend on the machine and its neighbours.`,
     );
-  if (!json && before) console.log(`old: the build in ${against} (${before.backend.description})`);
+  if (!json && before) console.log(`old: the build in ${against}`);
   const filled = await fillAll(tables, context, json ? () => {} : print);
   if (json) {
     const head = { runtime: `Node ${process.version}`, backend: backend.name, description: backend.description };

@@ -8,7 +8,7 @@ import { Work } from '../../src/model/stack/work.ts';
 import { attentionScores, topKRows } from '../../src/ops/index.ts';
 import type { CaseInputs } from './inputs.ts';
 import type { CaseFunction } from './ops.ts';
-import { decodeOneByOne, list, llamaSizes, reals, weightsOf } from './skip-vision-model.ts';
+import { decodeOneByOne, decoderSizes, list, llamaSizes, reals, weightsOf } from './skip-vision-model.ts';
 
 export const FASTV_CASES: Readonly<Record<string, CaseFunction>> = {
   async fastv_select(inputs, attrs) {
@@ -67,12 +67,7 @@ export const FASTV_CASES: Readonly<Record<string, CaseFunction>> = {
 
   async fastv_cost(_inputs, attrs) {
     const number = (name: string) => attrs[name] as number;
-    const sizes = {
-      hiddenSize: number('hidden_size'),
-      intermediateSize: number('intermediate_size'),
-      kvWidth: number('kv_width'),
-      numLayers: number('num_hidden_layers'),
-    };
+    const sizes = decoderSizes(attrs);
     const [rows, imageRows, r] = [number('n'), number('image_length'), number('ratio')];
     const prompt = { rows, imageRows, k: number('k_layers'), r, rounding: attrs.rounding as FastVRounding };
     const { base, average } = publishedFastVMacs(sizes, prompt);

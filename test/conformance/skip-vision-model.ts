@@ -1,5 +1,5 @@
 /** The Skip-Vision cases that stand on the model layer: layout, decoder, cost. */
-import { flopsRatio, kvBytes, macsPerRow, prefillFlops, publishedFlopsRatio } from '../../src/cost/skip-vision.ts';
+import { type DecoderSizes, flopsRatio, kvBytes, macsPerRow, prefillFlops, publishedFlopsRatio } from '../../src/cost/skip-vision.ts';
 import { none } from '../../src/methods/none.ts';
 import { layOut, planLayer, skipVision } from '../../src/methods/skip-vision.ts';
 import { type LlamaSizes, llamaDecoder } from '../../src/model/families/blocks.ts';
@@ -67,12 +67,7 @@ export const SKIP_VISION_MODEL_CASES: Readonly<Record<string, CaseFunction>> = {
 
   async skip_vision_cost(_inputs, attrs) {
     const number = (name: string) => attrs[name] as number;
-    const sizes = {
-      hiddenSize: number('hidden_size'),
-      intermediateSize: number('intermediate_size'),
-      kvWidth: number('kv_width'),
-      numLayers: number('num_hidden_layers'),
-    };
+    const sizes = decoderSizes(attrs);
     const rows = { retained: number('n_retained'), skipped: number('n_skipped') };
     const [base, text] = [number('n_base'), number('n_text')];
     const [attended, kept] = [rows.retained + rows.skipped + 2, rows.retained + 2];
@@ -164,6 +159,17 @@ function methodOf(variant: string): Method {
     default:
       throw new Error(`unknown variant ${variant}`);
   }
+}
+
+/** Of a cost case. */
+export function decoderSizes(attrs: Attrs): DecoderSizes {
+  const number = (name: string) => attrs[name] as number;
+  return {
+    hiddenSize: number('hidden_size'),
+    intermediateSize: number('intermediate_size'),
+    kvWidth: number('kv_width'),
+    numLayers: number('num_hidden_layers'),
+  };
 }
 
 export function llamaSizes(config: Attrs): LlamaSizes {

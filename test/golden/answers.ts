@@ -28,10 +28,8 @@ export async function checkFullAnswer(golden: Golden, model: Vlm, picture: Image
   for (const [variant, r] of [
     ['fastv50', 0.5],
     ['fastv75', 0.75],
-  ] as const) {
+  ] as const)
     await checkAnswer(check, variant, model, picture, fastV({ r }), golden);
-    await checkPruning(check, variant, model, picture, fastV({ r }));
-  }
   return check;
 }
 
@@ -122,28 +120,7 @@ async function checkAnswer(check: GoldenCheck, variant: string, model: Vlm, pict
   await checkEviction(check, variant, model, picture, method, stats.kvBytesAfter);
 }
 
-/** What the image rows are ranked by, and which rows stay. */
-async function checkPruning(check: GoldenCheck, variant: string, model: Vlm, picture: Image, method: Method): Promise<void> {
-  const { backend } = model;
-  using image = await model.encodeImage(picture, { method });
-  const work = new Work(backend);
-  using run = await method.start(model.room(work));
-  const prompt = compose(model, work, promptIds(model, check.golden.metadata!.question!), image.parts);
-  const { order, segments } = prompt.rows;
-  const { start, end } = segments.find(({ kind }) => kind === 'image')!;
-  const after: Hooks['after'] = async (layer, stream, seen) => {
-    if (layer === 1) {
-      using scores = seen.scores(order.length - 1, 'mean');
-      check.values(`${variant}.scores`, (await backend.read(scores)).subarray(start, end), BOUNDS.decoder);
-    }
-    return run.decoder!.after!(layer, stream, seen);
-  };
-  using cache = model.decoder.makeCache({ capacity: order.length });
-  (await model.decoder.prefill(prompt, { cache, run: { decoder: { after } } })).hidden.dispose();
-  check.list(`${variant}.keep`, cache.order(2));
-}
-
-/** What every layer holds when decoding starts, and where the next row stands. */
+/** What every layer holds when decoding starts, and where the next row stands; of FastV, what rows are ranked by and which stay. */
 async function checkEviction(
   check: GoldenCheck,
   variant: string,
@@ -156,9 +133,19 @@ async function checkEviction(
   const work = new Work(model.backend);
   using run = await method.start(model.room(work));
   const prompt = compose(model, work, promptIds(model, check.golden.metadata!.question!), image.parts);
-  using cache = model.decoder.makeCache({ capacity: prompt.rows.order.length });
-  const { hidden } = await model.decoder.prefill(prompt, { cache, run });
+  const { order, segments } = prompt.rows;
+  const after: Hooks['after'] = async (layer, stream, seen) => {
+    if (layer === 1 && check.golden.names.includes(`${variant}.scores`)) {
+      using scores = seen.scores(order.length - 1, 'mean');
+      const { start, end } = segments.find(({ kind }) => kind === 'image')!;
+      check.values(`${variant}.scores`, (await model.backend.read(scores)).subarray(start, end), BOUNDS.decoder);
+    }
+    return run.decoder?.after?.(layer, stream, seen);
+  };
+  using cache = model.decoder.makeCache({ capacity: order.length });
+  const { hidden } = await model.decoder.prefill(prompt, { cache, run: { ...run, decoder: { ...run.decoder, after } } });
   hidden.dispose();
+  if (check.golden.names.includes(`${variant}.keep`)) check.list(`${variant}.keep`, cache.order(2));
   check.list(
     `${variant}.kv_len`,
     Array.from({ length: cache.layers }, (_, layer) => cache.length(layer)),

@@ -2,7 +2,7 @@
 import type { Backend } from '../../src/backend/backend.ts';
 import type { WeightDType } from '../../src/backend/weight.ts';
 import { gatheredFfn } from '../../src/ops/gathered-ffn.ts';
-import { type Build, duel, FRESH, type Fresh, onFresh } from './against.ts';
+import { type Build, duel } from './against.ts';
 import type { FfnData } from './data.ts';
 import type { Effort, Ratio } from './measure.ts';
 
@@ -56,18 +56,17 @@ export async function ownFfn(backend: Backend, data: FfnData, dtype: BenchDType 
   };
 }
 
-/** Our FFN on a backend of this build beside that on one of another; with `rows` of the listed ones. */
+/** The FFN of this build beside that of another; with `rows` of the listed ones. */
 export function duelFfns(
-  kind: keyof Fresh,
-  { ops, fresh }: Build,
+  before: Build,
+  kind: 'best' | 'plain',
   data: FfnData,
   dtype: BenchDType,
   effort: Effort,
   rows?: Uint32Array,
 ): Promise<Ratio> {
-  const make = (op: typeof gatheredFfn) => async (backend: Backend) => {
-    const { call, gathered, release } = await ownFfn(backend, data, dtype, op);
-    return { call: rows ? gathered(rows) : call, release };
-  };
-  return duel(onFresh(FRESH[kind], make(gatheredFfn)), onFresh(fresh[kind], make(ops.gatheredFfn)), effort);
+  return duel(before, kind, effort, async (ops, backend) => {
+    const { call, gathered } = await ownFfn(backend, data, dtype, ops.gatheredFfn);
+    return rows ? gathered(rows) : call;
+  });
 }

@@ -4,7 +4,7 @@ import type { Tensor } from '../../../src/backend/tensor.ts';
 import { attention as attentionOp } from '../../../src/ops/attention.ts';
 import { linear } from '../../../src/ops/linear.ts';
 import { Random } from '../../random.ts';
-import { duel, FRESH, type Fresh, noSlower, onFresh } from '../against.ts';
+import { duel, noSlower } from '../against.ts';
 import { measureInTurn, ratio, scaled, type Work } from '../measure.ts';
 import { type AttentionSizes, attentionModel, fusedAttentionModel } from '../onnx.ts';
 import { linearMemory } from './ceiling.ts';
@@ -75,9 +75,8 @@ function own(backend: Backend, sizes: AttentionSizes, queries: number, data: Dat
 async function besideOther({ before, effort }: Context, sizes: AttentionSizes, queries: number, data: Data): Promise<Row> {
   if (!before) return {};
   const shape = [sizes.tokens, sizes.kvHeads, sizes.headDim];
-  const make = (op: typeof attentionOp) => (side: Backend) => attend(side, op, sizes, queries, data, side.upload(data.k, shape));
-  const beside = (kind: keyof Fresh) =>
-    duel(onFresh(FRESH[kind], make(attentionOp)), onFresh(before.fresh[kind], make(before.ops.attention)), effort);
+  const beside = (kind: 'best' | 'plain') =>
+    duel(before, kind, effort, (ops, side) => attend(side, ops.attention, sizes, queries, data, side.upload(data.k, shape)).call);
   return { 'new/old': await beside('best'), 'simd new/old': await beside('plain') };
 }
 

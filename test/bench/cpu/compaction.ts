@@ -1,10 +1,9 @@
 /** KV compaction: half of the rows stay. Against memory.copy of the same bytes in the same linear memory. */
 import simdBytes from '../../../build/wasm/kernels-simd.wasm';
-import type { Backend } from '../../../src/backend/backend.ts';
 import type { WasmKernels } from '../../../src/backend/wasm/binding.ts';
 import { compactKv } from '../../../src/ops/compact-kv.ts';
 import { Random } from '../../random.ts';
-import { duel, FRESH, noSlower, onFresh } from '../against.ts';
+import { duel, noSlower } from '../against.ts';
 import { measureInTurn, ratio } from '../measure.ts';
 import { linearMemory } from './ceiling.ts';
 import { giga, someRows, uniform } from '../data.ts';
@@ -66,17 +65,6 @@ export const compaction: Table = {
 
 type Kernel = WasmKernels['move_rows'];
 
-/** The call of one build on a backend. */
-function makeCall(op: typeof compactKv, source: Float32Array, shape: readonly number[], kept: Uint32Array, inPlace: boolean) {
-  return (backend: Backend) => {
-    const [k, v] = [backend.upload(source, shape), backend.upload(source, shape)];
-    const out = { dtype: 'f32', shape: [1, kept.length, shape[2]!] } as const;
-    const [kOut, vOut, keep] = [backend.empty(out), backend.empty(out), backend.upload(kept)];
-    const io = inPlace ? { k, v, keep } : { k, v, keep, kOut, vOut };
-    return { call: () => backend.run(op, io, {}), release() {} };
-  };
-}
-
 async function benchRows(
   { backend, effort, before }: Context,
   { probe, moveRows }: { probe: Probe; moveRows: Kernel },
@@ -103,10 +91,15 @@ async function benchRows(
   backend.run(compactKv, { k, v, keep, kOut, vOut }, {});
   const moved = new Float32Array(memory.buffer, toV, kept.length * width);
   const right = moved.every((value, i) => value === source[kept[Math.floor(i / width)]! * width + (i % width)]);
-  const beside = (inPlace: boolean) => {
-    const make = (op: typeof compactKv) => makeCall(op, source, [1, count, width], kept, inPlace);
-    return before && duel(onFresh(FRESH.best, make(compactKv)), onFresh(before.fresh.best, make(before.ops.compactKv)), effort);
-  };
+  const beside = (inPlace: boolean) =>
+    before &&
+    duel(before, 'best', effort, (ops, side) => {
+      const [k, v] = [side.upload(source, [1, count, width]), side.upload(source, [1, count, width])];
+      const out = { dtype: 'f32', shape: [1, kept.length, width] } as const;
+      const [kOut, vOut, keep] = [side.empty(out), side.empty(out), side.upload(kept)];
+      const io = inPlace ? { k, v, keep } : { k, v, keep, kOut, vOut };
+      return () => side.run(ops.compactKv, io, {});
+    });
   const work = {
     outOfPlace: () => backend.run(compactKv, { k, v, keep, kOut, vOut }, {}),
     kernel: () => {

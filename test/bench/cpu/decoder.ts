@@ -1,14 +1,12 @@
 /** Whole decoders with random weights: a plain prompt against one of Skip-Vision, time beside counted FLOPs. */
 import type { Backend } from '../../../src/backend/backend.ts';
-import { skipVision } from '../../../src/methods/skip-vision.ts';
-import { none } from '../../../src/methods/none.ts';
-import { type LlamaSizes, llamaDecoder } from '../../../src/model/families/blocks.ts';
-import { Decoder, type DecoderSpec } from '../../../src/model/stack/decoder.ts';
+import type { LlamaSizes } from '../../../src/model/families/blocks.ts';
+import type { DecoderSpec } from '../../../src/model/stack/decoder.ts';
 import { Scope } from '../../../src/model/stack/work.ts';
-import { type Build, FRESH, noSlower } from '../against.ts';
+import { type Build, noSlower, OURS } from '../against.ts';
 import { median } from '../measure.ts';
 import { inTurns } from '../turns.ts';
-import { Meter, randomSource, Run } from '../decoder-run.ts';
+import { Meter, randomSource, type Run } from '../decoder-run.ts';
 import { giga } from '../data.ts';
 import type { Row } from '../table.ts';
 import type { Context, Table } from './context.ts';
@@ -127,23 +125,16 @@ async function benchPass(
   progress(`${name}: random weights${order ? `, ${order}` : ''}`);
   using made = new Scope();
   const backends: Backend[] = [];
-  const ours = async () => {
-    const backend = await FRESH.best();
-    backends.push(backend);
-    const model = made.keep(await Decoder.load(backend, randomSource(), llamaDecoder(config), ''));
-    const meter = made.keep(new Meter(backend));
-    return [none(), skipVision(SKIP)].map((method) => ({ run: made.keep(new Run(model, method, TEXT, IMAGE)), meter }));
-  };
-  const theirs = async ({ fresh, Decoder, llamaDecoder, methods, Run }: Build) => {
+  const open = async ({ fresh, Decoder, llamaDecoder, methods, Run }: Build) => {
     const backend = await fresh.best();
     backends.push(backend);
     const model = made.keep(await Decoder.load(backend, randomSource(), (llamaDecoder?.(config) ?? config) as DecoderSpec, ''));
     const meter = made.keep(new Meter(backend));
     return [methods.none(), methods.skipVision(SKIP)].map((method) => ({ run: made.keep(new Run(model, method, TEXT, IMAGE)), meter }));
   };
-  const early = order === 'theirs first' ? await theirs(before!) : undefined;
-  const runs = await ours();
-  const others = early ?? (before ? await theirs(before) : []);
+  const early = order === 'theirs first' ? await open(before!) : undefined;
+  const runs = await open(OURS);
+  const others = early ?? (before ? await open(before) : []);
   const all = [...runs, ...others];
   for (let round = 0; round < (quick || before ? 2 : 4); round++) {
     progress(`${name}: prefill, round ${round + 1}`);

@@ -105,8 +105,8 @@ async function benchShape(context: Context, data: FfnData): Promise<Row> {
       'simd of peak': ratio(scaled(times.simdPeak!, flops / peaks.simdPeak.operations), times.simd!),
       ...vs,
       'wide vs ort-web': times.wide && times['ort-web'] && ratio(times['ort-web'], times.wide),
-      'new/old': before && (await duelFfns('best', before, data, 'f32', context.effort)),
-      'simd new/old': before && (await duelFfns('plain', before, data, 'f32', context.effort)),
+      'new/old': before && (await duelFfns(before, 'best', data, 'f32', context.effort)),
+      'simd new/old': before && (await duelFfns(before, 'plain', data, 'f32', context.effort)),
       scaling: times['2 threads'] && ratio(times.ours!, times['2 threads']),
       difference: `${worst.toExponential(0)}${worst <= BOUND ? '' : ' TOO LARGE'}`,
     };

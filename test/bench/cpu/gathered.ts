@@ -58,7 +58,7 @@ async function benchShape({ backend, effort, skip, before }: Context, shape: Ffn
       'gathered G/s': giga(ffnFlops(few), times.gathered!.best),
       'vs dense': ratio(times.gathered!, times.dense!),
       'vs all': ratio(times.gathered!, times.all!),
-      'new/old': before && (await duelFfns('best', before, all, dtype, effort, rows)),
+      'new/old': before && (await duelFfns(before, 'best', all, dtype, effort, rows)),
       difference: `${worst.toExponential(0)}${worst <= BOUND ? '' : ' TOO LARGE'}`,
     };
   } catch (error) {

@@ -101,8 +101,8 @@ async function benchShape(context: Context, data: FfnData, dtype: keyof typeof K
       ...rates,
       'of peak': peak && ratio(scaled(times.peak!, flops / peak.operations), times.ours!),
       ...vs,
-      'new/old': before && (await duelFfns('best', before, data, dtype, context.effort)),
-      'simd new/old': before && (await duelFfns('plain', before, data, dtype, context.effort)),
+      'new/old': before && (await duelFfns(before, 'best', data, dtype, context.effort)),
+      'simd new/old': before && (await duelFfns(before, 'plain', data, dtype, context.effort)),
       'simd vs ort-web': times['ort-web'] && ratio(times['ort-web'], times.simd!),
       error: `${error.toFixed(3)} | ${theirError.toFixed(3)}${error <= ERROR_BOUND[dtype] ? '' : ' TOO LARGE'}`,
     };

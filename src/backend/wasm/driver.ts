@@ -1,5 +1,5 @@
 /** The Wasm backend: SIMD kernels on the calling thread, or shared with workers, over one linear memory. */
-import type { Backend, Driver, Limits, LossInfo, Pause } from '../backend.ts';
+import type { Backend, Driver, Limits, LossInfo, Operands, Pause } from '../backend.ts';
 import type { Feature } from '../features.ts';
 import { createBackend } from '../create.ts';
 import { invalidArgument, SkipVisionError } from '../errors.ts';
@@ -7,7 +7,7 @@ import * as field from '../fields.ts';
 import { listsOf, type Signature } from '../op.ts';
 import type { Op } from '../bound-op.ts';
 import { byteOffsetOf, bytesOf, storageOf, Tensor, type TensorDesc, type TypedArray } from '../tensor.ts';
-import { WEIGHT_DTYPES, type Weight, type WeightDType } from '../weight.ts';
+import { WEIGHT_DTYPES, type WeightDType } from '../weight.ts';
 import type { MatrixReader } from '../quantize.ts';
 import { yieldToOthers } from '../yield.ts';
 import { type Binary, requireWebAssembly, type TileRows } from './binary.ts';
@@ -113,12 +113,7 @@ class WasmDriver implements Driver {
     this.free((handle as WasmWeight).pointer);
   }
 
-  run(
-    op: Op,
-    operands: Readonly<Record<string, Tensor | Weight | undefined>>,
-    dims: Readonly<Record<string, number>>,
-    attrs: object,
-  ): void {
+  run(op: Op, operands: Operands, dims: Readonly<Record<string, number>>, attrs: object): void {
     const io: Record<string, number | WasmWeight> = {};
     for (const { name } of listsOf(op.definition.io).operands) {
       const operand = operands[name];

@@ -1,13 +1,13 @@
 /** The WebGPU backend: dispatches are recorded, and encoded as one compute pass per submit. */
-import type { Backend, Driver, Limits, LossInfo, Pause } from '../backend.ts';
+import type { Backend, Driver, Limits, LossInfo, Operands, Pause } from '../backend.ts';
 import type { Feature } from '../features.ts';
 import { createBackend } from '../create.ts';
 import { SkipVisionError } from '../errors.ts';
 import * as field from '../fields.ts';
 import type { Signature } from '../op.ts';
 import type { Op } from '../bound-op.ts';
-import { bytesOf, type Tensor, type TensorDesc, type TypedArray } from '../tensor.ts';
-import { WEIGHT_DTYPES, type Weight, type WeightDType } from '../weight.ts';
+import { bytesOf, type TensorDesc, type TypedArray } from '../tensor.ts';
+import { WEIGHT_DTYPES, type WeightDType } from '../weight.ts';
 import type { MatrixReader } from '../quantize.ts';
 import { yieldToOthers } from '../yield.ts';
 import type { Constants, GpuContext, GpuIo, GpuWeight, Shapes } from './binding.ts';
@@ -106,13 +106,7 @@ class WebGpuDriver implements Driver {
     this.#recorder.pipelines.forgetBindGroups();
   }
 
-  run(
-    op: Op,
-    operands: Readonly<Record<string, Tensor | Weight | undefined>>,
-    dims: Readonly<Record<string, number>>,
-    attrs: object,
-    onTime?: OnTime,
-  ): void {
+  run(op: Op, operands: Operands, dims: Readonly<Record<string, number>>, attrs: object, onTime?: OnTime): void {
     this.#faults.check();
     const { context } = this.#recorder;
     this.#recorder.record(op.definition.name, onTime, () => {

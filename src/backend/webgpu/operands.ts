@@ -1,7 +1,7 @@
 /** Tensors and weights as kernels take them. */
+import type { Operands } from '../backend.ts';
 import type { Signature } from '../op.ts';
 import { byteOffsetOf, storageOf, Tensor } from '../tensor.ts';
-import type { Weight } from '../weight.ts';
 import type { GpuContext } from './binding.ts';
 import type { GpuMemory } from './buffers.ts';
 import { moveRows, type RowMove } from './move-rows.ts';
@@ -18,7 +18,7 @@ const NONE: RowMove[] = [];
 export function bindOperands(
   gpu: GpuContext,
   signature: Signature,
-  operands: Readonly<Record<string, Tensor | Weight | undefined>>,
+  operands: Operands,
   alignment: number,
 ): { io: Readonly<Record<string, unknown>>; back: readonly RowMove[] } {
   const io: Record<string, unknown> = {};

@@ -1,14 +1,13 @@
 /** The FastV cases. */
 import { type FastVRounding, fastVKvBytes, keptImageRows, publishedFastVMacs } from '../../src/cost/fastv.ts';
 import { fastV } from '../../src/methods/fastv.ts';
-import { llamaDecoder } from '../../src/model/families/blocks.ts';
-import { Decoder } from '../../src/model/stack/decoder.ts';
+import type { KvCache } from '../../src/model/stack/kv-cache.ts';
 import { assemble, range, type Rows, type Segment } from '../../src/model/stack/rows.ts';
 import { Work } from '../../src/model/stack/work.ts';
 import { attentionScores, topKRows } from '../../src/ops/index.ts';
 import type { CaseInputs } from './inputs.ts';
 import type { CaseFunction } from './ops.ts';
-import { decodeOneByOne, decoderSizes, list, llamaSizes, reals, weightsOf } from './skip-vision-model.ts';
+import { decoderResults, decoderSizes, list, loadDecoder, reals, stepsOf } from './decoder-case.ts';
 
 export const FASTV_CASES: Readonly<Record<string, CaseFunction>> = {
   async fastv_select(inputs, attrs) {
@@ -38,31 +37,21 @@ export const FASTV_CASES: Readonly<Record<string, CaseFunction>> = {
     ].filter((segment): segment is Segment => segment.end > segment.start);
     const rows: Rows = { order: range(0, n), segments };
     const method = fastV({ k: attrs.k_layers as number, r: attrs.ratio as number, rounding: attrs.rounding as FastVRounding });
-    const sizes = llamaSizes(attrs.config as Readonly<Record<string, unknown>>);
-    const steps = inputs.shape('decode_embeds')[0]!;
-    using decoder = await Decoder.load(backend, weightsOf(inputs), llamaDecoder(sizes), 'model.');
+    using decoder = await loadDecoder(inputs, attrs);
     const work = new Work(backend);
     const tensor = () => Promise.reject(new Error('FastV has no parameter'));
-    using run = await method.start({ work, depth: { tower: 0, decoder: sizes.numLayers }, tensor });
-    const prefill = async (cache: ReturnType<Decoder['makeCache']>, outputRows?: Uint32Array) => {
+    using run = await method.start({ work, depth: { tower: 0, decoder: decoder.spec.blocks.length }, tensor });
+    const prefill = async (cache: KvCache, outputRows?: Uint32Array) => {
       const { x } = assemble(work, [{ kind: 'text', rows: embeds }], width);
       return (await decoder.prefill({ x, rows }, { cache, run, outputRows })).hidden;
     };
     // Which rows stay is known behind a first prefill only, and whose results are wanted is said in front of it.
     using first = decoder.makeCache({ room: 0 });
     (await prefill(first)).dispose();
-    const keep = first.order(sizes.numLayers - 1).slice();
-    using cache = decoder.makeCache({ room: steps });
+    const keep = first.order(first.layers - 1).slice();
+    using cache = decoder.makeCache({ room: stepsOf(inputs) });
     using hidden = await prefill(cache, keep);
-    const lengths = Array.from({ length: cache.layers }, (_, layer) => cache.length(layer));
-    const next = cache.nextOrder;
-    return {
-      hidden_rows: list(keep),
-      hidden: await inputs.read(hidden),
-      kv_lengths: list(lengths),
-      next_position: list([next]),
-      decode: await decodeOneByOne(decoder, cache, inputs, steps),
-    };
+    return await decoderResults(inputs, { decoder, cache, hidden, rows: keep });
   },
 
   async fastv_cost(_inputs, attrs) {

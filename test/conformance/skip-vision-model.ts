@@ -1,17 +1,13 @@
 /** The Skip-Vision cases that stand on the model layer: layout, decoder, cost. */
-import { type DecoderSizes, flopsRatio, kvBytes, macsPerRow, prefillFlops, publishedFlopsRatio } from '../../src/cost/skip-vision.ts';
+import { flopsRatio, kvBytes, macsPerRow, prefillFlops, publishedFlopsRatio } from '../../src/cost/skip-vision.ts';
 import { none } from '../../src/methods/none.ts';
 import { layOut, planLayer, skipVision } from '../../src/methods/skip-vision.ts';
-import { type LlamaSizes, llamaDecoder } from '../../src/model/families/blocks.ts';
-import { Decoder } from '../../src/model/stack/decoder.ts';
 import type { Method, Run } from '../../src/model/stack/hooks.ts';
-import type { KvCache } from '../../src/model/stack/kv-cache.ts';
-import type { TensorSource } from '../../src/model/stack/loader.ts';
 import { assemble, range, type Rows, rowsOf, type Segment } from '../../src/model/stack/rows.ts';
 import { Work } from '../../src/model/stack/work.ts';
-import type { Array32, Arrays } from './case.ts';
-import type { CaseInputs } from './inputs.ts';
-import type { Attrs, CaseFunction } from './ops.ts';
+import type { Arrays } from './case.ts';
+import { decoderResults, decoderSizes, list, loadDecoder, reals, stepsOf } from './decoder-case.ts';
+import type { CaseFunction } from './ops.ts';
 
 export const SKIP_VISION_MODEL_CASES: Readonly<Record<string, CaseFunction>> = {
   async skip_vision_layout(inputs, attrs) {
@@ -47,22 +43,13 @@ export const SKIP_VISION_MODEL_CASES: Readonly<Record<string, CaseFunction>> = {
     const work = new Work(backend);
     using run = await startRun(methodOf(attrs.variant as string), work);
     const chunkSize = (attrs.prefill_chunks as number[] | undefined)?.[0];
-    const steps = inputs.shape('decode_embeds')[0]!;
-    using decoder = await Decoder.load(backend, weightsOf(inputs), llamaDecoder(llamaSizes(attrs.config as Attrs)), 'model.');
-    using cache = decoder.makeCache({ room: steps });
+    using decoder = await loadDecoder(inputs, attrs);
+    using cache = decoder.makeCache({ room: stepsOf(inputs) });
     const outputRows = attrs.variant === 'full' ? rows.order : rowsOf(rows, 'skipped', true);
     const prompt = assemble(work, [{ kind: 'text', rows: embeds }], embeds.shape[1]!);
     const { hidden } = await decoder.prefill({ x: prompt.x, rows }, { cache, run, chunkSize, outputRows });
     using _hidden = hidden;
-    const lengths = Uint32Array.from({ length: cache.layers }, (_, layer) => cache.length(layer));
-    const nextOrder = cache.nextOrder;
-    return {
-      hidden_rows: list(outputRows),
-      hidden: await inputs.read(hidden),
-      kv_lengths: list(lengths),
-      next_position: list([nextOrder]),
-      decode: await decodeOneByOne(decoder, cache, inputs, steps),
-    };
+    return await decoderResults(inputs, { decoder, cache, hidden, rows: outputRows });
   },
 
   async skip_vision_cost(_inputs, attrs) {
@@ -87,19 +74,7 @@ export const SKIP_VISION_MODEL_CASES: Readonly<Record<string, CaseFunction>> = {
   },
 };
 
-export function weightsOf(inputs: CaseInputs): TensorSource {
-  return { has: (name) => inputs.has(name), tensor: (name) => inputs.f32(name) };
-}
-
 type Block = readonly [start: number, end: number, from: number];
-
-export function list(values: ArrayLike<number>): Array32 {
-  return { data: Uint32Array.from(values), shape: [values.length] };
-}
-
-export function reals(values: readonly number[]): Array32 {
-  return { data: Float32Array.from(values), shape: [values.length] };
-}
 
 function startRun(method: Method, work: Work): Promise<Run> {
   const tensor = () => Promise.reject(new Error('the decoder needs no parameter of the method'));
@@ -159,42 +134,4 @@ function methodOf(variant: string): Method {
     default:
       throw new Error(`unknown variant ${variant}`);
   }
-}
-
-/** Of a cost case. */
-export function decoderSizes(attrs: Attrs): DecoderSizes {
-  const number = (name: string) => attrs[name] as number;
-  return {
-    hiddenSize: number('hidden_size'),
-    intermediateSize: number('intermediate_size'),
-    kvWidth: number('kv_width'),
-    numLayers: number('num_hidden_layers'),
-  };
-}
-
-export function llamaSizes(config: Attrs): LlamaSizes {
-  const number = (name: string) => config[name] as number;
-  return {
-    hiddenSize: number('hidden_size'),
-    intermediateSize: number('intermediate_size'),
-    numLayers: number('num_hidden_layers'),
-    numHeads: number('num_attention_heads'),
-    numKvHeads: number('num_key_value_heads'),
-    headDim: number('head_dim'),
-    rmsNormEps: number('rms_norm_eps'),
-    ropeTheta: number('rope_theta'),
-    ropeLayout: config.rope_layout as 'neox' | 'interleaved',
-    hiddenAct: 'silu',
-  };
-}
-
-export async function decodeOneByOne(decoder: Decoder, cache: KvCache, inputs: CaseInputs, steps: number): Promise<Array32> {
-  const embeds = inputs.tensor('decode_embeds');
-  const width = embeds.shape[1]!;
-  const outputs = new Float32Array(steps * width);
-  for (let step = 0; step < steps; step++) {
-    using hidden = await decoder.decode(embeds.slice(step, step + 1), cache);
-    outputs.set(await inputs.backend.read(hidden), step * width);
-  }
-  return { data: outputs, shape: [steps, width] };
 }
